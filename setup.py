@@ -1,0 +1,44 @@
+"""Packaging. What tools are set to stands in pyproject.toml; what they depend on stands here."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__: Final = "([^"]+)"', (ROOT / "cybersource_flex" / "_version.py").read_text("utf-8"))
+assert VERSION is not None
+
+# Click draws the command line and Rich what a person reads there; the emulator is an ASGI application.
+CLI = ["click>=8.1", "rich>=13.7"]
+EMULATOR = ["starlette>=0.37", "uvicorn>=0.29"]
+
+setup(
+    name="cybersource-flex",
+    version=VERSION.group(1),
+    description="CyberSource Flex API: capture contexts, encryption and transient tokens, verified at every step",
+    long_description=(ROOT / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.10",
+    packages=find_packages(include=["cybersource_flex", "cybersource_flex.*"]),
+    package_data={"cybersource_flex": ["py.typed"]},
+    install_requires=[
+        "urllib3>=2.2,<3",
+        "python-dateutil>=2.8.2",
+        "cryptography>=42",
+        "joserfc>=1.3,<2",
+    ],
+    extras_require={"cli": CLI, "emulator": EMULATOR, "all": CLI + EMULATOR},
+    entry_points={"console_scripts": ["cybersource-flex = cybersource_flex.cli:main"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Office/Business :: Financial",
+        "Typing :: Typed",
+    ],
+)
