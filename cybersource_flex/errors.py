@@ -1,0 +1,332 @@
+"""Every exception that this package raises, as one tree.
+
+::
+
+    FlexError
+    ├── ConfigurationError             a setting is wrong (also a ValueError); nothing was sent
+    ├── InvalidDataError               data to capture breaks a rule (also a ValueError); nothing was encrypted
+    ├── TokenError                     a JWT or JWE is not what it has to be
+    │   ├── MalformedTokenError        it is not in the compact form, or a part is not what RFC 7515/7516 asks for
+    │   ├── UnsupportedAlgorithmError  its header asks for an algorithm or extension that is not allowed here
+    │   ├── UnknownKeyError            no key, or not the right one, goes by its ``kid``
+    │   ├── InvalidSignatureError      the signature does not fit the key and the content
+    │   ├── ExpiredTokenError          ``exp`` has passed
+    │   ├── TokenNotYetValidError      ``iat`` lies in the future
+    │   └── InvalidClaimError          another claim is missing or breaks its rule
+    ├── TransportError                 no complete answer came
+    │   ├── ConnectionFailedError      no connection: nothing was sent
+    │   ├── ConnectionTimeoutError     no connection in time: nothing was sent
+    │   ├── ResponseTimeoutError       the answer did not come in time: what the host did is unknown
+    │   ├── ConnectionBrokenError      the connection broke on the way: what the host did is unknown
+    │   └── ResponseTooLargeError      the answer was larger than the limit
+    └── ApiException                   the host answered, but not with what was asked for
+        ├── BadRequestError            400
+        ├── AuthenticationError        401
+        ├── PermissionDeniedError      403
+        ├── NotFoundError              404
+        ├── RateLimitError             429
+        ├── ServerError                500 to 599
+        ├── RedirectError              300 to 399: redirects are never followed
+        └── ResponseDecodingError      200 to 299, but the body cannot be read: the call was accepted
+
+No message, ``repr`` or pickle of any of them holds a secret, a token or card data. The body of an answer is reachable
+as ``ApiException.body`` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = [
+    "ApiException",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigurationError",
+    "ConnectionBrokenError",
+    "ConnectionFailedError",
+    "ConnectionTimeoutError",
+    "ErrorDetail",
+    "ExpiredTokenError",
+    "FlexError",
+    "InvalidClaimError",
+    "InvalidDataError",
+    "InvalidSignatureError",
+    "MalformedTokenError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RedirectError",
+    "ResponseDecodingError",
+    "ResponseTimeoutError",
+    "ResponseTooLargeError",
+    "ServerError",
+    "TokenError",
+    "TokenNotYetValidError",
+    "TransportError",
+    "UnknownKeyError",
+    "UnsupportedAlgorithmError",
+]
+
+
+class FlexError(Exception):
+    """The root of everything that this package raises on purpose."""
+
+
+class ConfigurationError(FlexError, ValueError):
+    """A setting is missing or wrong. Raised before anything is sent; names the setting and the rule."""
+
+
+class InvalidDataError(FlexError, ValueError):
+    """Data to capture breaks a rule. Raised before anything is encrypted; never holds the value.
+
+    Attributes:
+        field: dotted path of the field, for example ``paymentInformation.card.number``; None where no single one is
+            at fault.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class TokenError(FlexError):
+    """A JWT or JWE is not what it has to be. The message names the cause and never quotes the token."""
+
+
+class MalformedTokenError(TokenError):
+    """The text is not a compact JWS or JWE (RFC 7515 section 7.1, RFC 7516 section 7.1)."""
+
+
+class UnsupportedAlgorithmError(TokenError):
+    """The header asks for an algorithm, or an extension (``crit``), that is not allowed here."""
+
+
+class UnknownKeyError(TokenError):
+    """No acceptable key goes by the token's ``kid``."""
+
+
+class InvalidSignatureError(TokenError):
+    """The signature does not fit the key and the content."""
+
+
+class ExpiredTokenError(TokenError):
+    """The token's ``exp`` has passed, the leeway included."""
+
+
+class TokenNotYetValidError(TokenError):
+    """The token's ``iat`` lies further in the future than the leeway allows."""
+
+
+class InvalidClaimError(TokenError):
+    """A claim is missing or breaks its rule.
+
+    Attributes:
+        claim: name of the claim, dotted where it is nested (``flx.jwk.kid``).
+    """
+
+    def __init__(self, message: str, *, claim: str) -> None:
+        super().__init__(message)
+        self.claim = claim
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class _CallError(FlexError):
+    """What the errors of a call have in common: which call it was."""
+
+    def __init__(self, message: str, *, method: str, path: str) -> None:
+        super().__init__(message)
+        self.method = method
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class TransportError(_CallError):
+    """No complete answer came.
+
+    Attributes:
+        method: HTTP method of the call.
+        path: path template of the operation as the specification has it, without the values in it.
+    """
+
+
+class ConnectionFailedError(TransportError):
+    """No connection could be made (name lookup, refused, TLS). Nothing of the request was sent."""
+
+
+class ConnectionTimeoutError(TransportError):
+    """No connection within the connect timeout. Nothing of the request was sent."""
+
+
+class ResponseTimeoutError(TransportError):
+    """The answer did not come within the read timeout. Whether the host acted on the request is unknown."""
+
+
+class ConnectionBrokenError(TransportError):
+    """The connection broke while sending or reading. Whether the host acted on the request is unknown."""
+
+
+class ResponseTooLargeError(TransportError):
+    """The answer was larger than the limit and was not read to its end."""
+
+
+class ErrorDetail:
+    """One entry of an error's ``details``: where it is (a field's path) and what is wrong there.
+
+    The hosts call the members ``location`` and ``message``, or ``field`` and ``reason``; both end up here.
+    """
+
+    __slots__ = ("location", "message")
+
+    def __init__(self, location: str, message: str) -> None:
+        self.location = location
+        self.message = message
+
+    def __repr__(self) -> str:
+        return f"ErrorDetail(location={self.location!r}, message={self.message!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ErrorDetail):
+            return NotImplemented
+        return (self.location, self.message) == (other.location, other.message)
+
+    def __hash__(self) -> int:
+        return hash((self.location, self.message))
+
+
+class ApiException(_CallError):
+    """The host answered, but not with what was asked for. Raised as one of the subclasses where one fits.
+
+    Attributes:
+        method: HTTP method of the call.
+        path: path template of the operation as the specification has it, without the values in it.
+        status: HTTP status code.
+        reason: the service's own reason (``INVALID_APIKEY``), else the HTTP reason phrase.
+        message: the service's text, or None.
+        details: the service's list of details, empty where it gave none.
+        correlation_id: value of ``v-c-correlation-id``, or the body's ``correlationId``; CyberSource's support asks
+            for it. None where the host gave none.
+        headers: headers of the answer.
+        body: the answer's bytes as they came. Never part of ``str()`` or ``repr()``.
+        data: the body decoded into the error model that the specification names for the status, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        path: str,
+        status: int,
+        reason: str = "",
+        message: str | None = None,
+        details: tuple[ErrorDetail, ...] = (),
+        correlation_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        data: Any = None,
+    ) -> None:
+        super().__init__(
+            _summary(method, path, status, reason, message, details, correlation_id), method=method, path=path
+        )
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.details = details
+        self.correlation_id = correlation_id
+        self.headers: Mapping[str, str] = headers if headers is not None else {}
+        self.body = body
+        self.data = data
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A pickle may end up on a disk or in a queue: the body and the headers stay behind.
+        state = {**self.__dict__, "headers": {}, "body": b"", "data": None}
+        return _rebuild, (type(self), self.args, state)
+
+
+class BadRequestError(ApiException):
+    """400: the service refuses the content of the request."""
+
+
+class AuthenticationError(ApiException):
+    """401: the service does not accept the credentials, or what was signed is not what arrived."""
+
+
+class PermissionDeniedError(ApiException):
+    """403: the merchant or the key may not do this."""
+
+
+class NotFoundError(ApiException):
+    """404: no such resource or token."""
+
+
+class RateLimitError(ApiException):
+    """429: too many requests."""
+
+
+class ServerError(ApiException):
+    """500 to 599: the service, or a gateway in front of it, failed."""
+
+
+class RedirectError(ApiException):
+    """300 to 399: the host points elsewhere. A signed request is never sent on to another place."""
+
+
+class ResponseDecodingError(ApiException):
+    """200 to 299, but the body cannot be read as the specification says. The call itself was accepted."""
+
+
+def error_class(status: int) -> type[ApiException]:
+    """The class of exception for an HTTP status outside 200 to 299."""
+    if 300 <= status < 400:
+        return RedirectError
+    if 500 <= status < 600:
+        return ServerError
+    return _BY_STATUS.get(status, ApiException)
+
+
+_BY_STATUS: dict[int, type[ApiException]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    429: RateLimitError,
+}
+
+
+def _summary(
+    method: str,
+    path: str,
+    status: int,
+    reason: str,
+    message: str | None,
+    details: tuple[ErrorDetail, ...],
+    correlation_id: str | None,
+) -> str:
+    text = f"{method} {path}: {status}"
+    if reason:
+        text += f" {reason}"
+    if message:
+        text += f": {message}"
+    for detail in details[:5]:
+        text += f"; {detail.location}: {detail.message}" if detail.location else f"; {detail.message}"
+    if correlation_id:
+        text += f" (v-c-correlation-id {correlation_id})"
+    return text
+
+
+def _rebuild(cls: type[FlexError], args: tuple[Any, ...], state: dict[str, Any]) -> FlexError:
+    """Make an exception anew when it is unpickled, past an ``__init__`` that wants keywords."""
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
