@@ -1,0 +1,29 @@
+"""Bytes out and bytes in: what the generated classes stand on.
+
+``Operation`` turns a call into a ``Request`` and an answer into data or an exception, without any I/O. ``Transport`` sends
+a request, asking the ``Signer`` for fresh headers over the very bytes it is about to send.
+"""
+
+from typing import TYPE_CHECKING
+
+from .message import Request, Response, Signer
+from .operation import ApiResponse, Operation
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .sync import Transport
+
+__all__ = ["ApiResponse", "Operation", "Request", "Response", "Settings", "Signer", "Transport"]
+
+
+def __getattr__(name: str) -> object:
+    # urllib3 is most of what importing this package would cost; who never sends never pays.
+    if name == "Transport":
+        from .sync import Transport
+
+        return Transport
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

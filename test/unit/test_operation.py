@@ -1,0 +1,257 @@
+"""From arguments to a request, from an answer to data or an exception: the part without I/O."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from cybersource_flex import errors
+from cybersource_flex.transport import Operation, Request, Response, Settings
+
+
+class Signer:
+    def sign(self, request: Request, now: float) -> dict[str, str]:
+        return {}
+
+
+OPEN = Settings(host="https://apitest.cybersource.com")
+SIGNED = Settings(host="https://apitest.cybersource.com", auth=Signer())
+
+
+def operation(**changes: Any) -> Operation:
+    return Operation(
+        **{
+            "name": "call",
+            "method": "GET",
+            "path": "/things/{id}",
+            "signed": False,
+            "accept": ("application/json",),
+            "responses": {"200": "Dict[str, object]", "default": "ServiceError"},
+            "models": "cybersource_flex.models",
+            **changes,
+        }
+    )
+
+
+def answer(status: int, body: bytes = b"", content_type: str = "application/json", **headers: str) -> Response:
+    return Response(status, "Reason", {"Content-Type": content_type, **headers}, body)
+
+
+def test_a_signed_operation_without_a_signer_fails_before_anything_else() -> None:
+    with pytest.raises(errors.ConfigurationError, match="call must be signed"):
+        operation(signed=True).request(OPEN, path={})
+    assert operation(signed=True).request(SIGNED, path={"id": "1"}).target == "/things/1"
+
+
+@pytest.mark.parametrize(
+    ("value", "target"),
+    [
+        ("3g", "/things/3g"),
+        ("a/b", "/things/a%2Fb"),
+        ("a b?c#d%e", "/things/a%20b%3Fc%23d%25e"),
+        ("é", "/things/%C3%A9"),
+        ("...", "/things/..."),
+        ("-._~", "/things/-._~"),
+        (7, "/things/7"),
+        (True, "/things/true"),
+    ],
+)
+def test_path_parameters_are_encoded(value: Any, target: str) -> None:
+    request = operation().request(OPEN, path={"id": value})
+    assert request.target == target
+    assert request.url == f"https://apitest.cybersource.com{target}"
+
+
+@pytest.mark.parametrize("value", ["", ".", ".."])
+def test_path_parameters_cannot_leave_their_place(value: str) -> None:
+    with pytest.raises(ValueError, match="path parameter 'id'"):
+        operation().request(OPEN, path={"id": value})
+
+
+def test_query_and_headers() -> None:
+    request = operation(path="/x").request(
+        OPEN,
+        query=[("a", "1 2"), ("b", None), ("c", ["x", "y&z"]), ("d", datetime(2026, 1, 2, tzinfo=timezone.utc))],
+        headers={"X-One": 1, "X-None": None, "X-List": ["a", "b"]},
+    )
+    assert request.target == "/x?a=1%202&c=x&c=y%26z&d=2026-01-02T00%3A00%3A00Z"
+    assert request.headers == {"Accept": "application/json", "X-One": "1", "X-List": "a,b"}
+    with pytest.raises(ValueError, match="line break"):
+        operation(path="/x").request(OPEN, headers={"X": "a\r\nSignature: b"})
+    with pytest.raises(TypeError, match="cannot be of type dict"):
+        operation(path="/x").request(OPEN, query=[("a", {})])
+
+
+def test_bodies() -> None:
+    as_json = operation(path="/x", method="POST", content_type="application/json;charset=utf-8")
+    assert as_json.request(OPEN, body={"a": "Zoë"}).body == '{"a":"Zoë"}'.encode()
+    assert as_json.request(OPEN, body={}).body == b"{}"
+    assert as_json.request(OPEN, body=None).body is None
+    assert "Content-Type" not in as_json.request(OPEN, body=None).headers
+    with pytest.raises(ValueError, match="JSON"):
+        as_json.request(OPEN, body={"a": float("nan")})
+    as_text = operation(path="/x", method="POST", content_type="application/jwt")
+    request = as_text.request(OPEN, body="a.b.c")
+    assert (request.body, request.headers["Content-Type"]) == (b"a.b.c", "application/jwt")
+    with pytest.raises(TypeError, match="must be str or bytes"):
+        as_text.request(OPEN, body={})
+
+
+@pytest.mark.parametrize("text", ["a.b.c", ' "a.b.c" ', "a.b.c\n"])
+def test_text_answers_lose_what_gateways_add(text: str) -> None:
+    result = operation(responses={"201": "str"}).result(answer(201, text.encode(), "application/jwt"))
+    assert result.data == "a.b.c"
+    assert result.raw_data == text.encode()
+
+
+def test_a_json_string_is_text_too() -> None:
+    assert operation(responses={"201": "str"}).result(answer(201, b'"a.b.c"')).data == "a.b.c"
+
+
+def test_other_successes_are_read_alike() -> None:
+    assert operation().result(answer(203, b'{"a":1}')).data == {"a": 1}
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"\xff", b"[" * 100_000, b'"text"'])
+def test_an_unreadable_success_says_that_it_was_one(body: bytes) -> None:
+    with pytest.raises(errors.ResponseDecodingError, match="the call was accepted") as caught:
+        operation().result(answer(200, body, **{"v-c-correlation-id": "abc"}))
+    assert caught.value.status == 200
+    assert caught.value.body == body
+    assert caught.value.correlation_id == "abc"
+
+
+SESSIONS = {
+    "correlationId": "c1",
+    "details": {"location": "fields.x", "message": "unknown"},
+    "informationLink": None,
+    "message": "Invalid",
+    "reason": "INVALID_APIKEY",
+}
+STATUS = {
+    "responseStatus": {
+        "status": 400,
+        "reason": "INVALID",
+        "message": "Bad",
+        "correlationId": "c2",
+        "details": [{"location": "captureData.number", "message": "no"}, {"location": "captureData.type"}],
+    },
+    "_links": {"self": {"href": "x"}},
+}
+PAYMENTS = {
+    "submitTimeUtc": "2026-11-22T12:00:00Z",
+    "status": "INVALID_REQUEST",
+    "reason": "INVALID_DATA",
+    "message": "Declined",
+    "details": [{"field": "tokenInformation.jti", "reason": "INVALID_DATA"}],
+}
+Detail = errors.ErrorDetail
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "message", "details", "correlation"),
+    [
+        (SESSIONS, "INVALID_APIKEY", "Invalid", (Detail("fields.x", "unknown"),), "c1"),
+        (
+            {**SESSIONS, "details": [SESSIONS["details"]]},
+            "INVALID_APIKEY",
+            "Invalid",
+            (Detail("fields.x", "unknown"),),
+            "c1",
+        ),
+        ({**SESSIONS, "details": None}, "INVALID_APIKEY", "Invalid", (), "c1"),
+        (
+            STATUS,
+            "INVALID",
+            "Bad",
+            (Detail("captureData.number", "no"), Detail("captureData.type", "")),
+            "c2",
+        ),
+        (PAYMENTS, "INVALID_DATA", "Declined", (Detail("tokenInformation.jti", "INVALID_DATA"),), None),
+        ({"response": {"rmsg": "Authentication Failed"}}, "Reason", "Authentication Failed", (), None),
+        (
+            {"response": {"rmsg": '{"error":"UNAUTHORIZED_USER","message":"no"}'}},
+            "UNAUTHORIZED_USER",
+            "no",
+            (),
+            None,
+        ),
+        (
+            {"errors": [{"type": "notFound", "message": "Profile not found"}]},
+            "notFound",
+            "Profile not found",
+            (Detail("notFound", "Profile not found"),),
+            None,
+        ),
+        ({}, "Reason", None, (), None),
+        ([], "Reason", None, (), None),
+        ("text", "Reason", None, (), None),
+        (None, "Reason", None, (), None),
+        ({"response": None, "responseStatus": 3, "errors": {}, "details": 5, "message": [1]}, "Reason", None, (), None),
+        (b"", "Reason", None, (), None),
+        (b"<html><h1>502</h1></html>", "Reason", None, (), None),
+        (b"\xff\xfe", "Reason", None, (), None),
+        (b"[" * 200_000, "Reason", None, (), None),
+    ],
+)
+def test_every_shape_of_error_is_read(
+    body: Any, reason: str, message: str | None, details: Any, correlation: str | None
+) -> None:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with pytest.raises(errors.ApiException) as caught:
+        operation().result(answer(502, raw))
+    found = caught.value
+    assert (found.reason, found.message, found.details, found.correlation_id) == (reason, message, details, correlation)
+    assert found.body == raw
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (302, errors.RedirectError),
+        (400, errors.BadRequestError),
+        (401, errors.AuthenticationError),
+        (403, errors.PermissionDeniedError),
+        (404, errors.NotFoundError),
+        (409, errors.ApiException),
+        (429, errors.RateLimitError),
+        (500, errors.ServerError),
+        (504, errors.ServerError),
+    ],
+)
+def test_classes_by_status(status: int, expected: type[errors.ApiException]) -> None:
+    with pytest.raises(errors.ApiException) as caught:
+        operation().result(answer(status, **{"v-c-correlation-id": "id-1"}))
+    assert type(caught.value) is expected
+    assert str(status) in str(caught.value)
+    assert "id-1" in str(caught.value)
+
+
+def test_the_body_is_within_reach_and_never_shown() -> None:
+    with pytest.raises(errors.ApiException) as caught:
+        operation().result(answer(400, b'{"echo":"4111111111111111"}'))
+    error = caught.value
+    assert "4111111111111111" not in f"{error} {error!r}"
+    assert b"4111111111111111" in error.body
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert (type(again), str(again), again.status, again.path) == (type(error), str(error), 400, "/things/{id}")
+    assert b"4111111111111111" not in pickle.dumps(error)
+
+
+def test_a_host_cannot_forge_log_lines() -> None:
+    body = json.dumps({"message": "a\nb\x1b[31m", "reason": "x" * 5000}).encode()
+    with pytest.raises(errors.ApiException) as caught:
+        operation().result(answer(500, body, **{"v-c-correlation-id": "a\r\nb"}))
+    text = str(caught.value)
+    assert text.isprintable()
+    assert len(text) < 1000
+
+
+def test_the_declared_error_model_is_given() -> None:
+    with pytest.raises(errors.ApiException) as caught:
+        operation().result(answer(400, json.dumps(SESSIONS).encode()))
+    assert caught.value.data.reason == "INVALID_APIKEY"
