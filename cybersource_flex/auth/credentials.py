@@ -1,0 +1,87 @@
+"""Checks of what a merchant copies from the Business Center. Messages name the setting and the rule, never the value."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from ..errors import ConfigurationError
+
+__all__ = ["SharedSecret", "check_identifier", "shown"]
+
+# Both end up in headers between quotation marks and in lines that are signed: nothing that could end either.
+_IDENTIFIER = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
+
+# Business Center secrets decode to 32 bytes; RFC 2104 section 3 discourages less than the hash's length, and a truncated
+# paste is the usual reason for less. Half of it is a lower bound that no real secret fails.
+_MIN_SECRET_BYTES = 16
+
+
+def check_identifier(name: str, value: str) -> str:
+    """A merchant id or key id, checked.
+
+    Args:
+        name: name of the setting, for the message.
+        value: what was given; white space around it is removed.
+
+    Raises:
+        ConfigurationError: empty, too long, or with characters that a header or signed line cannot carry.
+    """
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be a text, not {type(value).__name__}")
+    stripped = value.strip()
+    if not stripped:
+        raise ConfigurationError(f"{name} is empty; expected the value that the Business Center shows")
+    if not _IDENTIFIER.fullmatch(stripped):
+        raise ConfigurationError(
+            f"{name} has white space, quotation marks or other characters in it that an id cannot have, "
+            "or is longer than 255 characters"
+        )
+    return stripped
+
+
+class SharedSecret:
+    """The decoded key of an HMAC. Shows its length and nothing else; cannot be pickled.
+
+    Args:
+        secret: the base64 text that the Business Center shows (standard alphabet, RFC 4648 section 4).
+
+    Raises:
+        ConfigurationError: not base64, or too short to be a secret.
+    """
+
+    __slots__ = ("key",)
+
+    def __init__(self, secret: str) -> None:
+        if not isinstance(secret, str):
+            raise ConfigurationError(f"secret_key must be a base64 text, not {type(secret).__name__}")
+        text = "".join(secret.split())
+        if not text:
+            raise ConfigurationError("secret_key is empty; expected the base64 text that the Business Center shows")
+        try:
+            key = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            # `from None`: the cause's traceback would hold the text.
+            raise ConfigurationError(
+                "secret_key is not base64 (letters, digits, '+', '/', and '=' at the end); expected the text that the "
+                "Business Center shows, unchanged"
+            ) from None
+        if len(key) < _MIN_SECRET_BYTES:
+            raise ConfigurationError(
+                f"secret_key is too short: {len(key)} bytes once decoded, expected 32; was a part of it lost in copying?"
+            )
+        self.key = key
+
+    def __repr__(self) -> str:
+        return "SharedSecret(...)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret cannot be pickled")
+
+
+def shown(signer: Any) -> str:
+    """The ``repr`` of a signer with a key id: who signs, and nothing that signs."""
+    portfolio = "" if signer.portfolio_id is None else f", portfolio_id={signer.portfolio_id!r}"
+    return f"{type(signer).__name__}(merchant_id={signer.merchant_id!r}, key_id={signer.key_id!r}{portfolio})"
