@@ -1,0 +1,105 @@
+"""Encrypts captured data to the one-time key of a capture context (RFC 7516; CyberSource Digital Accept guide, "Tokens API").
+
+Before that it is held against the context: a field that the context did not ask for, or a required one that is missing,
+is refused here, where the message can name it, and never leaves the process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import ExpiredTokenError, InvalidDataError
+from .capture_context import CaptureContext
+
+__all__ = ["encrypt", "flatten"]
+
+# What a Microform context lets a server send: the service knows these by bare names there.
+_CARD = "paymentInformation.card."
+_MICROFORM_FIELDS = {
+    f"{_CARD}{name}" for name in ("number", "securityCode", "expirationMonth", "expirationYear", "type")
+}
+
+
+def encrypt(context: CaptureContext, data: Mapping[str, Any]) -> str:
+    """The JWE to post to ``/flex/v2/tokens``: ``RSA-OAEP``, ``A256GCM``, to the key in the context.
+
+    Args:
+        context: the verified capture context.
+        data: texts by field, nested as in ``{"paymentInformation": {"card": {"number": ...}}}`` or by dotted names. An
+            empty text is a field not given.
+
+    Returns:
+        The compact JWE.
+
+    Raises:
+        ExpiredTokenError: the context has expired since it was verified.
+        InvalidDataError: a required field is missing, a field is not in the context, or a value is not a text. Names
+            the field, never the value.
+    """
+    if not isinstance(context, CaptureContext):
+        raise TypeError(f"context must be a CaptureContext, which verification makes, not {type(context).__name__}")
+    if context.expires_in().total_seconds() <= 0:
+        raise ExpiredTokenError("the capture context has expired; ask for a new one")
+    values = flatten(data)
+    _check(context, values)
+    plaintext = {"data": _shaped(context, values), "context": context.jwt, "index": 0}
+    header = {"alg": "RSA-OAEP", "enc": "A256GCM", "kid": str(context.key.kid)}
+    return context.key.encrypt(header, json.dumps(plaintext, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
+
+
+def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """The texts in a tree by their dotted paths, empty ones left out.
+
+    Raises:
+        InvalidDataError: a leaf is not a text, a name is not one, or a field is given twice.
+    """
+    if not isinstance(data, Mapping):
+        raise InvalidDataError(f"the data must be a mapping, not {type(data).__name__}")
+    out: dict[str, str] = {}
+    for name, value in data.items():
+        if not isinstance(name, str) or not name:
+            raise InvalidDataError("a field's name must be a text", field=prefix.rstrip(".") or None)
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            found = flatten(value, f"{path}.")
+        elif isinstance(value, str):
+            found = {path: value} if value else {}
+        elif value is None:
+            found = {}
+        else:
+            raise InvalidDataError(
+                f"{path} must be a text, not {type(value).__name__} (leading zeros count)", field=path
+            )
+        for key in found:
+            if key in out:
+                raise InvalidDataError(f"{key} is given twice", field=key)
+        out.update(found)
+    return out
+
+
+def _check(context: CaptureContext, values: Mapping[str, str]) -> None:
+    required: set[str] = set(context.required_fields)
+    allowed = required.union(context.optional_fields)
+    if context.type.startswith("mf-"):
+        required, allowed = {f"{_CARD}number"}, _MICROFORM_FIELDS
+    for path in sorted(values):
+        if path not in allowed:
+            raise InvalidDataError(f"{path} is not a field that the capture context asks for", field=path)
+    for path in sorted(required):
+        if path not in values:
+            raise InvalidDataError(f"{path} is required by the capture context and missing", field=path)
+
+
+def _shaped(context: CaptureContext, values: Mapping[str, str]) -> dict[str, Any]:
+    if context.type.startswith("mf-"):
+        return {path.removeprefix(_CARD): value for path, value in values.items()}
+    tree: dict[str, Any] = {}
+    for path, value in values.items():
+        *groups, leaf = path.split(".")
+        node = tree
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[leaf] = value
+    return tree

@@ -1,0 +1,107 @@
+"""The transient token: what a merchant pays with in place of the card, for 15 minutes.
+
+(CyberSource Digital Accept guide, Flex API, "Transient Token".)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..errors import InvalidClaimError, UnknownKeyError
+from .capture_context import CaptureContext
+from .compact import parse_jws
+from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
+
+__all__ = ["TransientToken", "verify_transient_token"]
+
+_WHAT: Final = "transient token"
+_ISSUER: Final = re.compile(r"Flex/[0-9]{2}")
+# Published ids have 64 characters; the length is not documented, the alphabet of what goes into a URL is a safe one.
+_JTI: Final = re.compile(r"[0-9A-Za-z_-]{16,128}")
+
+
+class TransientToken(Verified):
+    """A transient token that was verified with the key of the capture context it was made for.
+
+    ``jwt`` goes into ``tokenInformation.transientTokenJwt`` of a payment, or ``jti`` into ``tokenInformation.jti``.
+
+    Attributes:
+        type: kind of the capture context it was made for.
+    """
+
+    __slots__ = ("type",)
+
+    type: str
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """What was captured, as far as it may be shown: a tree as in the request, leaves like ``{"value": "12"}``."""
+        content = self.claims.get("content")
+        return content if isinstance(content, Mapping) else {}
+
+    @property
+    def masked_number(self) -> str | None:
+        """The card number as ``XXXXXXXXXXXX1111``, where the token says it."""
+        number = self._card("number").get("maskedValue")
+        if number is None:
+            # Microform 0.11 said it in another place.
+            old = self.claims.get("data")
+            number = old.get("number") if isinstance(old, Mapping) else None
+        return number if isinstance(number, str) else None
+
+    @property
+    def bin(self) -> str | None:
+        """The first six or eight digits of the card number, where the token says them."""
+        found = self._card("number").get("bin")
+        return found if isinstance(found, str) else None
+
+    def _card(self, name: str) -> Mapping[str, Any]:
+        found: Any = self.content
+        for key in ("paymentInformation", "card", name):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found if isinstance(found, Mapping) else {}
+
+    def __repr__(self) -> str:
+        return f"<TransientToken {self.type} expires_at={self.expires_at:%Y-%m-%dT%H:%M:%SZ}>"
+
+
+def verify_transient_token(
+    token: str, context: CaptureContext, *, now: float | None = None, leeway: float = DEFAULT_LEEWAY
+) -> TransientToken:
+    """Verify a transient token with the one-time key of the capture context it was made for.
+
+    The proof is worth as much as the context: it must be one that this server asked for and kept, never one that came
+    from the browser together with the token.
+
+    Args:
+        token: the JWT as the service or the browser gave it.
+        context: the verified capture context.
+        now: seconds since the epoch; None for this machine's clock.
+        leeway: seconds by which the clocks may differ.
+
+    Raises:
+        MalformedTokenError: not a JWS in strict compact form.
+        UnsupportedAlgorithmError: another algorithm than RS256.
+        UnknownKeyError: made for another capture context.
+        InvalidSignatureError: not signed with that key, or changed since.
+        ExpiredTokenError, TokenNotYetValidError: its time is not now.
+        InvalidClaimError: another claim is not what it has to be.
+    """
+    if not isinstance(context, CaptureContext):
+        raise TypeError(f"context must be a CaptureContext, which verification makes, not {type(context).__name__}")
+    jws = parse_jws(token, _WHAT)
+    if jws.kid != context.key.kid:
+        raise UnknownKeyError(f"the {_WHAT} was not made for this capture context: its kid names another key")
+    context.key.verify(jws, _WHAT)
+    claims = jws.claims
+    if not _ISSUER.fullmatch(text_claim(claims, "iss", _WHAT)):
+        raise InvalidClaimError(f"the {_WHAT} was not issued by Flex", claim="iss")
+    kind = text_claim(claims, "type", _WHAT)
+    if kind.partition("-")[0] != context.type.partition("-")[0]:
+        raise InvalidClaimError(f"the {_WHAT} is of another type than its capture context", claim="type")
+    check_times(claims, _WHAT, now=now, leeway=leeway)
+    if not _JTI.fullmatch(text_claim(claims, "jti", _WHAT)):
+        raise InvalidClaimError(f"the claim jti of the {_WHAT} is not an id", claim="jti")
+    return TransientToken._from(jws, type=kind)

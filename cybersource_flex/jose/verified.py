@@ -1,0 +1,159 @@
+"""What capture contexts and transient tokens have in common: they exist only once verified, and their times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from ..errors import ExpiredTokenError, InvalidClaimError, TokenNotYetValidError
+from .compact import Jws
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["DEFAULT_LEEWAY", "Verified", "check_times", "read_only", "text_claim"]
+
+# Seconds by which two clocks may differ before a token is refused.
+DEFAULT_LEEWAY: Final = 30.0
+
+# Seconds. All published tokens live for 900; one that lives for days was not made by this service.
+MAX_LIFETIME: Final = 24 * 3600
+
+# Seconds since the epoch that `datetime` can still express, with a margin: 2200-01-01.
+_LATEST: Final = 7_258_118_400
+
+
+class Verified:
+    """A token that was verified. Unchangeable; comes out of verification and nowhere else.
+
+    Attributes:
+        jwt: the token in compact form. Whoever has it can use it: treat it like a password.
+        claims: everything that the token says, read-only.
+    """
+
+    __slots__ = ("claims", "jwt")
+
+    jwt: str
+    claims: Mapping[str, Any]
+
+    def __init__(self) -> None:
+        raise TypeError(f"a {type(self).__name__} can only come out of verification")
+
+    @classmethod
+    def _from(cls, jws: Jws, **values: Any) -> Self:
+        self = object.__new__(cls)
+        object.__setattr__(self, "jwt", jws.compact)
+        object.__setattr__(self, "claims", read_only(jws.claims))
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        return self
+
+    def __init_subclass__(cls) -> None:
+        if cls.__module__.partition(".")[0] != __name__.partition(".")[0]:
+            raise TypeError("verified tokens cannot be subclassed")
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a {type(self).__name__} cannot be changed")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a {type(self).__name__} cannot be changed")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} cannot be pickled: keep its jwt and verify that again")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self) or not isinstance(other, Verified):
+            return NotImplemented
+        return self.jwt == other.jwt
+
+    def __hash__(self) -> int:
+        return hash(self.jwt)
+
+    @property
+    def issued_at(self) -> datetime:
+        """Claim ``iat``, in UTC."""
+        return datetime.fromtimestamp(self.claims["iat"], timezone.utc)
+
+    @property
+    def expires_at(self) -> datetime:
+        """Claim ``exp``, in UTC."""
+        return datetime.fromtimestamp(self.claims["exp"], timezone.utc)
+
+    def expires_in(self) -> timedelta:
+        """Time left by this machine's clock; negative once it has passed."""
+        return timedelta(seconds=self.claims["exp"] - time.time())
+
+    @property
+    def jti(self) -> str:
+        """Claim ``jti``, the token's id."""
+        return str(self.claims["jti"])
+
+
+def read_only(value: Any) -> Any:
+    """JSON types that cannot be changed: objects as mapping proxies, arrays as tuples."""
+    if isinstance(value, dict):
+        return MappingProxyType({key: read_only(entry) for key, entry in value.items()})
+    if isinstance(value, list):
+        return tuple(read_only(entry) for entry in value)
+    return value
+
+
+def check_times(claims: Mapping[str, Any], what: str, *, now: float | None, leeway: float) -> None:
+    """Check ``iat`` and ``exp`` (RFC 7519 sections 4.1.4 and 4.1.6).
+
+    Args:
+        claims: the claims of a token whose signature was verified.
+        what: what the token is, for messages.
+        now: seconds since the epoch; None for this machine's clock.
+        leeway: seconds by which the clocks may differ.
+
+    Raises:
+        InvalidClaimError: one is missing, not a number, or the two contradict each other.
+        ExpiredTokenError: ``exp`` has passed.
+        TokenNotYetValidError: ``iat`` is in the future.
+    """
+    issued_at, expires_at = _seconds(claims, "iat", what), _seconds(claims, "exp", what)
+    if not 0 < expires_at - issued_at <= MAX_LIFETIME:
+        raise InvalidClaimError(f"the {what} has a lifetime (exp - iat) that such a token cannot have", claim="exp")
+    current = time.time() if now is None else now
+    if current >= expires_at + leeway:
+        raise ExpiredTokenError(f"the {what} expired {_ago(current - expires_at)} ago")
+    if issued_at > current + leeway:
+        raise TokenNotYetValidError(
+            f"the {what} was issued {_ago(issued_at - current)} in the future; is the clock right?"
+        )
+
+
+def _seconds(claims: Mapping[str, Any], name: str, what: str) -> int:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < _LATEST:
+        raise InvalidClaimError(f"the claim {name} of the {what} is not a time in whole seconds", claim=name)
+    return value
+
+
+def text_claim(claims: Mapping[str, Any], name: str, what: str) -> str:
+    """A claim that must be a text. Raises ``InvalidClaimError`` if it is missing, empty or something else."""
+    value = claims.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidClaimError(f"the claim {name} of the {what} is missing or not a text", claim=name)
+    return value
+
+
+def _ago(seconds: float) -> str:
+    whole = int(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min"
+    if whole < 172_800:
+        return f"{whole // 3600} h"
+    return f"{whole // 86_400} days"
