@@ -1,0 +1,29 @@
+"""A local Flex host for tests and demonstrations: in memory, on loopback, with keys made at start.
+
+    from cybersource_flex.emulator import Emulator
+
+    with Emulator() as e:
+        e.url      # "http://127.0.0.1:<free port>"
+        e.auth     # {"merchant_id": ..., "key_id": ..., "secret_key": ...}
+        e.requests # what was received, what was answered, and why it was refused
+
+It judges what it is sent as the real host would: signatures line by line, the JWE, the fields that the
+capture context asked for. It imports nothing of the rest of this package and no JOSE library, so that a
+mistake in the client does not hide in it. It holds fake keys and keeps what it is sent in memory: never give
+it real card data.
+"""
+
+from __future__ import annotations
+
+try:
+    from .exchange import RecordedRequest
+    from .merchants import Merchant
+    from .server import Emulator
+except ModuleNotFoundError as error:
+    if error.name is not None and error.name.split(".")[0] in {"starlette", "uvicorn", "h11", "anyio"}:
+        raise ImportError(
+            f"the emulator needs {error.name!r}: install this package with its extra 'emulator'"
+        ) from error
+    raise
+
+__all__ = ["Emulator", "Merchant", "RecordedRequest"]

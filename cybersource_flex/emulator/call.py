@@ -1,0 +1,35 @@
+"""What the handler of an operation is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .exchange import Received
+from .merchants import Merchant
+from .state import Settings, State
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an operation.
+
+    Attributes:
+        argument: the last path segment where the operation has one, percent-decoded.
+        caller: the authenticated merchant; None for the two operations without credentials.
+    """
+
+    state: State
+    request: Received
+    argument: str = ""
+    caller: Merchant | None = None
+
+    @property
+    def settings(self) -> Settings:
+        return self.state.settings
+
+    @property
+    def merchant(self) -> Merchant:
+        """The authenticated merchant."""
+        if self.caller is None:
+            raise RuntimeError("this operation is not authenticated")
+        return self.caller

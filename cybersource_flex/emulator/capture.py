@@ -1,0 +1,191 @@
+"""The two session operations: check what is asked for and make the capture context.
+
+Members that the documents do not list are refused in both requests. Whether the real host does so is
+unpublished; here it is the more useful answer, since what it would silently ignore is nearly always a
+misspelling.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from . import cards, jose
+from .call import Call
+from .exchange import Answer, jwt_answer
+from .fields import CARD, CHECK, leaf_paths
+from .problems import Detail, Problem, Reason
+from .state import LIFETIME, Context, context_data, context_jti
+
+API_TYPE = "api-0.1.0"
+MICROFORM_TYPE = "mf-2.1.0"
+CLIENT_LIBRARY_PATH = "/microform/bundle/v2.5.1/flex-microform.min.js"
+MAXIMUM_ORIGINS = 9
+
+_ORIGIN = re.compile(r"(?:https://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|http://localhost)(?::([0-9]{1,5}))?")
+_MICROFORM_MEMBERS = {
+    "clientVersion",
+    "targetOrigins",
+    "allowedCardNetworks",
+    "allowedPaymentTypes",
+    "transientTokenResponseOptions",
+}
+
+
+def flex_session(call: Call) -> Answer:
+    """`POST /flex/v2/sessions`."""
+    body = _body(call, Reason.PARAMETERS)
+    tree, at = body, ""
+    # The current guide's examples leave the wrapper out; the specification and all code have it.
+    if "fields" in body:
+        tree, at = body["fields"], "fields"
+        if others := sorted(set(body) - {"fields"}):
+            raise _wrong_fields(Detail(name, "Unknown member") for name in others)
+    leaves: dict[str, bool] = {}
+    wrong = list(_walk(tree, at, "", leaf_paths(call.settings.extra_fields), leaves))
+    if wrong:
+        raise _wrong_fields(wrong)
+    if not leaves:
+        raise _wrong_fields([Detail(at or "fields", "No field is named")])
+    required = [path for path, needed in leaves.items() if needed]
+    optional = [path for path, needed in leaves.items() if not needed]
+    data: dict[str, object] = {"requiredFields": required, "optionalFields": optional}
+    return _issue(call, API_TYPE, data, frozenset(required), frozenset(optional))
+
+
+def _body(call: Call, reason: str) -> dict[str, Any]:
+    if not call.request.accepts("application/jwt"):
+        raise Problem(406, Reason.NOT_ACCEPTABLE, "Only application/jwt can be answered")
+    if call.request.media_type != "application/json":
+        raise Problem(415, Reason.MEDIA_TYPE, "Content-Type must be application/json")
+    try:
+        return jose.parse_object(call.request.body)
+    except ValueError:
+        raise Problem(400, reason, "The request body must be a JSON object") from None
+
+
+def _wrong_fields(details: Iterable[Detail]) -> Problem:
+    return Problem(400, Reason.FIELDS, "The fields to capture are not valid", tuple(details))
+
+
+def _walk(node: Any, at: str, path: str, known: frozenset[str], leaves: dict[str, bool]) -> Iterator[Detail]:
+    """Yield a Detail for all that is wrong below a node, and note the leaves found."""
+    if not isinstance(node, dict):
+        yield Detail(at, "Must be an object")
+    elif path in known:
+        needed = node.get("required", True)
+        if set(node) - {"required"} or not isinstance(needed, bool):
+            yield Detail(at, "A field may only have the Boolean member required")
+        leaves[path] = needed is True
+    else:
+        for name, child in node.items():
+            inner, where = (f"{path}.{name}" if path else name), (f"{at}.{name}" if at else name)
+            if inner in known or any(candidate.startswith(inner + ".") for candidate in known):
+                yield from _walk(child, where, inner, known, leaves)
+            else:
+                yield Detail(where[:200], "Unknown field")
+
+
+def microform_session(call: Call) -> Answer:
+    """`POST /microform/v2/sessions`."""
+    body = _body(call, Reason.INVALID_REQUEST)
+    wrong = [Detail(name[:200], "Unknown member") for name in sorted(set(body) - _MICROFORM_MEMBERS)]
+
+    def expect(condition: bool, location: str, message: str) -> bool:
+        if not condition:
+            wrong.append(Detail(location, message))
+        return condition
+
+    expect(body.get("clientVersion") == "v2", "clientVersion", 'Must be "v2"')
+    origins: Any = body.get("targetOrigins")
+    if expect(_texts(origins), "targetOrigins", "Must be an array of origins, at least one"):
+        expect(len(origins) <= MAXIMUM_ORIGINS, "targetOrigins", f"At most {MAXIMUM_ORIGINS} origins")
+        expect(all(map(_is_origin, origins)), "targetOrigins", "Each must be https://host, or http://localhost")
+    types = body.get("allowedPaymentTypes", ["CARD"])
+    known_types = _texts(types) and set(types) <= {"CARD", "CHECK"}
+    expect(known_types, "allowedPaymentTypes", "Must be an array of CARD and CHECK, at least one")
+    networks: Any = body.get("allowedCardNetworks")
+    if networks is not None or not (known_types and types == ["CHECK"]):
+        known_networks = _texts(networks) and set(networks) <= set(cards.NETWORKS)
+        expect(known_networks, "allowedCardNetworks", "Must be an array of card networks, at least one")
+    include_prefix = _response_options(body.get("transientTokenResponseOptions", {}), expect)
+    if wrong:
+        raise Problem(400, Reason.INVALID_REQUEST, "One or more validation errors occurred", wrong)
+    data: dict[str, object] = {
+        # Empty while no script is served: a page can live with an empty text, not with a missing member.
+        "clientLibraryIntegrity": "",
+        "clientLibrary": call.state.origin + CLIENT_LIBRARY_PATH,
+        "targetOrigins": origins,
+        "mfOrigin": call.state.origin,
+    }
+    fields: frozenset[str] = frozenset()
+    if "CARD" in types:
+        data["allowedCardNetworks"] = networks
+        fields |= CARD
+    if "CHECK" in types:
+        fields |= CHECK
+    data["allowedPaymentTypes"] = types
+    listed = tuple(networks) if "CARD" in types else None
+    # Which of the fields a page shows is its own affair, so none is required by the context itself.
+    return _issue(call, MICROFORM_TYPE, data, frozenset(), fields, listed, include_prefix)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+
+
+def _is_origin(text: str) -> bool:
+    match = _ORIGIN.fullmatch(text)
+    return match is not None and (match[1] is None or 0 < int(match[1]) < 65536)
+
+
+def _response_options(options: Any, expect: Callable[[bool, str, str], bool]) -> bool | None:
+    where = "transientTokenResponseOptions"
+    if not expect(isinstance(options, dict), where, "Must be an object"):
+        return None
+    expect(not set(options) - {"includeCardPrefix"}, where, "May only have includeCardPrefix")
+    include = options.get("includeCardPrefix")
+    valid = "includeCardPrefix" not in options or isinstance(include, bool)
+    expect(valid, f"{where}.includeCardPrefix", "Must be a Boolean")
+    return include if isinstance(include, bool) else None
+
+
+def _issue(
+    call: Call,
+    kind: str,
+    data: dict[str, object],
+    required: frozenset[str],
+    optional: frozenset[str],
+    networks: tuple[str, ...] | None = None,
+    include_prefix: bool | None = None,
+) -> Answer:
+    """Sign a capture context, remember it, and answer with it. Members stand in the order of the samples."""
+    state = call.state
+    kid, key = state.next_one_time_key()
+    public = jose.public_jwk(key.public_key(), kid)
+    jwk = {"kty": public["kty"], "e": public["e"], "use": "enc", "n": public["n"], "kid": kid}
+    issued_at = state.now()
+    payload: dict[str, object] = {
+        "flx": {"path": "/flex/v2/tokens", "data": context_data(), "origin": state.origin, "jwk": jwk},
+        "ctx": [{"data": data, "type": kind}],
+        "iss": "Flex API",
+        "exp": issued_at + LIFETIME,
+        "iat": issued_at,
+        "jti": context_jti(),
+    }
+    token = jose.sign_rs256(state.long_term_key, {"kid": state.long_term_kid, "alg": "RS256"}, payload)
+    context = Context(
+        sha256=hashlib.sha256(token.encode("ascii")).digest(),
+        merchant=call.merchant,
+        key=key,
+        type=kind,
+        required=required,
+        optional=optional,
+        expires_at=issued_at + LIFETIME,
+        networks=networks,
+        include_prefix=include_prefix,
+    )
+    state.remember(state.contexts, kid, context)
+    return jwt_answer(201, token)

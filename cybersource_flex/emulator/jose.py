@@ -1,0 +1,148 @@
+"""Just enough JWS and JWE, written from the RFCs over `cryptography`, and strict about the compact form."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
+
+# RSA-OAEP in JOSE means SHA-1 for the hash and for MGF1 (RFC 7518, 4.3): not a weakness here, and what Flex
+# wants.
+OAEP_SHA1 = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)  # noqa: S303
+OAEP_SHA256 = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
+
+
+def encode(data: bytes) -> str:
+    """base64url without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def decode(text: str) -> bytes:
+    """Undo `encode`; ValueError for padding, other characters, or leftover bits that are not zero."""
+    if not _BASE64URL.fullmatch(text) or len(text) % 4 == 1:
+        raise ValueError("not base64url without padding")
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if encode(data) != text:
+        raise ValueError("not canonical base64url")
+    return data
+
+
+def parse_json(data: bytes | str) -> Any:
+    """JSON, strictly: UTF-8, no NaN; ValueError for all that goes wrong, too deep a nesting as well."""
+    try:
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        return json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def parse_object(data: bytes | str) -> dict[str, Any]:
+    """A JSON object; ValueError for anything else."""
+    value = parse_json(data)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def compact_json(value: object) -> bytes:
+    """JSON as the real host writes it inside its tokens: no spaces, and "=" as an escape sequence."""
+    # "=" can only stand inside a string in what is serialised here, so a plain replacement is safe.
+    return json.dumps(value, separators=(",", ":")).replace("=", "\\u003d").encode("ascii")
+
+
+def sign_rs256(key: rsa.RSAPrivateKey, header: dict[str, object], payload: dict[str, object]) -> str:
+    """A compact JWS with RS256; the members keep the order given."""
+    signed = f"{encode(compact_json(header))}.{encode(compact_json(payload))}"
+    signature = key.sign(signed.encode("ascii"), padding.PKCS1v15(), hashes.SHA256())
+    return f"{signed}.{encode(signature)}"
+
+
+def public_jwk(key: rsa.RSAPublicKey, kid: str) -> dict[str, str]:
+    """The members of an RSA public key, without `use`: its place differs between the two documents."""
+    numbers = key.public_numbers()
+    return {
+        "kty": "RSA",
+        "kid": kid,
+        "n": encode(numbers.n.to_bytes((numbers.n.bit_length() + 7) // 8, "big")),
+        "e": encode(numbers.e.to_bytes((numbers.e.bit_length() + 7) // 8, "big")),
+    }
+
+
+class JweError(ValueError):
+    """The text is not a JWE of the wanted kind."""
+
+
+class DecryptionError(ValueError):
+    """The JWE is well formed but does not open with the key."""
+
+
+@dataclass(frozen=True)
+class CompactJwe:
+    """A parsed, not yet opened JWE."""
+
+    header: dict[str, Any]
+    associated_data: bytes
+    encrypted_key: bytes
+    iv: bytes
+    ciphertext: bytes
+    tag: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> CompactJwe:
+        """Split and check: RSA-OAEP, A256GCM, 96-bit IV, 128-bit tag, no compression, no `crit`."""
+        parts = text.split(".")
+        if len(parts) != 5 or not all(parts):
+            raise JweError("a compact JWE has five parts, none empty")
+        try:
+            header = parse_object(decode(parts[0]))
+            encrypted_key, iv, ciphertext, tag = (decode(part) for part in parts[1:])
+        except ValueError as error:
+            raise JweError(f"a part of the JWE cannot be read: {error}") from None
+        if header.get("alg") != "RSA-OAEP":
+            raise JweError("alg of the JWE must be RSA-OAEP")
+        if header.get("enc") != "A256GCM":
+            raise JweError("enc of the JWE must be A256GCM")
+        if "zip" in header or "crit" in header:
+            raise JweError("zip and crit are not used in this JWE")
+        if not isinstance(header.get("kid"), str):
+            raise JweError("kid of the JWE must be the kid of flx.jwk")
+        if len(iv) != 12 or len(tag) != 16:
+            raise JweError("the IV must have 12 bytes and the tag 16")
+        return cls(header, parts[0].encode("ascii"), encrypted_key, iv, ciphertext, tag)
+
+    def open(self, key: rsa.RSAPrivateKey) -> bytes:
+        """The plaintext; DecryptionError when the key, the tag or the associated data do not fit."""
+        try:
+            content_key = key.decrypt(self.encrypted_key, OAEP_SHA1)
+            if len(content_key) != 32:
+                raise DecryptionError("the content key must have 256 bits")
+            return AESGCM(content_key).decrypt(self.iv, self.ciphertext + self.tag, self.associated_data)
+        except InvalidTag:
+            raise DecryptionError("the authentication tag does not fit") from None
+        except DecryptionError:
+            raise
+        except ValueError:
+            raise DecryptionError("the content key cannot be decrypted") from None
+
+
+def seal(key: rsa.RSAPublicKey, header: dict[str, object], plaintext: bytes) -> str:
+    """A compact JWE with RSA-OAEP-256 and A256GCM; `header` must name both."""
+    associated_data = encode(compact_json(header))
+    content_key, iv = os.urandom(32), os.urandom(12)
+    sealed = AESGCM(content_key).encrypt(iv, plaintext, associated_data.encode("ascii"))
+    parts = (key.encrypt(content_key, OAEP_SHA256), iv, sealed[:-16], sealed[-16:])
+    return ".".join((associated_data, *(encode(part) for part in parts)))
