@@ -1,0 +1,384 @@
+"""``FlexClient`` and the generated classes against the emulator: the five steps, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from cybersource_flex import (
+    ApiClient,
+    AuthenticationError,
+    BadRequestError,
+    CaptureContext,
+    Configuration,
+    ConfigurationError,
+    FlexAPIApi,
+    FlexClient,
+    InvalidDataError,
+    MicroformIntegrationApi,
+    NotFoundError,
+    UnknownKeyError,
+    fields,
+)
+from cybersource_flex.auth import HttpSignature, JwtSharedSecret
+from cybersource_flex.emulator import Emulator
+from cybersource_flex.models import GenerateCaptureContextRequest, GenerateFlexAPICaptureContextRequest
+from cybersource_flex.transport import Signer
+
+NUMBER = "4111111111111111"
+YEAR = str(datetime.now(timezone.utc).year + 3)
+CARD = {"number": NUMBER, "expirationMonth": "12", "expirationYear": YEAR}
+CARD_FIELDS = fields(card=["number", "expirationMonth", "expirationYear", "securityCode?"])
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture(params=["jwt", "http_signature"])
+def auth(request: pytest.FixtureRequest, emulator: Emulator) -> Signer:
+    if request.param == "jwt":
+        return JwtSharedSecret(**emulator.auth)
+    with pytest.warns(DeprecationWarning, match="March 2027"):
+        return HttpSignature(**emulator.auth)
+
+
+@pytest.fixture
+def client(emulator: Emulator, auth: Signer) -> Iterator[FlexClient]:
+    with FlexClient(auth, environment=emulator.url) as made:
+        yield made
+
+
+def test_the_five_steps(client: FlexClient) -> None:
+    context = client.create_capture_context(CARD_FIELDS)
+    assert context.type == "api-0.1.0"
+    assert set(context.required_fields) == {
+        "paymentInformation.card.number",
+        "paymentInformation.card.expirationMonth",
+        "paymentInformation.card.expirationYear",
+    }
+    assert context.optional_fields == ("paymentInformation.card.securityCode",)
+    token = client.tokenize(context, {"card": {**CARD, "securityCode": "123"}})
+    assert token.masked_number == "XXXXXXXXXXXX1111"
+    assert token.bin == "411111"
+    assert 0 < token.expires_in().total_seconds() <= 900
+    assert client.verify_transient_token(token.jwt, context) == token
+    assert client.verify_capture_context(context.jwt) == context
+    details = client.payment_details(token)
+    assert details["paymentInformation"]["card"]["number"] == "XXXXXXXXXXXX1111"
+    assert client.payment_details(token.jti) == details
+    assert NUMBER not in json.dumps(details)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"card": CARD},
+        {"card": {"number": NUMBER, "expiration_month": "12", "expiration_year": YEAR}},
+        {"paymentInformation": {"card": CARD}},
+        {f"paymentInformation.card.{name}": value for name, value in CARD.items()},
+        {"card": {**CARD, "securityCode": ""}},
+    ],
+)
+def test_data_may_be_given_in_each_of_these_ways(data: dict[str, Any], client: FlexClient) -> None:
+    token = client.tokenize(client.create_capture_context(CARD_FIELDS), data)
+    assert token.masked_number == "XXXXXXXXXXXX1111"
+
+
+def test_a_microform_context(client: FlexClient) -> None:
+    context = client.create_microform_context(
+        target_origins=["https://shop.example.com"],
+        allowed_card_networks=["VISA", "MASTERCARD"],
+        include_card_prefix=False,
+    )
+    assert context.type.startswith("mf-")
+    assert context.target_origins == ("https://shop.example.com",)
+    assert context.client_library is not None
+    token = client.tokenize(context, {"card": {**CARD, "type": "001"}})
+    assert token.type == context.type
+    assert token.bin is None
+
+
+def test_the_host_answers_with_its_reasons(client: FlexClient) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        client.create_microform_context(target_origins=["http://shop.example.com"], allowed_card_networks=["VISA"])
+    assert caught.value.details
+    assert caught.value.correlation_id
+    context = client.create_capture_context(CARD_FIELDS)
+    with pytest.raises(BadRequestError) as caught:
+        client.tokenize(context, {"card": {**CARD, "number": "4111111111111112"}})
+    assert [detail.location for detail in caught.value.details] == ["captureData.number"]
+    assert "4111111111111112" not in f"{caught.value} {caught.value!r}"
+    with pytest.raises(NotFoundError):
+        client.payment_details("A" * 64)
+
+
+def test_data_that_does_not_fit_never_leaves(client: FlexClient, emulator: Emulator) -> None:
+    context = client.create_capture_context(CARD_FIELDS)
+    emulator.clear()
+    for data, field in (
+        ({"card": {**CARD, "number": ""}}, "paymentInformation.card.number"),
+        ({"card": {**CARD, "type": "001"}}, "paymentInformation.card.type"),
+        ({"card": CARD, "billTo": {"firstName": "Zoë"}}, "orderInformation.billTo.firstName"),
+        ({"card": NUMBER}, "paymentInformation.card"),
+        ({"card": {**CARD, "expiration_month": "11"}}, "paymentInformation.card.expirationMonth"),
+    ):
+        with pytest.raises(InvalidDataError) as caught:
+            client.tokenize(context, data)
+        assert caught.value.field == field
+        assert NUMBER not in str(caught.value)
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        ({}, "names no field"),
+        ({"card": ["numbr"]}, "did you mean 'number'"),
+        ({"card": ["x"]}, "it has number"),
+        ({"card": ["number", "number?"]}, "twice"),
+        ({"card": ["expirationMonth", "expiration_month"]}, "twice"),
+        ({"card": "number"}, "list of names"),
+        ({"card": [1]}, "type int"),
+    ],
+)
+def test_fields_that_cannot_be(arguments: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ConfigurationError, match=rule):
+        fields(**arguments)
+
+
+def test_fields_of_every_group() -> None:
+    made = fields(card=["number"], amount_details=["totalAmount"], bill_to=["first_name?"], ship_to=["country"])
+    assert made.to_dict() == {
+        "paymentInformation": {"card": {"number": {"required": True}}},
+        "orderInformation": {
+            "amountDetails": {"totalAmount": {"required": True}},
+            "billTo": {"firstName": {"required": False}},
+            "shipTo": {"country": {"required": True}},
+        },
+    }
+
+
+def test_without_auth_nothing_is_sent(emulator: Emulator) -> None:
+    emulator.clear()
+    with FlexClient(None, environment=emulator.url) as client:
+        with pytest.raises(ConfigurationError, match="must be signed"):
+            client.create_capture_context(CARD_FIELDS)
+        with pytest.raises(ConfigurationError, match="must be signed"):
+            client.payment_details("A" * 64)
+    assert emulator.requests == []
+
+
+def test_a_token_needs_no_auth(client: FlexClient, emulator: Emulator) -> None:
+    context = client.create_capture_context(CARD_FIELDS)
+    with FlexClient(None, environment=emulator.url) as bare:
+        assert bare.tokenize(bare.verify_capture_context(context.jwt), {"card": CARD}).masked_number
+
+
+def test_another_hosts_context_is_not_genuine_here(client: FlexClient) -> None:
+    with Emulator() as other, FlexClient(JwtSharedSecret(**other.auth), environment=other.url) as stranger:
+        context = stranger.create_capture_context(CARD_FIELDS)
+        with pytest.raises((UnknownKeyError, Exception)) as caught:
+            client.verify_capture_context(context.jwt)
+        assert type(caught.value).__name__ in ("UnknownKeyError", "InvalidSignatureError")
+        first = client.create_capture_context(CARD_FIELDS)
+        second = client.create_capture_context(CARD_FIELDS)
+        token = client.tokenize(first, {"card": CARD})
+        with pytest.raises(UnknownKeyError, match="not made for this capture context"):
+            client.verify_transient_token(token.jwt, second)
+
+
+def test_long_term_keys_are_fetched_once(emulator: Emulator) -> None:
+    emulator.clear()
+    with FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
+        for _ in range(3):
+            client.create_capture_context(CARD_FIELDS)
+    targets = [request.target for request in emulator.requests]
+    assert sum(target.startswith("/flex/v2/public-keys/") for target in targets) == 1
+
+
+# What the emulator refuses, and how the client tells it.
+
+
+def refused(client: FlexClient, emulator: Emulator) -> str:
+    """Make a signed call, expect a 401 with everything that support needs, and return the emulator's cause."""
+    with pytest.raises(AuthenticationError) as caught:
+        client.create_capture_context(CARD_FIELDS)
+    error = caught.value
+    assert error.status == 401
+    assert error.correlation_id
+    assert "401" in str(error)
+    assert error.correlation_id in str(error)
+    return emulator.requests[-1].refusal or ""
+
+
+def signers(emulator: Emulator, **changes: str) -> Iterator[Signer]:
+    credentials = {**emulator.auth, **changes}
+    yield JwtSharedSecret(**credentials)
+    with pytest.warns(DeprecationWarning):
+        yield HttpSignature(**credentials)
+
+
+def test_a_wrong_secret(emulator: Emulator) -> None:
+    secret = base64.b64encode(b"another secret of 32 bytes......").decode()
+    for signer in signers(emulator, secret_key=secret):
+        with FlexClient(signer, environment=emulator.url) as client:
+            assert refused(client, emulator)
+
+
+class Meddling:
+    """A signer that signs something else than what is sent."""
+
+    def __init__(self, signer: Signer, **changes: Any) -> None:
+        self._signer = signer
+        self._changes = changes
+        self._shift = self._changes.pop("shift", 0)
+
+    def sign(self, request: Any, now: float) -> Any:
+        kept = {name: getattr(request, name) for name in self._changes}
+        for name, value in self._changes.items():
+            setattr(request, name, value)
+        try:
+            return self._signer.sign(request, now + self._shift)
+        finally:
+            for name, value in kept.items():
+                setattr(request, name, value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"body": b'{"fields":{}}'},
+        {"host": "api.example.com"},
+        {"target": "/flex/v2/sessions/"},
+        {"method": "PUT"},
+        {"shift": -3600},
+        {"shift": 3600},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_something_else_was_signed(changes: dict[str, Any], emulator: Emulator) -> None:
+    for signer in signers(emulator):
+        with FlexClient(Meddling(signer, **changes), environment=emulator.url) as client:
+            assert refused(client, emulator)
+
+
+def test_a_used_token_id(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    import uuid
+
+    fixed = uuid.uuid4()
+    monkeypatch.setattr(uuid, "uuid4", lambda: fixed)
+    with FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
+        assert isinstance(client.create_capture_context(CARD_FIELDS), CaptureContext)
+        assert "jti" in refused(client, emulator)
+
+
+# Published requests.
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "flex-sessions-full.spec",
+        "flex-sessions-simple.spec",
+        "flex-sessions-maximum.guide-without-fields-wrapper",
+        "flex-sessions-minimum.guide-without-fields-wrapper",
+        "microform-sessions-all-networks.spec",
+        "microform-sessions-card.spec",
+        "microform-sessions-echeck.spec",
+        "microform-sessions-nested-iframes-echeck.guide",
+        "microform-sessions-no-card-prefix.spec",
+    ],
+)
+def test_published_requests_are_accepted(name: str, client: FlexClient, emulator: Emulator, reference: Any) -> None:
+    published = json.loads((reference / "samples" / "requests" / f"{name}.json").read_text("utf-8"))
+    if name.startswith("flex"):
+        flex_request = GenerateFlexAPICaptureContextRequest.from_dict(published)
+        answer = FlexAPIApi(client.api_client).generate_flex_api_capture_context_with_http_info(flex_request)
+    else:
+        microform_request = GenerateCaptureContextRequest.from_dict(published)
+        api = MicroformIntegrationApi(client.api_client)
+        answer = api.generate_capture_context_with_http_info(microform_request)
+    assert answer.status_code == 201
+    assert json.loads(emulator.requests[-1].body) == published
+    assert client.verify_capture_context(answer.data).jwt == answer.data
+
+
+def test_the_published_plaintext_becomes_a_token(client: FlexClient, reference: Any) -> None:
+    file = reference / "samples" / "requests" / "tokens-jwe-plaintext.guide.json"
+    data = json.loads(file.read_text("utf-8"))["data"]
+    context = client.create_capture_context(
+        fields(
+            card=["number", "expirationMonth", "expirationYear", "type?", "securityCode?"],
+            amount_details=["totalAmount", "currency"],
+            bill_to=list(data["orderInformation"]["billTo"]),
+        )
+    )
+    assert client.tokenize(context, data).masked_number == "XXXXXXXXXXXX1111"
+
+
+def test_payment_credentials_come_encrypted() -> None:
+    with Emulator(payment_credentials=True) as emulator:
+        auth = JwtSharedSecret(**emulator.auth)
+        with FlexClient(auth, environment=emulator.url) as client:
+            token = client.tokenize(client.create_capture_context(CARD_FIELDS), {"card": CARD})
+            (reference,) = token.claims["paymentCredentialsReference"].values()
+            answer = FlexAPIApi(client.api_client).get_payment_credentials(reference)
+            assert answer.count(".") == 4
+
+
+def test_the_generated_classes_alone(emulator: Emulator) -> None:
+    with ApiClient(Configuration(host=emulator.url, auth=JwtSharedSecret(**emulator.auth))) as api_client:
+        flex = FlexAPIApi(api_client)
+        jwt = flex.generate_flex_api_capture_context(GenerateFlexAPICaptureContextRequest(fields=CARD_FIELDS))
+        kid = json.loads(base64.urlsafe_b64decode(jwt.partition(".")[0] + "=="))["kid"]
+        key = flex.get_public_key_with_http_info(kid)
+        assert (key.status_code, key.data.kid, key.data.kty) == (200, kid, "RSA")
+        with pytest.raises(NotFoundError):
+            flex.get_public_key("none")
+
+
+def test_an_expired_context_is_refused_before_anything_is_sent() -> None:
+    now = time.time() - 2000
+    with (
+        Emulator(clock=lambda: now, clock_tolerance=5000, jwt_leeway=5000) as emulator,
+        FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
+    ):
+        from cybersource_flex import ExpiredTokenError
+
+        with pytest.raises(ExpiredTokenError, match="18 min ago"):
+            client.create_capture_context(CARD_FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("environment", "rule"),
+    [
+        ("prod", "must be one of 'test', 'production'"),
+        ("https://apitest.cybersource.com/x", "has a path"),
+        ("", "must be one of"),
+        (None, "must be one of"),
+        ("http://apitest.cybersource.com", "https:// only"),
+    ],
+)
+def test_wrong_environments(environment: Any, rule: str, emulator: Emulator) -> None:
+    with pytest.raises(ConfigurationError, match=rule):
+        FlexClient(JwtSharedSecret(**emulator.auth), environment=environment)
+
+
+@pytest.mark.parametrize("leeway", [-1, 601, "30", True, float("nan")])
+def test_wrong_leeway(leeway: Any) -> None:
+    with pytest.raises(ConfigurationError, match="leeway"):
+        FlexClient(None, leeway=leeway)
+
+
+def test_environments_by_name() -> None:
+    for name, host in Configuration.ENVIRONMENTS.items():
+        assert FlexClient(None, environment=name).api_client.configuration.host == host
