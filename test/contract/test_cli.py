@@ -1,0 +1,127 @@
+"""The command line as a person meets it: what is printed, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from cybersource_flex.emulator import Emulator
+
+COMMAND = [sys.executable, "-W", "error", "-m", "cybersource_flex.cli"]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CYBERSOURCE_")}
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+def test_demo() -> None:
+    done = run("demo")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout, "no colour in a pipe"
+    assert [line[:2] for line in done.stdout.splitlines() if re.match(r"\d\. ", line)] == ["1.", "2.", "3.", "4.", "5."]
+    assert "verified transient token, XXXXXXXXXXXX1111" in done.stdout
+    assert '"transientTokenJwt"' in done.stdout
+    assert "4111111111111111" not in done.stdout
+
+
+def test_demo_in_colour() -> None:
+    assert "\x1b[" in run("demo", FORCE_COLOR="1", TERM="xterm").stdout
+
+
+@pytest.mark.parametrize("auth", ["jwt_shared_secret", "http_signature"])
+def test_demo_against_a_host(auth: str, emulator: Emulator) -> None:
+    environ = {**emulator.environ, "CYBERSOURCE_AUTH": auth}
+    done = run("demo", "--url", emulator.url, **environ)
+    assert done.returncode == 0, done.stderr
+    assert "verified transient token" in done.stdout
+    assert emulator.environ["CYBERSOURCE_SECRET_KEY"] not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("missing", ["CYBERSOURCE_MERCHANT_ID", "CYBERSOURCE_KEY_ID", "CYBERSOURCE_SECRET_KEY"])
+def test_missing_credentials_are_named(missing: str, emulator: Emulator) -> None:
+    environ = {name: value for name, value in emulator.environ.items() if name != missing}
+    done = run("demo", "--url", emulator.url, **environ)
+    assert done.returncode == 1
+    assert missing in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_refusal_is_one_line(emulator: Emulator) -> None:
+    environ = {**emulator.environ, "CYBERSOURCE_SECRET_KEY": "A" * 43 + "="}
+    done = run("demo", "--url", emulator.url, **environ)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: AuthenticationError: POST /flex/v2/sessions: 401")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_wrong_usage() -> None:
+    assert run("demo", "--no-such-option").returncode == 2
+    assert run("no-such-command").returncode == 2
+    assert run("emulator", "--port", "70000").returncode == 2
+
+
+def test_version_and_help() -> None:
+    from cybersource_flex import __version__
+
+    assert __version__ in run("--version").stdout
+    for command in ([], ["demo"], ["emulator"]):
+        assert "Usage: cybersource-flex" in run(*command, "--help").stdout
+
+
+def test_the_emulator_serves_until_it_is_interrupted() -> None:
+    with subprocess.Popen(
+        [*COMMAND, "emulator", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        try:
+            environ = {}
+            while len(environ) < 5:
+                line = process.stdout.readline()
+                assert line, "it ended before it was ready"
+                found = re.match(r"\s*export (\w+)=(\S+)", line)
+                if found:
+                    environ[found[1]] = found[2]
+            done = run("demo", "--url", environ["CYBERSOURCE_ENVIRONMENT"], **environ)
+            assert done.returncode == 0, done.stderr
+        finally:
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert err == ""
+    assert json.dumps(out)
+
+
+def test_a_taken_port_is_said(emulator: Emulator) -> None:
+    port = emulator.url.rpartition(":")[2]
+    done = run("emulator", "--port", port)
+    assert done.returncode == 1
+    assert port in done.stderr
+    assert "Traceback" not in done.stderr
