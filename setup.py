@@ -6,8 +6,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-VERSION = re.search(r'__version__: Final = "([^"]+)"', (ROOT / "cybersource_flex" / "_version.py").read_text("utf-8"))
-assert VERSION is not None
+(VERSION,) = re.findall(
+    r'__version__: Final = "([^"]+)"', (ROOT / "cybersource_flex" / "_version.py").read_text("utf-8")
+)
 
 # Click draws the command line and Rich what a person reads there; the emulator is an ASGI application.
 CLI = ["click>=8.1", "rich>=13.7"]
@@ -15,7 +16,7 @@ EMULATOR = ["starlette>=0.37", "uvicorn>=0.29"]
 
 setup(
     name="cybersource-flex",
-    version=VERSION.group(1),
+    version=VERSION,
     description="CyberSource Flex API: capture contexts, encryption and transient tokens, verified at every step",
     long_description=(ROOT / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",

@@ -1,8 +1,8 @@
 """The base class of the generated models, and the few types that a specification can name.
 
 A model is a class with slots. A field that was never given is *absent*: it reads as ``None`` and stays out of the JSON.
-A nullable field that was given ``None`` is *null*: it reads as ``None`` too and is written as ``null``. Members that the
-specification does not name are kept and written back, so what a newer service adds survives a round trip.
+A nullable field that was given ``None`` is *null*: it reads as ``None`` too and is written as ``null``. Members that
+the specification does not name are kept and written back, so what a newer service adds survives a round trip.
 """
 
 from __future__ import annotations
@@ -95,21 +95,21 @@ class Model:
             elif self._fields[name].required:
                 raise TypeError(f"{type(self).__name__}.{name} is required and cannot be None")
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        field = self._fields.get(name)
-        if field is None:
-            raise AttributeError(f"{type(self).__name__} has no field {name!r}")
-        if value is None and not field.nullable:
-            if field.required:
-                raise TypeError(f"{type(self).__name__}.{name} is required and cannot be None")
-            if name in self:
-                object.__delattr__(self, name)
-            return
-        if value is not None:
-            field.converter(_package(type(self))).check(value, f"{type(self).__name__}.{name}")
-        object.__setattr__(self, name, value)
-
     if not TYPE_CHECKING:  # a type checker is to know the declared fields and no others
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            field = self._fields.get(name)
+            if field is None:
+                raise AttributeError(f"{type(self).__name__} has no field {name!r}")
+            if value is None and not field.nullable:
+                if field.required:
+                    raise TypeError(f"{type(self).__name__}.{name} is required and cannot be None")
+                if name in self:
+                    object.__delattr__(self, name)
+                return
+            if value is not None:
+                field.converter(_package(type(self))).check(value, f"{type(self).__name__}.{name}")
+            object.__setattr__(self, name, value)
 
         def __getattr__(self, name: str) -> Any:
             # Reached only where the slot is empty: the field is absent.

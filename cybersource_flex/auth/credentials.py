@@ -1,4 +1,4 @@
-"""Checks of what a merchant copies from the Business Center. Messages name the setting and the rule, never the value."""
+"""Checks of what a merchant copies from the Business Center. Messages name setting and rule, never the value."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["SharedSecret", "check_identifier", "shown"]
 # Both end up in headers between quotation marks and in lines that are signed: nothing that could end either.
 _IDENTIFIER = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 
-# Business Center secrets decode to 32 bytes; RFC 2104 section 3 discourages less than the hash's length, and a truncated
-# paste is the usual reason for less. Half of it is a lower bound that no real secret fails.
+# Business Center secrets decode to 32 bytes; RFC 2104 section 3 discourages less than the hash's length, and a
+# truncated paste is the usual reason for less. Half of it is a lower bound that no real secret fails.
 _MIN_SECRET_BYTES = 16
 
 
@@ -70,7 +70,7 @@ class SharedSecret:
             ) from None
         if len(key) < _MIN_SECRET_BYTES:
             raise ConfigurationError(
-                f"secret_key is too short: {len(key)} bytes once decoded, expected 32; was a part of it lost in copying?"
+                f"secret_key is too short: {len(key)} bytes once decoded, expected 32; was a part lost in copying?"
             )
         self.key = key
 

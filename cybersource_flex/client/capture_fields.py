@@ -50,8 +50,8 @@ def fields(
 ) -> CaptureFields:
     """The fields to capture, by name: ``fields(card=["number", "expirationMonth", "securityCode?"])``.
 
-    A name is the wire's (``expirationMonth``) or its Python form (``expiration_month``). A question mark at its end makes
-    the field optional; without one it is required. The full models say the same at more length, and more.
+    A name is the wire's (``expirationMonth``) or its Python form (``expiration_month``). A question mark at its end
+    makes the field optional; without one it is required. The full models say the same at more length, and more.
 
     Args:
         card: fields of ``paymentInformation.card``.

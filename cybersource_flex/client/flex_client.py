@@ -154,8 +154,8 @@ class FlexClient:
 
         Args:
             context: from ``create_capture_context``.
-            data: texts by field: ``{"card": {"number": "4111111111111111", ...}, "billTo": {...}}``, or the whole tree of
-                the wire, or dotted names.
+            data: texts by field: ``{"card": {"number": "4111111111111111", ...}, "billTo": {...}}``, or the whole tree
+                of the wire, or dotted names.
 
         Raises:
             InvalidDataError: a field is missing, or not in the context, or not a text. Nothing was sent.

@@ -1,4 +1,6 @@
-"""Encrypts captured data to the one-time key of a capture context (RFC 7516; CyberSource Digital Accept guide, "Tokens API").
+"""Encrypts captured data to the one-time key of a capture context.
+
+(RFC 7516; CyberSource Digital Accept guide, Flex API, "Tokens API".)
 
 Before that it is held against the context: a field that the context did not ask for, or a required one that is missing,
 is refused here, where the message can name it, and never leaves the process.

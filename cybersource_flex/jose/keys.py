@@ -29,7 +29,8 @@ def check_kid(kid: str) -> str:
     """A ``kid`` that may become part of a URL's path. It comes from a token that is not verified yet.
 
     Raises:
-        UnknownKeyError: too long, or with other characters than letters, digits, ``.``, ``_`` and ``-``, or with ``..``.
+        UnknownKeyError: too long, or with other characters than letters, digits, ``.``, ``_`` and ``-``, or with
+        ``..``.
     """
     if not _SAFE_KID.fullmatch(kid) or ".." in kid or kid == ".":
         raise UnknownKeyError("the kid of the token is not a name that a key of this service can have")
@@ -80,7 +81,8 @@ class PublicKey:
         Raises:
             InvalidSignatureError: the signature does not fit.
         """
-        from joserfc import errors, jws as library
+        from joserfc import errors
+        from joserfc import jws as library
 
         try:
             library.deserialize_compact(jws.compact, self._key, algorithms=["RS256"])

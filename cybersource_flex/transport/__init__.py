@@ -1,7 +1,7 @@
 """Bytes out and bytes in: what the generated classes stand on.
 
-``Operation`` turns a call into a ``Request`` and an answer into data or an exception, without any I/O. ``Transport`` sends
-a request, asking the ``Signer`` for fresh headers over the very bytes it is about to send.
+``Operation`` turns a call into a ``Request`` and an answer into data or an exception, without any I/O. ``Transport``
+sends a request, asking the ``Signer`` for fresh headers over the very bytes it is about to send.
 """
 
 from typing import TYPE_CHECKING

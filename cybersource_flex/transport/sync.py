@@ -31,8 +31,8 @@ _CHUNK: Final = 64 * 1024
 class Transport:
     """A pool of connections to one host, and the rules for using it. Safe in threads.
 
-    Redirects are never followed and urllib3's own retries are off: both would send a signature to a place, or at a time,
-    it was not made for.
+    Redirects are never followed and urllib3's own retries are off: both would send a signature to a place, or at a
+    time, it was not made for.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -223,7 +223,7 @@ def refused(client: FlexClient, emulator: Emulator) -> str:
 def signers(emulator: Emulator, **changes: str) -> Iterator[Signer]:
     credentials = {**emulator.auth, **changes}
     yield JwtSharedSecret(**credentials)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="March 2027"):
         yield HttpSignature(**credentials)
 
 

@@ -1,4 +1,4 @@
-"""Published capture contexts and transient tokens: they parse, the verifiable ones verify at their time, no bit may flip."""
+"""Published capture contexts and transient tokens: all parse, the verifiable ones verify, and no bit may flip."""
 
 from __future__ import annotations
 

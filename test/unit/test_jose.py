@@ -238,7 +238,7 @@ def test_the_compact_form_is_strict(spoil: Callable[[str], Any], text: str, make
 
 
 def test_a_weak_or_private_key_is_refused() -> None:
-    small = rsa.generate_private_key(65537, 1024)
+    small = rsa.generate_private_key(65537, 1024)  # noqa: S505
     with pytest.raises(errors.UnsupportedAlgorithmError, match="1024 bits"):
         PublicKey(jwk(small, "x"))
     for wrong in ({"kty": "oct", "k": "AAAA"}, {"kty": "RSA"}, {**jwk(small, "x"), "d": "AQAB"}, [], None):

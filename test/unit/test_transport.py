@@ -1,4 +1,4 @@
-"""What goes over the wire, and what each way of failing is called. Against servers on loopback that do as they are told."""
+"""What goes over the wire, and what each way of failing is called, against servers on loopback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Host:
     An answer is bytes, or None for closing the connection, or an event that is waited for before closing it.
     """
 
-    def __init__(self, *answers: bytes | None | threading.Event) -> None:
+    def __init__(self, *answers: bytes | threading.Event | None) -> None:
         self.received: list[bytes] = []
         self._answers = list(answers)
         self._socket = socket.create_server(("127.0.0.1", 0))
