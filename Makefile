@@ -1,0 +1,55 @@
+# Every verb of the project. Needs make, Python 3.10 or newer, and PyPI; everything else is fetched on first use.
+
+PYTHON ?= python3
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+
+# tox looks for interpreters on PATH; pyenv keeps those it is not told to use elsewhere.
+SPACE := $(subst ,, )
+COMMA := ,
+export TOX_DISCOVER ?= $(subst $(SPACE),$(COMMA),$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1?.*/bin/python))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test generate check-generated format clean
+
+help: ## show this list
+	@$(PYTHON) -c "import re; [print(f'make {v:16} {t}') for v, t in re.findall(r'(?m)^([a-z-]+):.*?## (.*)', open('Makefile').read())]"
+
+demo: $(VENV)/.installed ## the five steps against a local emulator, each artefact shown
+	@$(BIN)/cybersource-flex demo
+
+test: $(VENV)/.tox ## everything that must hold: tests, lint, types, drift
+	$(BIN)/tox run
+
+generate: $(VENV)/.generator ## make the generated files anew from openapi.yaml and templates/
+	$(BIN)/python tools/generate.py generate
+
+check-generated: $(VENV)/.generator ## say which generated files are not what make generate would write
+	$(BIN)/python tools/generate.py check
+
+format: $(VENV)/.generator ## format and tidy the hand-written code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove what the other verbs made
+	git clean -fdXq
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made setup.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]'
+	@touch $@
+
+$(VENV)/.tox: $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox>=4.22'
+	@touch $@
+
+$(VENV)/.generator: $(VENV)/.made tools/requirements-generate.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-generate.txt
+	@touch $@

@@ -1,0 +1,89 @@
+"""The public names of the package, pinned: a change here is a change for users."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import cybersource_flex
+from cybersource_flex import api, auth, client, emulator, errors, jose, models, transport
+
+FLEX = [
+    "ApiClient",
+    "ApiResponse",
+    "CaptureContext",
+    "Configuration",
+    "FlexAPIApi",
+    "FlexClient",
+    "MicroformIntegrationApi",
+    "TransientToken",
+    "__version__",
+    "fields",
+]
+
+
+def test_top_level_names() -> None:
+    assert cybersource_flex.__all__ == sorted([*FLEX, *errors.__all__])
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (api, ["FlexAPIApi", "MicroformIntegrationApi"]),
+        (auth, ["HttpSignature", "JwtSharedSecret"]),
+        (client, ["FlexClient", "fields"]),
+        (emulator, ["Emulator", "Merchant", "RecordedRequest"]),
+        (
+            jose,
+            [
+                "CaptureContext",
+                "KeySource",
+                "PublicKey",
+                "TransientToken",
+                "encrypt",
+                "verify_capture_context",
+                "verify_transient_token",
+            ],
+        ),
+        (transport, ["ApiResponse", "Operation", "Request", "Response", "Settings", "Signer", "Transport"]),
+    ],
+)
+def test_names_of_the_parts(module: object, names: list[str]) -> None:
+    assert module.__all__ == names  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("module", [cybersource_flex, api, auth, client, emulator, errors, jose, models, transport])
+def test_every_name_is_there_and_sorted(module: object) -> None:
+    names = module.__all__  # type: ignore[attr-defined]
+    assert names == sorted(names)
+    for name in names:
+        assert getattr(module, name) is not None
+        assert name in dir(module)
+    with pytest.raises(AttributeError):
+        module.no_such_name  # noqa: B018
+
+
+def test_every_error_belongs_to_the_tree_in_its_docstring() -> None:
+    for name in errors.__all__:
+        kind = getattr(errors, name)
+        if issubclass(kind, Exception):
+            assert issubclass(kind, errors.FlexError)
+            assert f"{name} " in errors.__doc__ or f"{name}\n" in errors.__doc__
+
+
+HEAVY = ("urllib3", "cryptography", "joserfc", "dateutil", "http.client", "json", "asyncio", "starlette", "click")
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = f"import sys; import cybersource_flex; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-I", "-W", "error", "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_the_readme_imports_loads_without_a_warning() -> None:
+    code = "import cybersource_flex as f; [getattr(f, name) for name in f.__all__]"
+    subprocess.run([sys.executable, "-I", "-W", "error", "-c", code], check=True, timeout=60)
