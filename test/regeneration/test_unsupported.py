@@ -1,0 +1,171 @@
+"""Every feature of OpenAPI that the templates do not know stops the generation, with its place in the specification."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SESSIONS = ("paths", "/flex/v2/sessions", "post")
+TOKENS = ("paths", "/flex/v2/tokens", "post")
+KEY = ("paths", "/flex/v2/public-keys/{kid}", "get")
+JSON = "application/json;charset=utf-8"
+LINK = ("components", "schemas", "ErrorLink")
+HREF = (*LINK, "properties", "href")
+STRING = {"type": "string"}
+REFERENCE = {"$ref": "#/components/schemas/CaptureField"}
+
+
+def pointer(*parts: str) -> str:
+    return "#/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+# where to put what, the place that has to be named (None: where it was put), and what is said there
+CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
+    (("openapi",), "3.1.0", None, "3.1.0 is not supported"),
+    (("webhooks",), {}, None, "`webhooks`"),
+    (("externalDocs",), {}, None, "`externalDocs`"),
+    (("x-anything",), {}, None, "`x-anything`"),
+    (("servers",), [], None, "at least one server"),
+    ((*SESSIONS, "callbacks"), {}, None, "`callbacks`"),
+    ((*SESSIONS, "servers"), [], None, "`servers`"),
+    ((*SESSIONS, "operationId"), "generateCaptureContext", pointer("paths", "/microform/v2/sessions", "post"), "twice"),
+    ((*SESSIONS, "tags"), ["Flex API", "Microform Integration"], None, "exactly one tag"),
+    ((*SESSIONS, "tags"), ["Another"], None, "exactly one tag"),
+    ((*SESSIONS, "security"), [{"jwt": [], "httpSignature": []}], pointer(*SESSIONS, "security", "0"), "exactly one"),
+    ((*SESSIONS, "security"), [{}], pointer(*SESSIONS, "security", "0"), "exactly one"),
+    ((*SESSIONS, "responses", "links"), {}, None, "a status must be"),
+    ((*SESSIONS, "responses", "202"), {"description": "Later."}, pointer(*SESSIONS, "responses"), "different schemas"),
+    (("paths", "/flex/v2/sessions", "trace"), {}, None, "`trace`"),
+    (("paths", "/flex/v2/sessions", "head"), {}, None, "`head`"),
+    (("paths", "/flex/v2/sessions", "servers"), [], None, "`servers`"),
+    (
+        (*SESSIONS, "requestBody", "content", "application/json"),
+        {"schema": STRING},
+        pointer(*SESSIONS, "requestBody", "content"),
+        "several media types",
+    ),
+    (
+        (*SESSIONS, "requestBody", "content"),
+        {"multipart/form-data": {"schema": REFERENCE}},
+        None,
+        "multipart/form-data",
+    ),
+    (
+        (*SESSIONS, "requestBody", "content"),
+        {"application/x-www-form-urlencoded": {"schema": REFERENCE}},
+        None,
+        "application/x-www-form-urlencoded",
+    ),
+    ((*SESSIONS, "requestBody", "content"), {"application/xml": {"schema": REFERENCE}}, None, "application/xml"),
+    ((*SESSIONS, "requestBody", "content"), {"application/octet-stream": {"schema": STRING}}, None, "octet-stream"),
+    ((*SESSIONS, "requestBody", "content", JSON, "encoding"), {}, None, "`encoding`"),
+    (
+        (*SESSIONS, "requestBody", "content", JSON, "schema"),
+        {"type": "object", "properties": {"a": STRING}},
+        None,
+        "a name",
+    ),
+    ((*TOKENS, "requestBody", "content", "application/jwt", "schema"), REFERENCE, None, "must be a string"),
+    ((*TOKENS, "requestBody", "content", "application/jwt", "schema", "format"), "binary", None, "format binary"),
+    ((*TOKENS, "responses", "201", "links"), {}, None, "`links`"),
+    ((*TOKENS, "responses"), {"201": {"description": "A."}}, None, "errors need a schema"),
+    ((*KEY, "parameters"), [], None, "has ['kid'] in it"),
+    ((*KEY, "parameters", "0", "in"), "cookie", pointer(*KEY, "parameters", "0"), "cookie parameter"),
+    ((*KEY, "parameters", "0", "style"), "matrix", pointer(*KEY, "parameters", "0"), "another style"),
+    ((*KEY, "parameters", "0", "explode"), True, pointer(*KEY, "parameters", "0"), "another style"),
+    ((*KEY, "parameters", "0", "allowReserved"), True, None, "`allowReserved`"),
+    ((*KEY, "parameters", "0", "content"), {}, None, "`content`"),
+    ((*KEY, "parameters", "0", "schema"), REFERENCE, None, "of this type"),
+    ((*KEY, "parameters", "0", "schema"), {"type": "array", "items": STRING}, None, "of this type"),
+    ((*KEY, "parameters", "1"), {"name": "Host", "in": "header", "schema": STRING}, None, "Host"),
+    ((*KEY, "parameters", "1"), {"name": "Kid", "in": "query", "schema": STRING}, None, "the same in Python"),
+    (("components", "links"), {}, None, "`links`"),
+    (("components", "callbacks"), {}, None, "`callbacks`"),
+    (("components", "examples"), {}, None, "`examples`"),
+    (("components", "securitySchemes", "jwt"), {"type": "oauth2", "flows": {}}, None, "oauth2"),
+    (("components", "schemas", "lower"), {"type": "object"}, None, "the first a capital"),
+    (("components", "schemas", "List"), {"type": "object"}, None, "the name List"),
+    (("components", "schemas", "ERRORLink"), {"type": "object"}, None, "the same in Python"),
+    (("components", "schemas", "Other"), REFERENCE, pointer("components", "schemas", "Other", "$ref"), "another name"),
+    (("components", "schemas", "Number"), {"type": "integer", "enum": [1]}, None, "an enum of the type integer"),
+    ((*LINK, "oneOf"), [REFERENCE], None, "`oneOf`"),
+    ((*LINK, "anyOf"), [REFERENCE], None, "`anyOf`"),
+    ((*LINK, "not"), REFERENCE, None, "`not`"),
+    ((*LINK, "allOf"), [REFERENCE, REFERENCE], None, "`allOf`"),
+    ((*LINK, "discriminator"), {"propertyName": "a"}, None, "`discriminator`"),
+    ((*LINK, "nullable"), True, None, "in properties alone"),
+    ((*LINK, "additionalProperties"), False, None, "false is not supported"),
+    ((*LINK, "additionalProperties"), STRING, None, "beside `properties`"),
+    ((*LINK, "required"), ["nowhere"], None, "not among the properties"),
+    ((*LINK, "description"), 'Has """ in it', None, "docstring"),
+    ((*LINK, "properties", "h ref"), STRING, None, "the name 'h ref'"),
+    ((*LINK, "properties", "Href"), STRING, None, "the same in Python"),
+    ((*LINK, "properties", "Dict"), STRING, None, "has a meaning in every model"),
+    ((*LINK, "properties", "in"), {"type": "object", "properties": {"a": STRING}}, None, "needs a name"),
+    ((*HREF, "oneOf"), [REFERENCE], None, "`oneOf`"),
+    ((*HREF, "readOnly"), True, None, "`readOnly`"),
+    ((*HREF, "writeOnly"), True, None, "`writeOnly`"),
+    ((*HREF, "xml"), {}, None, "`xml`"),
+    ((*HREF, "title"), "T", None, "`title`"),
+    ((*HREF, "const"), "T", None, "`const`"),
+    ((*HREF, "type"), ["string", "null"], None, "the type ['string', 'null']"),
+    ((*HREF, "type"), "file", None, "the type file"),
+    ((*HREF, "format"), "binary", None, "the format binary"),
+    ((*HREF, "format"), "decimal", None, "the format decimal"),
+    ((*HREF, "enum"), ["a", None], None, "every value must be"),
+    ((*HREF, "enum"), [True], None, "every value must be"),
+    ((*HREF, "items"), STRING, None, "belongs to the type array"),
+    (HREF, {"type": "array"}, None, "needs `items`"),
+    (HREF, {"type": "array", "items": {"type": "string", "nullable": True}}, None, "in properties alone"),
+    (HREF, {"properties": {}}, None, "without `type`"),
+    (HREF, {**REFERENCE, "description": "Ignored."}, None, "beside `$ref`"),
+    (HREF, {"$ref": "other.yaml#/A"}, None, "only references to"),
+    (HREF, {"$ref": "#/components/schemas/Nowhere"}, None, "not in the document"),
+]
+
+
+def put(document: Any, where: tuple[str, ...], what: Any) -> None:
+    for part in where[:-1]:
+        document = document[int(part)] if isinstance(document, list) else document[part]
+    if isinstance(document, list):
+        document[int(where[-1]) :] = [what]
+    else:
+        document[where[-1]] = what
+
+
+@pytest.mark.parametrize(("where", "what", "place", "says"), CASES)
+def test_the_feature_is_named_with_its_place(
+    specification: Any, document: Any, where: tuple[str, ...], what: Any, place: str | None, says: str
+) -> None:
+    import yaml
+
+    changed = copy.deepcopy(document)
+    put(changed, where, what)
+    found = specification.problems(yaml.safe_dump(changed, sort_keys=False))
+    expected = place or pointer(*where)
+    assert [problem for problem in found if problem.startswith(expected) and says in problem], found
+
+
+def test_our_own_specifications_have_none_of_them(specification: Any) -> None:
+    for file in (ROOT / "openapi.yaml", ROOT / "test" / "regeneration" / "specs" / "features.yaml"):
+        assert specification.problems(file.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("openapi: 3.0.3\nopenapi: 3.0.3\n", "the key 'openapi' twice"),
+        ("a: [", "not readable as YAML"),
+        ("- 1", "not an OpenAPI document"),
+        ("openapi: 3.0.3\npaths: []\n", "not an OpenAPI document"),
+    ],
+)
+def test_what_is_no_specification_is_refused_in_one_line(specification: Any, text: str, says: str) -> None:
+    found = specification.problems(text)
+    assert len(found) == 1
+    assert says in found[0]
