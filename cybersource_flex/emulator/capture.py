@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from . import cards, jose
 from .call import Call
@@ -99,14 +99,16 @@ def microform_session(call: Call) -> Answer:
         return condition
 
     expect(body.get("clientVersion") == "v2", "clientVersion", 'Must be "v2"')
-    origins: Any = body.get("targetOrigins")
-    if expect(_texts(origins), "targetOrigins", "Must be an array of origins, at least one"):
+    origins = body.get("targetOrigins")
+    if not _texts(origins):
+        expect(False, "targetOrigins", "Must be an array of origins, at least one")
+    else:
         expect(len(origins) <= MAXIMUM_ORIGINS, "targetOrigins", f"At most {MAXIMUM_ORIGINS} origins")
         expect(all(map(_is_origin, origins)), "targetOrigins", "Each must be https://host, or http://localhost")
     types = body.get("allowedPaymentTypes", ["CARD"])
     known_types = _texts(types) and set(types) <= {"CARD", "CHECK"}
     expect(known_types, "allowedPaymentTypes", "Must be an array of CARD and CHECK, at least one")
-    networks: Any = body.get("allowedCardNetworks")
+    networks = body.get("allowedCardNetworks")
     if networks is not None or not (known_types and types == ["CHECK"]):
         known_networks = _texts(networks) and set(networks) <= set(cards.NETWORKS)
         expect(known_networks, "allowedCardNetworks", "Must be an array of card networks, at least one")
@@ -127,12 +129,12 @@ def microform_session(call: Call) -> Answer:
     if "CHECK" in types:
         fields |= CHECK
     data["allowedPaymentTypes"] = types
-    listed = tuple(networks) if "CARD" in types else None
+    listed = tuple(networks or ()) if "CARD" in types else None
     # Which of the fields a page shows is its own affair, so none is required by the context itself.
     return _issue(call, MICROFORM_TYPE, data, frozenset(), fields, listed, include_prefix)
 
 
-def _texts(value: Any) -> bool:
+def _texts(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
 
 
