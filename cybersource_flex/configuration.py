@@ -10,13 +10,13 @@ from .transport import Settings
 from .transport.settings import MAX_RESPONSE_BYTES
 
 if TYPE_CHECKING:
-    from .transport import Signer
+    from .transport import Encryption, Signer, Tls
 
 __all__ = ["Configuration"]
 
 
 class Configuration(Settings):
-    """Where and how to send. Unchangeable once made; safe to share.
+    """Where and how to send. Unchangeable once made; safe to share. Holds credentials: it cannot be pickled.
 
     ``Configuration.ENVIRONMENTS`` has the hosts of the specification by name:
 
@@ -27,13 +27,22 @@ class Configuration(Settings):
     - ``production-saudi-arabia``: https://api.sa.cybersource.com. Production in Saudi Arabia.
 
     Args:
-        host: base URL of the service, scheme and host and optional port. A bare host name stands for ``https``.
-            ``http``
-            is for loopback hosts alone. Any host is accepted, not only those in ``ENVIRONMENTS``.
+        host: base URL of the service, scheme and host and optional port. A bare host name stands for ``https``;
+            ``http`` is for loopback hosts alone. Any host is accepted, not only those in ``ENVIRONMENTS``.
         auth: who signs the operations that must be signed; None allows the others only.
+        mle: who encrypts and decrypts bodies of signed operations (message-level encryption); None leaves them as they
+            are. Needs a signer whose tokens can carry it.
+        tls: which hosts are believed, and the client certificate; None believes what the system believes.
+        proxy: URL of the proxy, ``http://`` or ``https://``, with percent-encoded credentials where it asks for them.
+            An ``https`` host is reached through a tunnel (``CONNECT``) that the proxy cannot look into.
+        proxy_from_environment: whether, without ``proxy``, the environment's ``HTTPS_PROXY``, ``ALL_PROXY`` and
+            ``NO_PROXY`` are read, now and not again. Loopback hosts never use a proxy of the environment.
+        intermediate_host: host to connect to in place of ``host``, by the same rules. ``host`` stays what is signed and
+            what the ``Host`` header says; the certificate must be that of the intermediate host.
         connect_timeout: seconds to wait for a connection.
         read_timeout: seconds to wait for the next bytes of an answer.
         max_response_bytes: size in bytes from which on an answer is refused.
+        user_agent_suffix: text to add to the ``User-Agent`` header, for example ``shop/1.2``.
 
     Raises:
         ConfigurationError: a setting breaks its rule.
@@ -56,14 +65,26 @@ class Configuration(Settings):
         *,
         host: str = "https://apitest.cybersource.com",
         auth: Signer | None = None,
+        mle: Encryption | None = None,
+        tls: Tls | None = None,
+        proxy: str | None = None,
+        proxy_from_environment: bool = True,
+        intermediate_host: str | None = None,
         connect_timeout: float = 5.0,
         read_timeout: float = 30.0,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
+        user_agent_suffix: str | None = None,
     ) -> None:
         super().__init__(
             host=host,
             auth=auth,
+            mle=mle,
+            tls=tls,
+            proxy=proxy,
+            proxy_from_environment=proxy_from_environment,
+            intermediate_host=intermediate_host,
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             max_response_bytes=max_response_bytes,
+            user_agent_suffix=user_agent_suffix,
         )

@@ -1,19 +1,31 @@
 """Bytes out and bytes in: what the generated classes stand on.
 
 ``Operation`` turns a call into a ``Request`` and an answer into data or an exception, without any I/O. ``Transport``
-sends a request, asking the ``Signer`` for fresh headers over the very bytes it is about to send.
+sends a request, asking the ``Signer`` for fresh headers over the very bytes it is about to send; an ``Encryption`` has
+made these before, where there is one. ``Tls`` says which hosts are believed.
 """
 
 from typing import TYPE_CHECKING
 
-from .message import Request, Response, Signer
+from .message import Encryption, Request, Response, Signer
 from .operation import ApiResponse, Operation
 from .settings import Settings
+from .tls import Tls
 
 if TYPE_CHECKING:
     from .sync import Transport
 
-__all__ = ["ApiResponse", "Operation", "Request", "Response", "Settings", "Signer", "Transport"]
+__all__ = [
+    "ApiResponse",
+    "Encryption",
+    "Operation",
+    "Request",
+    "Response",
+    "Settings",
+    "Signer",
+    "Tls",
+    "Transport",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,14 +1,14 @@
-"""What goes out and what comes in, as plain values, and the protocol of those who sign."""
+"""What goes out and what comes in, as plain values, and the protocols of those who sign and who encrypt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from .operation import Operation
 
-__all__ = ["Request", "Response", "Signer"]
+__all__ = ["Encryption", "Request", "Response", "Signer"]
 
 
 class Request:
@@ -52,6 +52,10 @@ class Request:
         size = "no" if self.body is None else f"{len(self.body)}-byte"
         return f"<Request {self.method} {self.operation.path} with {size} body>"
 
+    def replace(self, **changes: Any) -> Request:
+        """A request like this one, but for the attributes that are given."""
+        return Request(**{**{name: getattr(self, name) for name in Request.__slots__}, **changes})
+
 
 class Response:
     """One complete answer.
@@ -76,7 +80,15 @@ class Response:
 
 
 class Signer(Protocol):
-    """Makes the credential headers of a request. Asked anew for every attempt, from any thread, and without any I/O."""
+    """Makes the credential headers of a request. Asked anew for every attempt, from any thread, and without any I/O.
+
+    Two more members are looked for and may be absent:
+
+    - ``renew() -> bool`` is called after a 401. True says that new credentials are at hand: the request is then signed
+      and sent once more, and never a third time.
+    - ``supports_mle``, an attribute, says with True that its tokens can carry what message-level encryption needs:
+      ``Request.response_mle_kid``, and the digest of the body that is sent.
+    """
 
     def sign(self, request: Request, now: float) -> Mapping[str, str]:
         """The headers that authenticate ``request``.
@@ -87,5 +99,39 @@ class Signer(Protocol):
 
         Returns:
             Headers to add. They win over headers of the same name in the request.
+        """
+        ...
+
+
+class Encryption(Protocol):
+    """Message-level encryption: encrypts what goes out and decrypts what comes in, for operations that are signed.
+
+    Asked from any thread, and without any I/O.
+    """
+
+    def outgoing(self, request: Request, now: float) -> Request:
+        """What to send for ``request``; for each attempt anew, and before it is signed.
+
+        Args:
+            request: the request in the clear.
+            now: the time of the attempt, in seconds since the epoch.
+
+        Returns:
+            ``request.replace(...)`` with another ``body``, or a ``response_mle_kid``, or both; or ``request`` itself.
+
+        Raises:
+            FlexError: it cannot be encrypted. Nothing is sent.
+        """
+        ...
+
+    def incoming(self, request: Request, response: Response) -> Response:
+        """The answer in the clear, whatever its status; one that is not encrypted is returned as it is.
+
+        Args:
+            request: what ``outgoing`` returned for the attempt that was answered.
+            response: the answer as it came.
+
+        Raises:
+            FlexError: it is encrypted and cannot be decrypted.
         """
         ...

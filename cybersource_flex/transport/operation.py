@@ -107,7 +107,7 @@ class Operation:
             path: values of the parameters in the path, by their names in the template.
             query: query parameters in their order; None leaves one out, a list repeats it.
             headers: header parameters; None leaves one out.
-            body: a model, JSON types, or the text or bytes of a body that is not JSON.
+            body: a model or JSON types, or the text of a body that is not JSON; bytes are sent as they are.
 
         Raises:
             ConfigurationError: the operation must be signed and the settings have no signer.
@@ -131,7 +131,7 @@ class Operation:
         return Request(
             self,
             method=self.method,
-            url=settings.host + target,
+            url=settings.base_url + target,
             host=settings.signed_host,
             target=target,
             headers=out,
@@ -159,12 +159,12 @@ class Operation:
     def _encode(self, body: Any) -> bytes | None:
         if body is None:
             return None
+        if isinstance(body, (bytes, bytearray)):
+            return bytes(body)
         if is_json(self.content_type or ""):
             return _json(body)
         if isinstance(body, str):
             return body.encode("utf-8")
-        if isinstance(body, (bytes, bytearray)):
-            return bytes(body)
         raise TypeError(f"the body of {self.name} must be str or bytes, not {type(body).__name__}")
 
     def _type_for(self, status: int) -> str | None:

@@ -2,78 +2,133 @@
 
 from __future__ import annotations
 
-import ipaddress
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from .._version import __version__
 from ..errors import ConfigurationError
+from .address import check_host, is_production
+from .frozen import Frozen
+from .proxy import Proxy, from_environment
+from .tls import Tls
 
 if TYPE_CHECKING:
-    from .message import Signer
+    from .message import Encryption, Signer
 
 __all__ = ["Settings"]
 
 USER_AGENT: Final = f"cybersource-flex/{__version__}"
 MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024
 
+_MAX_SUFFIX: Final = 200
+# Words of printable ASCII with one space between them: RFC 9110 section 10.1.5 and nothing that could end the header.
+_SUFFIX: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
 
-class Settings:
-    """Where and how to send. Unchangeable once made; safe to share.
+
+class Settings(Frozen):
+    """Where and how to send. Unchangeable once made; safe to share. Holds credentials: it cannot be pickled.
 
     Args:
         host: base URL of the service, scheme and host and optional port: ``https://apitest.cybersource.com``. A bare
             host name stands for ``https``. ``http`` is for loopback hosts alone.
         auth: who signs the operations that must be signed; None allows the others only.
+        mle: who encrypts and decrypts bodies of signed operations (message-level encryption); None leaves them as they
+            are. Needs a signer whose tokens can carry it.
+        tls: which hosts are believed, and the client certificate; None believes what the system believes.
+        proxy: URL of the proxy, ``http://`` or ``https://``, with percent-encoded credentials where it asks for them.
+            An ``https`` host is reached through a tunnel (``CONNECT``) that the proxy cannot look into.
+        proxy_from_environment: whether, without ``proxy``, the environment's ``HTTPS_PROXY``, ``ALL_PROXY`` and
+            ``NO_PROXY`` are read, now and not again. Loopback hosts never use a proxy of the environment.
+        intermediate_host: host to connect to in place of ``host``, by the same rules. ``host`` stays what is signed and
+            what the ``Host`` header says; the certificate must be that of the intermediate host.
         connect_timeout: seconds to wait for a connection.
         read_timeout: seconds to wait for the next bytes of an answer.
         max_response_bytes: size in bytes from which on an answer is refused.
+        user_agent_suffix: text to add to the ``User-Agent`` header, for example ``shop/1.2``.
+
+    Attributes:
+        base_url: where connections lead to: the intermediate host, else the host.
+        signed_host: what is signed, and what the ``Host`` header says.
+        user_agent: the whole ``User-Agent`` header.
 
     Raises:
         ConfigurationError: a setting breaks its rule.
     """
 
-    __slots__ = ("auth", "connect_timeout", "host", "max_response_bytes", "read_timeout", "signed_host")
+    __slots__ = (
+        "auth",
+        "base_url",
+        "connect_timeout",
+        "host",
+        "intermediate_host",
+        "max_response_bytes",
+        "mle",
+        "proxy",
+        "read_timeout",
+        "signed_host",
+        "tls",
+        "user_agent",
+    )
 
     host: str
     auth: Signer | None
+    mle: Encryption | None
+    tls: Tls | None
+    proxy: Proxy | None
+    intermediate_host: str | None
     connect_timeout: float
     read_timeout: float
     max_response_bytes: int
+    base_url: str
     signed_host: str
+    user_agent: str
 
     def __init__(
         self,
         *,
         host: str,
         auth: Signer | None = None,
+        mle: Encryption | None = None,
+        tls: Tls | None = None,
+        proxy: str | None = None,
+        proxy_from_environment: bool = True,
+        intermediate_host: str | None = None,
         connect_timeout: float = 5.0,
         read_timeout: float = 30.0,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
+        user_agent_suffix: str | None = None,
     ) -> None:
-        set_ = object.__setattr__
         base = check_host(host)
-        set_(self, "host", base)
-        set_(self, "signed_host", base.partition("://")[2])
-        if auth is not None and not callable(getattr(auth, "sign", None)):
-            raise ConfigurationError(
-                f"auth must be a signer such as JwtSharedSecret(...), not an object of type {type(auth).__name__}"
-            )
-        set_(self, "auth", auth)
-        set_(self, "connect_timeout", check_seconds("connect_timeout", connect_timeout))
-        set_(self, "read_timeout", check_seconds("read_timeout", read_timeout))
-        if not isinstance(max_response_bytes, int) or max_response_bytes < 1024:
-            raise ConfigurationError("max_response_bytes must be a whole number of at least 1024")
-        set_(self, "max_response_bytes", max_response_bytes)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"{type(self).__name__} cannot be changed; make another one")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{type(self).__name__} cannot be changed; make another one")
+        intermediate = None if intermediate_host is None else check_host(intermediate_host, "intermediate_host")
+        base_url = intermediate or base
+        self._set(
+            host=base,
+            signed_host=base.partition("://")[2],
+            intermediate_host=intermediate,
+            base_url=base_url,
+            auth=_check_auth(auth),
+            mle=_check_mle(mle, auth),
+            tls=_check_tls(tls, base),
+            proxy=_check_proxy(proxy, proxy_from_environment, base_url),
+            connect_timeout=check_seconds("connect_timeout", connect_timeout),
+            read_timeout=check_seconds("read_timeout", read_timeout),
+            max_response_bytes=_check_size(max_response_bytes),
+            user_agent=USER_AGENT if user_agent_suffix is None else f"{USER_AGENT} {_check_suffix(user_agent_suffix)}",
+        )
+        if tls is not None and tls.insecure_skip_verification:
+            _warn(base_url)
 
     def __repr__(self) -> str:
         scheme = "none" if self.auth is None else type(self.auth).__name__
-        return f"{type(self).__name__}(host={self.host!r}, auth=<{scheme}>)"
+        shown = [f"host={self.host!r}", f"auth=<{scheme}>"]
+        if self.mle is not None:
+            shown.append(f"mle=<{type(self.mle).__name__}>")
+        if self.intermediate_host is not None:
+            shown.append(f"intermediate_host={self.intermediate_host!r}")
+        shown += [
+            f"{name}={value!r}" for name, value in (("proxy", self.proxy), ("tls", self.tls)) if value is not None
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def check_seconds(name: str, value: float) -> float:
@@ -83,51 +138,76 @@ def check_seconds(name: str, value: float) -> float:
     return float(value)
 
 
-def check_host(host: str) -> str:
-    """The base URL for ``host``: lower case, with a scheme, without a path and without the scheme's own port.
-
-    Raises:
-        ConfigurationError: not a host, or something more than one; ``http`` to a host that is not loopback.
-    """
-    from urllib.parse import urlsplit
-
-    expected = "expected a host such as 'https://apitest.cybersource.com'"
-    if not isinstance(host, str) or not host.strip():
-        raise ConfigurationError(f"host is empty or not a text; {expected}")
-    if any(ord(char) <= 32 or ord(char) == 127 or char == "\\" for char in host):
-        raise ConfigurationError(f"host has white space, a backslash or a control character in it; {expected}")
-    try:
-        parts = urlsplit(host if "://" in host else f"https://{host}")
-        name, port = parts.hostname, parts.port
-    except ValueError:
-        raise ConfigurationError(f"host is not a URL that can be read; {expected}") from None
-    if parts.scheme not in ("http", "https"):
-        raise ConfigurationError(f"host has the scheme {parts.scheme!r}; {expected}")
-    if "@" in parts.netloc:
-        # Not quoted in the message: what stands before the @ may be a password.
-        raise ConfigurationError(f"host has a user name or password in it; {expected}")
-    if not name:
-        raise ConfigurationError(f"host has no name in it; {expected}")
-    if parts.path.rstrip("/") or parts.query or parts.fragment:
-        raise ConfigurationError(f"host {name!r} has a path, query or fragment after it; {expected}")
-    if not name.isascii():
-        raise ConfigurationError(f"host has characters outside ASCII in it; write its 'xn--' form; {expected}")
-    if parts.scheme == "http" and not is_loopback(name):
+def _check_auth(auth: Signer | None) -> Signer | None:
+    if auth is not None and not callable(getattr(auth, "sign", None)):
         raise ConfigurationError(
-            f"host {name!r} with http://: signed requests leave this machine by https:// only; "
-            "http:// is accepted for loopback hosts (localhost, 127.0.0.1, [::1])"
+            f"auth must be a signer such as JwtSharedSecret(...), not an object of type {type(auth).__name__}"
         )
-    shown = f"[{name}]" if ":" in name else name
-    if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
-        shown += f":{port}"
-    return f"{parts.scheme}://{shown}"
+    return auth
 
 
-def is_loopback(name: str) -> bool:
-    """Whether ``name`` can only be this machine: ``localhost`` (RFC 6761 section 6.3) or a loopback address."""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+def _check_mle(mle: Encryption | None, auth: Signer | None) -> Encryption | None:
+    if mle is None:
+        return None
+    if not all(callable(getattr(mle, name, None)) for name in ("outgoing", "incoming")):
+        raise ConfigurationError(f"mle must be MessageLevelEncryption(...), not an object of type {type(mle).__name__}")
+    if auth is None:
+        raise ConfigurationError(
+            "mle needs auth: it asks for encryption in a signed token; use JwtSharedSecret or JwtP12"
+        )
+    if getattr(auth, "supports_mle", False) is not True:
+        raise ConfigurationError(
+            f"mle does not go with {type(auth).__name__}: HTTP Signature and others cannot carry message-level "
+            "encryption; use JwtSharedSecret or JwtP12"
+        )
+    return mle
+
+
+def _check_tls(tls: Tls | None, host: str) -> Tls | None:
+    if tls is None:
+        return None
+    if not isinstance(tls, Tls):
+        raise ConfigurationError(
+            f"tls must be Tls(...), not an object of type {type(tls).__name__}; a context of your own is "
+            "Tls(ssl_context=...)"
+        )
+    name = host.partition("://")[2].partition(":")[0]
+    if tls.insecure_skip_verification and is_production(name):
+        raise ConfigurationError(
+            f"insecure_skip_verification is not for the production host {name!r}: every system trusts its certificate; "
+            "where something on the way replaces certificates, give its authority as ca_file"
+        )
+    return tls
+
+
+def _check_proxy(proxy: str | None, environment: bool, base_url: str) -> Proxy | None:
+    if not isinstance(environment, bool):
+        raise ConfigurationError("proxy_from_environment must be True or False")
+    if proxy is not None:
+        return Proxy(proxy)
+    return from_environment(base_url) if environment else None
+
+
+def _check_size(size: Any) -> int:
+    if not isinstance(size, int) or size < 1024:
+        raise ConfigurationError("max_response_bytes must be a whole number of at least 1024")
+    return size
+
+
+def _check_suffix(suffix: str) -> str:
+    if not isinstance(suffix, str) or not _SUFFIX.fullmatch(suffix) or len(suffix) > _MAX_SUFFIX:
+        raise ConfigurationError(
+            f"user_agent_suffix must be words of printable ASCII with one space between them, at most {_MAX_SUFFIX} "
+            "characters, for example 'shop/1.2'"
+        )
+    return suffix
+
+
+def _warn(base_url: str) -> None:
+    import logging
+
+    logging.getLogger("cybersource_flex.transport").warning(
+        "TLS certificates are NOT verified for %s (insecure_skip_verification): whoever is on the way can read and "
+        "change everything, card data included",
+        base_url,
+    )

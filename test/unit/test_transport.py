@@ -172,7 +172,7 @@ def test_nobody_listens() -> None:
 def test_a_name_that_does_not_exist() -> None:
     # The top-level domain is reserved for this (RFC 6761 section 6.4); no query for it leaves a resolver.
     with pytest.raises(errors.ConnectionFailedError):
-        call(Settings(host="https://flex.invalid", auth=Counting(), connect_timeout=5))
+        call(Settings(host="https://flex.invalid", auth=Counting(), connect_timeout=5, proxy_from_environment=False))
 
 
 def test_an_answer_that_does_not_come(host: Callable[..., Host]) -> None:

@@ -1,0 +1,133 @@
+"""urllib3's connections, set up from the settings; and why one could not be made.
+
+Whatever fails before a connection stands has sent nothing of the request. urllib3 does not keep that apart from what
+fails later, so its connections are told to say it.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from http.client import HTTPException
+from typing import Any, Final
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
+
+from .. import errors
+from .settings import Settings
+from .tls import Tls
+
+__all__ = ["PROXY_AUTHENTICATION", "NotConnected", "pool_manager", "refuses_certificate"]
+
+PROXY_AUTHENTICATION: Final = "the proxy asks for credentials, or does not accept those it got (407)"
+
+# http.client says it in these words alone; the rest of the line is the proxy's and stays out of messages.
+_TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})")
+# Alerts (RFC 8446 section 6.2) that are about the certificate of the side that receives them.
+_CERTIFICATE_ALERT: Final = re.compile(r"ALERT_(?:.*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
+
+
+class NotConnected(HTTPError):
+    """No connection was made; nothing of the request was sent.
+
+    Attributes:
+        kind: the class of exception that says so.
+        text: why.
+    """
+
+    def __init__(self, kind: type[errors.TransportError], text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.text = text
+
+
+class _Connection(HTTPConnection):
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except (OSError, HTTPException, HTTPError) as cause:
+            raise _not_connected(self, cause) from cause
+
+
+class _TlsConnection(HTTPSConnection):
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except (OSError, HTTPException, HTTPError) as cause:
+            # Without its traceback: the frame that opens a tunnel has the proxy's credentials among its variables.
+            raise _not_connected(self, cause) from cause.with_traceback(None)
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection  # pyright: ignore[reportAssignmentType]
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection  # pyright: ignore[reportAssignmentType]
+
+
+def pool_manager(settings: Settings, timeout: urllib3.Timeout) -> urllib3.PoolManager:
+    """The pool of connections that the settings ask for. Contexts for TLS are made here, once, and only if needed."""
+    tunnels = settings.base_url.startswith("https:")
+    proxy = settings.proxy
+    options: dict[str, Any] = {"retries": False, "timeout": timeout, "maxsize": 10}
+    if tunnels or (proxy is not None and proxy.url.startswith("https:")):
+        tls = settings.tls or Tls()
+        # None leaves it to the context. False says it to urllib3 too, which else looks at the name by itself.
+        name = False if tls.insecure_skip_verification else None
+        options["assert_hostname"] = name
+        options["ssl_context"] = tls.ssl_context if tunnels else tls.for_proxy()
+        if proxy is not None and proxy.url.startswith("https:"):
+            options["proxy_ssl_context"] = tls.for_proxy() if tunnels else options["ssl_context"]
+            options["proxy_assert_hostname"] = name
+    made: urllib3.PoolManager
+    if proxy is None:
+        made = urllib3.PoolManager(**options)
+    else:
+        made = urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers(), **options)
+    made.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    return made
+
+
+def refuses_certificate(error: BaseException) -> bool:
+    """Whether an error of TLS is the other side's refusal of our certificate, or of having none.
+
+    In TLS 1.3 it comes after the handshake is complete on this side, in place of the answer. The other side's is not,
+    and what it was sent cannot be read before it is.
+    """
+    return isinstance(error, ssl.SSLError) and bool(_CERTIFICATE_ALERT.search(error.reason or ""))
+
+
+def _not_connected(connection: HTTPConnection, cause: Exception) -> NotConnected:
+    # Once the tunnel stands, TLS is with the host; all else that fails with a proxy in between is put down to it.
+    through = connection.proxy is not None
+    at_proxy = through and not (isinstance(cause, ssl.SSLError) and connection.has_connected_to_proxy)
+    who = "proxy" if at_proxy else "host"
+    if isinstance(cause, NameResolutionError):
+        return NotConnected(errors.ConnectionFailedError, f"the name of the {who} cannot be resolved")
+    if isinstance(cause, NewConnectionError):
+        return NotConnected(errors.ConnectionFailedError, f"the {who} cannot be reached")
+    if isinstance(cause, (ConnectTimeoutError, TimeoutError)):
+        return NotConnected(
+            errors.ConnectionTimeoutError, f"no connection in time{', through the proxy' if through else ''}"
+        )
+    if isinstance(cause, ssl.SSLError):
+        return NotConnected(errors.ConnectionFailedError, f"TLS with the {who} failed: {_tls_reason(cause)}")
+    status = _TUNNEL.search(str(cause)) if at_proxy else None
+    if status is None:
+        return NotConnected(errors.ConnectionFailedError, f"the {who} ended the connection while it was being made")
+    if status[1] == "407":
+        return NotConnected(errors.ConnectionFailedError, PROXY_AUTHENTICATION)
+    return NotConnected(errors.ConnectionFailedError, f"the proxy refuses to connect to the host ({status[1]})")
+
+
+def _tls_reason(cause: ssl.SSLError) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {cause.verify_message}"
+    if refuses_certificate(cause):
+        return "it wants a client certificate, or does not accept the one it got"
+    if cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"):
+        return "it does not speak TLS; is it http and not https?"
+    return cause.reason or "no reason given"

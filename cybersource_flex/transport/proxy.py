@@ -1,0 +1,123 @@
+"""The proxy between this machine and the host: given as a URL, or found in the environment."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigurationError
+from .address import has_stray_characters, is_loopback, origin, split
+from .frozen import Frozen
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+__all__ = ["Proxy"]
+
+_EXPECTED = (
+    "expected 'http://host:port' or 'https://host:port', with 'user:password@' before the host where it asks for one"
+)
+
+
+class Proxy(Frozen):
+    """A proxy, and its credentials, which it shows to nobody but the proxy.
+
+    Args:
+        url: ``http://`` or ``https://`` URL. User name and password in it are percent-encoded.
+        name: name of the setting, for messages. No part of the URL is in any message: a password can be anywhere in
+            one that is malformed.
+
+    Attributes:
+        url: the URL without credentials.
+
+    Raises:
+        ConfigurationError: not the URL of a proxy that can be used.
+    """
+
+    __slots__ = ("_authorization", "url")
+
+    url: str
+    _authorization: str | None
+
+    def __init__(self, url: str, name: str = "proxy") -> None:
+        if not isinstance(url, str) or not url.strip():
+            raise ConfigurationError(f"{name} is empty or not a text; {_EXPECTED}")
+        if not url.isascii() or has_stray_characters(url):
+            raise ConfigurationError(
+                f"{name} has white space, a backslash, a control character or one outside ASCII in it, "
+                f"which must be percent-encoded; {_EXPECTED}"
+            )
+        parts = split(url)
+        if parts is None:
+            raise ConfigurationError(f"{name} is not a URL that can be read; {_EXPECTED}")
+        if parts.scheme.startswith("socks"):
+            raise ConfigurationError(f"{name} is a SOCKS proxy, which is not supported; {_EXPECTED}")
+        if parts.scheme not in ("http", "https"):
+            raise ConfigurationError(f"{name} does not begin with http:// or https://; {_EXPECTED}")
+        if not parts.hostname:
+            raise ConfigurationError(f"{name} has no host in it; {_EXPECTED}")
+        if parts.path.rstrip("/") or parts.query or parts.fragment:
+            raise ConfigurationError(
+                f"{name} has a path, query or fragment after the host; '/', '?' and '#' in a password are "
+                f"percent-encoded; {_EXPECTED}"
+            )
+        self._set(url=origin(parts), _authorization=_authorization(parts.username, parts.password, name))
+
+    def __repr__(self) -> str:
+        return f"Proxy({self.url!r}{'' if self._authorization is None else ', with credentials'})"
+
+    def headers(self) -> dict[str, str]:
+        """What the proxy is told, and the host is not."""
+        return {} if self._authorization is None else {"Proxy-Authorization": self._authorization}
+
+
+def _authorization(user: str | None, password: str | None, name: str) -> str | None:
+    """RFC 7617, with UTF-8 as its section 2.1 has it."""
+    if not user and not password:
+        return None
+    from urllib.parse import unquote_to_bytes
+
+    pair = unquote_to_bytes(user or ""), unquote_to_bytes(password or "")
+    if b":" in pair[0] or any(byte < 32 or byte == 127 for byte in b"".join(pair)):
+        raise ConfigurationError(f"{name} has a colon in its user name, or a control character in its credentials")
+    return "Basic " + b64encode(b":".join(pair)).decode("ascii")
+
+
+def from_environment(base_url: str) -> Proxy | None:
+    """The proxy that the usual variables name for a host: ``HTTPS_PROXY``, ``ALL_PROXY``, and not in ``NO_PROXY``.
+
+    The names count in either case, lower case first. ``HTTP_PROXY`` never applies: only loopback hosts are reached by
+    ``http``, and these never through a proxy of the environment.
+
+    Raises:
+        ConfigurationError: a variable holds something else.
+    """
+    parts = split(base_url)
+    if parts is None or is_loopback(parts.hostname or ""):
+        return None
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    from urllib.request import getproxies_environment
+
+    found = getproxies_environment()
+    if _is_exempt(parts, found.get("no", "")):
+        return None
+    for key in (parts.scheme, "all"):
+        text = found.get(key)
+        if text:
+            # The variables are often set without a scheme, and every reader takes that as http.
+            return Proxy(text if "://" in text else f"http://{text}", f"the environment variable {key.upper()}_PROXY")
+    return None
+
+
+def _is_exempt(host: SplitResult, listed: str) -> bool:
+    """Whether ``NO_PROXY`` lists a host: by its name or a domain it is in, with or without the port, or by ``*``."""
+    name = host.hostname or ""
+    names = (name, f"{name}:{host.port or {'http': 80, 'https': 443}[host.scheme]}")
+    for entry in listed.lower().split(","):
+        entry = entry.strip()
+        domain = entry.lstrip("*.")
+        if entry == "*" or (domain and any(each == domain or each.endswith("." + domain) for each in names)):
+            return True
+    return False
