@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 from ..errors import ConfigurationError
 
-__all__ = ["SharedSecret", "check_identifier", "shown"]
+__all__ = ["Credential", "SharedSecret", "check_identifier", "shown"]
 
 # Both end up in headers between quotation marks and in lines that are signed: nothing that could end either.
 _IDENTIFIER = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
@@ -42,8 +42,25 @@ def check_identifier(name: str, value: str) -> str:
     return stripped
 
 
-class SharedSecret:
-    """The decoded key of an HMAC. Shows its length and nothing else; cannot be pickled.
+class Credential:
+    """Something that holds a key: each attribute is set once, and nothing of it can be pickled or copied out."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, name):
+            raise AttributeError(f"a {type(self).__name__} cannot be changed; make another one")
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a {type(self).__name__} cannot be changed; make another one")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} holds a secret and cannot be pickled")
+
+
+class SharedSecret(Credential):
+    """The decoded key of an HMAC. Its repr shows nothing of it.
 
     Args:
         secret: the base64 text that the Business Center shows (standard alphabet, RFC 4648 section 4).
@@ -76,9 +93,6 @@ class SharedSecret:
 
     def __repr__(self) -> str:
         return "SharedSecret(...)"
-
-    def __reduce__(self) -> str:
-        raise TypeError("a secret cannot be pickled")
 
 
 def shown(signer: Any) -> str:

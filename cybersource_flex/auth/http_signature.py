@@ -11,9 +11,9 @@ import hashlib
 import hmac
 import warnings
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from .credentials import SharedSecret, check_identifier, shown
+from .credentials import Credential, SharedSecret, check_identifier, shown
 
 if TYPE_CHECKING:
     from ..transport.message import Request
@@ -45,7 +45,7 @@ def string_to_sign(request: Request, date: str, digest: str | None, merchant_id:
     return " ".join(name for name, _ in lines), "\n".join(f"{name}: {value}" for name, value in lines)
 
 
-class HttpSignature:
+class HttpSignature(Credential):
     """Signs requests with HTTP Signature (HMAC with SHA-256). Deprecated: CyberSource retires it in March 2027.
 
     The same key id and secret work with ``JwtSharedSecret``.
@@ -61,6 +61,9 @@ class HttpSignature:
     """
 
     __slots__ = ("_secret", "key_id", "merchant_id", "portfolio_id")
+
+    #: The service knows message-level encryption with JWT alone.
+    supports_mle: ClassVar[bool] = False
 
     def __init__(self, merchant_id: str, key_id: str, secret_key: str, *, portfolio_id: str | None = None) -> None:
         warnings.warn(

@@ -1,7 +1,7 @@
 """JWT authentication, version 2 (CyberSource REST guide, "Construct Messages Using JWT"; RFC 7519, RFC 7515).
 
 One token a request, in ``Authorization: Bearer``. It carries the digest of the body, the method, the host and the path,
-lives two minutes and cannot be used twice.
+lives two minutes and cannot be used twice. The layout stands here; the classes differ in who signs the bytes.
 """
 
 from __future__ import annotations
@@ -11,91 +11,187 @@ import hashlib
 import hmac
 import json
 import uuid
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from .credentials import SharedSecret, check_identifier, shown
+from ..errors import ConfigurationError
+from .credentials import Credential, SharedSecret, check_identifier, shown
+from .spelling import Spelling
 
 if TYPE_CHECKING:
     from ..transport.message import Request
 
-__all__ = ["JwtSharedSecret"]
+__all__ = ["JwtExternalKey", "JwtSharedSecret", "JwtSigner"]
 
 # Seconds. The service refuses a token whose `exp` is later than this after its `iat`.
 LIFETIME: Final = 120
 
-# Sources disagree on the spelling of these two; the service takes either. This is what the official Python SDK sends.
-DIGEST_ALGORITHM_CLAIM: Final = "digestAlgorithm"
-METHOD_CASE: Final = str.upper
+_HMAC: Final = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
+RSA_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 
 
-def claims(request: Request, now: float, *, merchant_id: str, issuer: str) -> dict[str, Any]:
-    """The claims of the token for one attempt.
+class JwtSigner(Credential):
+    """What all JWT signers share: whose key it is, and the token's layout. Made as one of the subclasses.
 
-    Args:
-        request: what will be sent.
-        now: seconds since the epoch.
-        merchant_id: the merchant in whose name the request is made.
-        issuer: who the key belongs to: the merchant, or the portfolio that created a meta key.
-    """
-    issued_at = int(now)
-    out: dict[str, Any] = {}
-    if request.body is not None:
-        out["digest"] = base64.b64encode(hashlib.sha256(request.body).digest()).decode("ascii")
-        out[DIGEST_ALGORITHM_CLAIM] = "SHA-256"
-    out["iat"] = issued_at
-    out["exp"] = issued_at + LIFETIME
-    out["iss"] = issuer
-    out["jti"] = str(uuid.uuid4())
-    out["request-host"] = request.host
-    out["request-method"] = METHOD_CASE(request.method)
-    out["request-resource-path"] = request.target
-    out["v-c-jwt-version"] = "2"
-    out["v-c-merchant-id"] = merchant_id
-    if request.response_mle_kid is not None:
-        out["v-c-response-mle-kid"] = request.response_mle_kid
-    return out
-
-
-def encode(part: Mapping[str, Any]) -> bytes:
-    """A header or claims set as base64url of JSON (RFC 7515 section 2)."""
-    return base64url(json.dumps(part, separators=(",", ":")).encode("utf-8"))
-
-
-def base64url(data: bytes) -> bytes:
-    """base64url without padding (RFC 7515 appendix C)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-
-class JwtSharedSecret:
-    """Signs requests with a JWT under the shared secret of a REST key (HS256). The scheme to use.
-
-    Args:
+    Attributes:
         merchant_id: the merchant in whose name requests are made.
-        key_id: the key's id, a UUID, as the Business Center shows it.
-        secret_key: the key's shared secret, base64, as the Business Center shows it.
-        portfolio_id: with a meta key, the portfolio that created it; None with a key of the merchant's own.
-
-    Raises:
-        ConfigurationError: a value is empty or malformed. The secret is in no message.
+        key_id: ``kid`` of the token: which of the merchant's keys signs.
+        portfolio_id: with a meta key, the portfolio that created it.
+        algorithm: ``alg`` of the token.
+        spelling: how the disputed claims are spelled.
     """
 
-    __slots__ = ("_header", "_secret", "key_id", "merchant_id", "portfolio_id")
+    __slots__ = ("_header", "algorithm", "key_id", "merchant_id", "portfolio_id", "spelling")
 
-    def __init__(self, merchant_id: str, key_id: str, secret_key: str, *, portfolio_id: str | None = None) -> None:
+    #: Message-level encryption is defined for JWT alone.
+    supports_mle: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        merchant_id: str,
+        key_id: str,
+        *,
+        portfolio_id: str | None,
+        algorithm: str,
+        algorithms: tuple[str, ...],
+        spelling: Spelling,
+    ) -> None:
         self.merchant_id = check_identifier("merchant_id", merchant_id)
         self.key_id = check_identifier("key_id", key_id)
         self.portfolio_id = None if portfolio_id is None else check_identifier("portfolio_id", portfolio_id)
-        self._secret = SharedSecret(secret_key)
+        if algorithm not in algorithms:
+            raise ConfigurationError(f"algorithm must be one of {', '.join(algorithms)} for {type(self).__name__}")
+        self.algorithm = algorithm
+        self.spelling = spelling
         # The header is the same for every request.
-        self._header = encode({"alg": "HS256", "kid": self.key_id, "typ": "JWT"})
+        self._header = _encode({"alg": algorithm, "kid": self.key_id, "typ": "JWT"})
 
     def __repr__(self) -> str:
         return shown(self)
 
     def sign(self, request: Request, now: float) -> dict[str, str]:
         """``Authorization`` with a fresh token. See ``cybersource_flex.transport.Signer``."""
-        issuer = self.portfolio_id or self.merchant_id
-        signing_input = self._header + b"." + encode(claims(request, now, merchant_id=self.merchant_id, issuer=issuer))
-        signature = base64url(hmac.digest(self._secret.key, signing_input, "sha256"))
-        return {"Authorization": f"Bearer {(signing_input + b'.' + signature).decode('ascii')}"}
+        signing_input = self._header + b"." + _encode(self._claims(request, now))
+        token = signing_input + b"." + _base64url(self._signature(signing_input))
+        return {"Authorization": f"Bearer {token.decode('ascii')}"}
+
+    def _signature(self, data: bytes) -> bytes:
+        raise TypeError("JwtSigner has no key; use one of its subclasses")
+
+    def _claims(self, request: Request, now: float) -> dict[str, Any]:
+        issued_at = int(now)
+        out: dict[str, Any] = {}
+        if request.body is not None:
+            out["digest"] = base64.b64encode(hashlib.sha256(request.body).digest()).decode("ascii")
+            out[self.spelling.digest_algorithm] = "SHA-256"
+        out["iat"] = issued_at
+        out["exp"] = issued_at + LIFETIME
+        out["iss"] = self.portfolio_id or self.merchant_id
+        out["jti"] = str(uuid.uuid4())
+        out["request-host"] = request.host
+        out["request-method"] = request.method.lower() if self.spelling.method == "lower" else request.method.upper()
+        out["request-resource-path"] = request.target
+        out["v-c-jwt-version"] = "2"
+        out["v-c-merchant-id"] = self.merchant_id
+        if request.response_mle_kid is not None:
+            out["v-c-response-mle-kid"] = request.response_mle_kid
+        return out
+
+
+class JwtSharedSecret(JwtSigner):
+    """Signs requests with a JWT under the shared secret of a REST key. The scheme to use.
+
+    Args:
+        merchant_id: the merchant in whose name requests are made.
+        key_id: the key's id, a UUID, as the Business Center shows it.
+        secret_key: the key's shared secret, base64, as the Business Center shows it.
+        portfolio_id: with a meta key, the portfolio that created it; None with a key of the merchant's own.
+        algorithm: ``HS256``, ``HS384`` or ``HS512``.
+        spelling: how the claims are spelled about which sources disagree.
+
+    Raises:
+        ConfigurationError: a value is empty or malformed. The secret is in no message.
+    """
+
+    __slots__ = ("_hash", "_secret")
+
+    def __init__(
+        self,
+        merchant_id: str,
+        key_id: str,
+        secret_key: str,
+        *,
+        portfolio_id: str | None = None,
+        algorithm: str = "HS256",
+        spelling: Spelling = Spelling(),  # noqa: B008 - a tuple: nobody can change it
+    ) -> None:
+        super().__init__(
+            merchant_id,
+            key_id,
+            portfolio_id=portfolio_id,
+            algorithm=algorithm,
+            algorithms=tuple(_HMAC),
+            spelling=spelling,
+        )
+        self._secret = SharedSecret(secret_key)
+        self._hash = _HMAC[algorithm]
+
+    def _signature(self, data: bytes) -> bytes:
+        return hmac.digest(self._secret.key, data, self._hash)
+
+
+class JwtExternalKey(JwtSigner):
+    """Signs requests with a JWT whose signature comes from elsewhere: an HSM, a key management service.
+
+    Args:
+        merchant_id: the merchant in whose name requests are made.
+        key_id: the ``kid``: the serialNumber attribute in the subject of the key's certificate, or a secret's id.
+        sign: given the bytes to sign, returns the raw signature for ``algorithm`` (RFC 7518 section 3). Called from any
+            thread, once for each attempt; what it raises passes through.
+        algorithm: ``RS256`` and the like, or ``HS256`` and the like.
+        portfolio_id: with a meta key, the portfolio that created it.
+        spelling: how the claims are spelled about which sources disagree.
+
+    Raises:
+        ConfigurationError: a value is empty or malformed.
+    """
+
+    __slots__ = ("_sign",)
+
+    def __init__(
+        self,
+        merchant_id: str,
+        key_id: str,
+        sign: Callable[[bytes], bytes],
+        *,
+        algorithm: str = "RS256",
+        portfolio_id: str | None = None,
+        spelling: Spelling = Spelling(),  # noqa: B008 - a tuple: nobody can change it
+    ) -> None:
+        super().__init__(
+            merchant_id,
+            key_id,
+            portfolio_id=portfolio_id,
+            algorithm=algorithm,
+            algorithms=(*RSA_ALGORITHMS, *_HMAC),
+            spelling=spelling,
+        )
+        if not callable(sign):
+            raise ConfigurationError("sign must be a function from bytes to bytes")
+        self._sign = sign
+
+    def _signature(self, data: bytes) -> bytes:
+        signature = self._sign(data)
+        if not isinstance(signature, bytes):
+            raise TypeError(f"sign returned {type(signature).__name__}; expected the raw signature as bytes")
+        return signature
+
+
+def _encode(part: Mapping[str, Any]) -> bytes:
+    """A header or claims set as base64url of JSON (RFC 7515 section 2)."""
+    return _base64url(json.dumps(part, separators=(",", ":")).encode("utf-8"))
+
+
+def _base64url(data: bytes) -> bytes:
+    """base64url without padding (RFC 7515 appendix C)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=")

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from cybersource_flex.auth import HttpSignature, JwtSharedSecret
+from cybersource_flex.auth import HttpSignature, JwtP12, JwtSharedSecret, MessageLevelEncryption
 from cybersource_flex.auth.http_signature import string_to_sign
 from cybersource_flex.transport import Operation, Request
 
@@ -65,8 +69,8 @@ def test_http_signature(case: dict[str, Any], vector_time: int) -> None:
 def test_jwt_shared_secret(case: dict[str, Any], frozen: int) -> None:
     config = case["inputs"]["config"]
     sent = request(case["inputs"])
-    # Where the id comes from is another matter; here it is that the claim carries it.
-    sent.response_mle_kid = case["outputs"]["payload"].get("v-c-response-mle-kid")
+    if case["inputs"]["response_mle_for_this_call"]:
+        sent = response_mle(config).outgoing(sent, frozen)
     made = JwtSharedSecret(**credentials(config)).sign(sent, frozen)
     header, claims, signature = made["Authorization"].removeprefix("Bearer ").split(".")
     assert decode(header) == case["outputs"]["header"]
@@ -79,6 +83,49 @@ def test_jwt_shared_secret(case: dict[str, Any], frozen: int) -> None:
     assert ours == [json.dumps(decode(part), sort_keys=True, separators=(",", ":")) for part in theirs]
 
 
+@pytest.mark.parametrize("case", cases("jwt_p12.json"))
+def test_jwt_p12(case: dict[str, Any], frozen: int) -> None:
+    config = case["inputs"]["config"]
+    sent = request(case["inputs"])
+    if case["inputs"]["response_mle_for_this_call"]:
+        sent = response_mle(config).outgoing(sent, frozen)
+    made = p12_signer(config).sign(sent, frozen)
+    header, claims, signature = made["Authorization"].removeprefix("Bearer ").split(".")
+    assert decode(header) == case["outputs"]["header"]
+    assert decode(claims) == case["outputs"]["payload"]
+    key = load_pem_private_key((HERE / "keys" / f"{owner(config)}.key.pem").read_bytes(), None)
+    assert isinstance(key, RSAPrivateKey)
+    raw = base64.urlsafe_b64decode(signature + "==")
+    key.public_key().verify(raw, f"{header}.{claims}".encode(), PKCS1v15(), SHA256())
+    # RS256 is deterministic: over the official SDK's own signing input it gives the official SDK's signature.
+    theirs = case["outputs"]["token"]
+    assert p12_signer(config)._signature(theirs.rpartition(".")[0].encode()) == base64.urlsafe_b64decode(
+        theirs.rpartition(".")[2] + "=="
+    )
+
+
+def owner(config: dict[str, Any]) -> str:
+    return "portfolio" if config.get("use_metakey") else "merchant"
+
+
+def p12_signer(config: dict[str, Any]) -> JwtP12:
+    return JwtP12(
+        config["merchantid"],
+        HERE / config["keys_directory"] / f"{config['key_file_name']}.p12",
+        config["key_password"],
+        portfolio_id=config.get("portfolio_id") if config.get("use_metakey") else None,
+    )
+
+
+def response_mle(config: dict[str, Any]) -> MessageLevelEncryption:
+    return MessageLevelEncryption(
+        response_key=HERE / config["responseMlePrivateKeyFilePath"],
+        response_key_password=config.get("responseMlePrivateKeyFilePassword"),
+        response_kid=config.get("responseMleKID"),
+        merchant_id=config["merchantid"],
+    )
+
+
 def decode(part: str) -> Any:
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
@@ -86,3 +133,4 @@ def decode(part: str) -> Any:
 def test_there_are_as_many_as_were_made(vectors: Callable[[str], Any]) -> None:
     assert len(vectors("http_signature.json")["vectors"]) == 12
     assert len(vectors("jwt_shared_secret.json")["vectors"]) == 10
+    assert len(vectors("jwt_p12.json")["vectors"]) == 8

@@ -1,0 +1,236 @@
+"""Keys and certificates from files as the Business Center hands them out: PKCS #12 (RFC 7292) and PEM (RFC 7468).
+
+Nothing here validates a certificate's chain: the old ones in use are signed with SHA-1 by a 1024-bit authority. They
+are chosen by name, checked against the key, and checked for their time.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple, TypeAlias
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+from cryptography.x509.oid import NameOID
+
+from ..errors import ConfigurationError
+
+__all__ = [
+    "Container",
+    "Source",
+    "check_current",
+    "check_strength",
+    "is_pem",
+    "key_id_of",
+    "key_of",
+    "named",
+    "of_key",
+    "read",
+    "read_p12",
+    "read_pem_certificates",
+    "read_private_key",
+]
+
+#: A file: its path as text or path object, or its content as bytes.
+Source: TypeAlias = "str | os.PathLike[str] | bytes"
+
+_MAX_BYTES: Final = 1024 * 1024
+MIN_BITS: Final = 2048
+_catching: Final = threading.Lock()
+
+
+class Container(NamedTuple):
+    """What was in a file: a private key, or none, and certificates."""
+
+    key: RSAPrivateKey | None
+    certificates: tuple[x509.Certificate, ...]
+
+
+def read(source: Source, name: str) -> bytes:
+    """The content of a file.
+
+    Args:
+        source: path or content.
+        name: name of the setting, for messages.
+
+    Raises:
+        ConfigurationError: there is no such file, it cannot be read, or it is empty or far too large.
+    """
+    if isinstance(source, bytes):
+        data = source
+    elif isinstance(source, (str, os.PathLike)):
+        path = os.fspath(source)
+        try:
+            with open(path, "rb") as file:
+                data = file.read(_MAX_BYTES + 1)
+        except OSError as cause:
+            raise ConfigurationError(
+                f"{name}: cannot read {path!r}: {cause.strerror or type(cause).__name__}"
+            ) from None
+        except ValueError:
+            raise ConfigurationError(f"{name}: the path has a null character in it") from None
+    else:
+        raise ConfigurationError(f"{name} must be a path or the file's bytes, not {type(source).__name__}")
+    if not data:
+        raise ConfigurationError(f"{name} is empty")
+    if len(data) > _MAX_BYTES:
+        raise ConfigurationError(f"{name} is larger than {_MAX_BYTES} bytes; is it the right file?")
+    return data
+
+
+def is_pem(data: bytes) -> bool:
+    """Whether the content is PEM: text with ``-----BEGIN`` lines."""
+    return b"-----BEGIN " in data
+
+
+def read_p12(data: bytes, password: str | bytes | None, name: str) -> Container:
+    """The key and the certificates in a PKCS #12 container.
+
+    Raises:
+        ConfigurationError: not such a container, or the password is wrong.
+    """
+    secret = password.encode("utf-8") if isinstance(password, str) else password
+    try:
+        # The lock: these filters are the whole process's, and two loads at once would restore each other's.
+        with _catching, warnings.catch_warnings():
+            # Files from the Business Center since 2024 write out a default value, which makes them BER and not DER.
+            # cryptography reads them and warns; nobody who has such a file can do anything about it.
+            warnings.filterwarnings("ignore", message="PKCS#12 bundle could not be parsed as DER", category=UserWarning)
+            found = load_pkcs12(data, secret)
+    except ValueError as cause:
+        if "password" in str(cause).lower():
+            raise ConfigurationError(f"{name}: the password is wrong, or the file is damaged") from None
+        raise ConfigurationError(f"{name} is not a PKCS #12 (.p12, .pfx) file") from None
+    except (UnsupportedAlgorithm, TypeError):
+        raise ConfigurationError(f"{name} is encrypted in a way that the installed cryptography cannot read") from None
+    first = () if found.cert is None else (found.cert.certificate,)
+    certificates = (*first, *(extra.certificate for extra in found.additional_certs))
+    if found.key is not None and not isinstance(found.key, RSAPrivateKey):
+        raise ConfigurationError(f"{name}: the key in it is not an RSA key")
+    return Container(found.key, certificates)
+
+
+def read_pem_certificates(data: bytes, name: str) -> tuple[x509.Certificate, ...]:
+    """The certificates in a PEM file.
+
+    Raises:
+        ConfigurationError: there is none, or one cannot be read.
+    """
+    try:
+        return tuple(x509.load_pem_x509_certificates(data))
+    except ValueError:
+        raise ConfigurationError(f"{name} has no PEM certificate in it that can be read") from None
+
+
+def read_private_key(data: bytes, password: str | bytes | None, name: str) -> RSAPrivateKey:
+    """The private key in a PEM file, encrypted or not.
+
+    Raises:
+        ConfigurationError: there is none, the password is missing, wrong or not needed, or it is not an RSA key.
+    """
+    secret = password.encode("utf-8") if isinstance(password, str) else password
+    try:
+        key = load_pem_private_key(data, secret)
+    except TypeError:
+        wrong = "is encrypted and needs a password" if secret is None else "is not encrypted, but a password was given"
+        raise ConfigurationError(f"{name}: the key {wrong}") from None
+    except (ValueError, UnsupportedAlgorithm):
+        wrong = "there is no private key in it that can be read"
+        if secret is not None:
+            wrong += ", or the password is wrong"
+        raise ConfigurationError(f"{name}: {wrong}") from None
+    if not isinstance(key, RSAPrivateKey):
+        raise ConfigurationError(f"{name}: the key in it is not an RSA key")
+    return key
+
+
+def named(certificates: Sequence[x509.Certificate], common_name: str, name: str) -> list[x509.Certificate]:
+    """The certificates whose subject has this CN, in any case of letters.
+
+    Raises:
+        ConfigurationError: there is none; the names that there are are listed.
+    """
+    found = [each for each in certificates if _common_name(each).lower() == common_name.lower()]
+    if not found:
+        names = ", ".join(repr(_common_name(each)) for each in certificates) or "none at all"
+        raise ConfigurationError(f"{name}: no certificate with CN {common_name!r} in it; there is {names}")
+    return found
+
+
+def key_of(container: Container, name: str) -> RSAPrivateKey:
+    """The private key of a container.
+
+    Raises:
+        ConfigurationError: there is none, or one of less than 2048 bits (RFC 7518 section 3.3).
+    """
+    key = container.key
+    if key is None:
+        raise ConfigurationError(f"{name} has no private key in it")
+    return check_strength(key, name)
+
+
+def of_key(container: Container, common_name: str, name: str) -> x509.Certificate:
+    """The certificate that belongs to the container's key and has this CN.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    public = key_of(container, name).public_key()
+    for certificate in named(container.certificates, common_name, name):
+        if certificate.public_key() == public:
+            return certificate
+    raise ConfigurationError(f"{name}: the certificate {common_name!r} in it does not belong to the key in it")
+
+
+def key_id_of(certificate: x509.Certificate, name: str) -> str:
+    """The key id of a certificate: the serialNumber attribute (OID 2.5.4.5) of its subject.
+
+    The certificate's own X.509 serial number is another number and would be refused by the service.
+
+    Raises:
+        ConfigurationError: the subject has none.
+    """
+    found = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+    if len(found) != 1 or not str(found[0].value).strip():
+        raise ConfigurationError(
+            f"{name}: the subject of the certificate {_common_name(certificate)!r} has no serialNumber attribute, "
+            "which is the key id"
+        )
+    return str(found[0].value).strip()
+
+
+def check_current(certificate: x509.Certificate, name: str) -> datetime:
+    """When the certificate ends.
+
+    Raises:
+        ConfigurationError: it has ended, or has not begun.
+    """
+    now = time.time()
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now >= ends.timestamp():
+        raise ConfigurationError(f"{name}: the certificate {_common_name(certificate)!r} expired on {ends:%Y-%m-%d}")
+    if now < begins.timestamp():
+        raise ConfigurationError(
+            f"{name}: the certificate {_common_name(certificate)!r} is not valid before {begins:%Y-%m-%d}"
+        )
+    return ends
+
+
+def check_strength(key: RSAPrivateKey, name: str) -> RSAPrivateKey:
+    """The key, if it is long enough. Raises ``ConfigurationError`` otherwise (RFC 7518 section 3.3)."""
+    if key.key_size < MIN_BITS:
+        raise ConfigurationError(f"{name}: the RSA key has {key.key_size} bits; at least {MIN_BITS} are needed")
+    return key
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else ""
