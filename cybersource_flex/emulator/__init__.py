@@ -7,6 +7,15 @@
         e.auth     # {"merchant_id": ..., "key_id": ..., "secret_key": ...}
         e.requests # what was received, what was answered, and why it was refused
 
+Shared secret, P12, meta keys and access tokens are all taken; `Merchant` says who may call, and the emulator
+makes what the Business Center would hand out:
+
+    e.make_p12("password")               # bytes of a P12 file; portfolio=True for a meta key
+    e.make_response_mle_p12("password")  # the key for encrypted answers
+    e.request_mle_certificate_pem        # the certificate for encrypted requests
+    e.issue_access_token()               # and e.revoke_access_token(token)
+    Emulator(tls=True)                   # https; e.write_ca(path), e.issue_client_certificate(name)
+
 It judges what it is sent as the real host would: signatures line by line, the JWE, the fields that the
 capture context asked for. It imports nothing of the rest of this package and no JOSE library, so that a
 mistake in the client does not hide in it. It holds fake keys and keeps what it is sent in memory: never give

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
+from collections.abc import Iterable
 
 
 def is_loopback(host: str) -> bool:
@@ -20,16 +22,26 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def url(host: str, port: int) -> str:
+def url(scheme: str, host: str, port: int) -> str:
     # 0.0.0.0 and :: mean "all addresses": nothing one can connect to everywhere.
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://{_bracketed(reachable)}:{port}"
+    return f"{scheme}://{_bracketed(reachable)}:{port}"
 
 
 def own_names(host: str, port: int) -> set[str]:
     """The names under which a client may know this host, each with and without the port."""
     names = {_bracketed(host), "127.0.0.1", "localhost", "[::1]"}
     return names | {f"{name}:{port}" for name in names}
+
+
+def certified_names(host: str, signed_hosts: Iterable[str]) -> set[str]:
+    """The names and addresses for this host's TLS certificate, none with a port."""
+    names = {"127.0.0.1", "localhost", "::1", host}
+    for signed in signed_hosts:
+        # The port is what follows the last colon, unless that colon is part of an IPv6 address.
+        match = re.fullmatch(r"\[(.+)\](?::[0-9]+)?|([^:]+)(?::[0-9]+)?", signed)
+        names.add(signed if match is None else (match[1] or match[2]).lower())
+    return names
 
 
 def bind(host: str, port: int) -> socket.socket:

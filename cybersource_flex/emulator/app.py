@@ -7,19 +7,21 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from . import capture, retrieval, tokens
+from . import capture, mle, retrieval, tokens
 from .authentication import authenticate
-from .authority import Authority, Refused
+from .authority import Authority, Caller, Refused
+from .business_center import BusinessCenter
 from .call import Call
 from .exchange import Answer, Received, RecordedRequest, Records
 from .problems import Problem, Reason, Shape, authentication_failed
 from .state import State
+from .tls import client_name
 
 LOGGER = logging.getLogger("cybersource_flex.emulator")
 
@@ -33,12 +35,29 @@ Handler = Callable[[Call], Answer]
 
 @dataclass(frozen=True)
 class Service:
-    """What all operations share."""
+    """What all operations share.
+
+    Attributes:
+        mle_algorithms: `alg` of encrypted requests that is taken.
+    """
 
     state: State
     authority: Authority
+    center: BusinessCenter
     records: Records
     explain: bool
+    mle_algorithms: tuple[str, ...]
+
+
+@dataclass
+class _Visit:
+    """What is found out about one request while it is answered."""
+
+    request: Received
+    correlation_id: str
+    client_certificate: str | None
+    caller: Caller | None = None
+    opened: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -59,19 +78,22 @@ class Operation:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        correlation_id = str(uuid.uuid4())
         request, complete, oversized = await _read(scope, receive)
+        visit = _Visit(request, str(uuid.uuid4()), client_name(scope))
         if not complete:
-            self._record(request, Answer(0, "", b"", refusal="the client went away"), correlation_id, status=None)
+            self._record(visit, Answer(0, "", b"", refusal="the client went away"), status=None)
             return
         argument = next(iter(scope.get("path_params", {}).values()), "")
-        answer = self._answer(request, oversized, argument, correlation_id)
+        answer = self._answer(visit, oversized, argument)
+        if visit.caller is not None and visit.caller.response_key is not None:
+            answer = mle.sealed(answer, visit.caller.response_key, self.service.state.now())
         # Recorded before it is sent: whoever has the answer finds the record.
-        self._record(request, answer, correlation_id, status=answer.status)
-        await _send(send, answer, self._headers(answer, correlation_id))
+        self._record(visit, answer, status=answer.status)
+        await _send(send, answer, self._headers(answer, visit.correlation_id))
 
-    def _answer(self, request: Received, oversized: bool, argument: str, correlation_id: str) -> Answer:
-        href = self.service.state.origin + request.target.partition("?")[0]
+    def _answer(self, visit: _Visit, oversized: bool, argument: str) -> Answer:
+        service, request = self.service, visit.request
+        href = service.state.origin + request.target.partition("?")[0]
         gateway = False
         try:
             if request.method != self.method:
@@ -80,8 +102,12 @@ class Operation:
             if oversized:
                 gateway = True
                 raise Problem(413, Reason.TOO_LARGE, f"The body has more than {BODY_LIMIT} bytes")
-            caller = authenticate(self.service.authority, request) if self.signed else None
-            return self.handler(Call(self.service.state, request, argument, caller))
+            if self.signed:
+                visit.caller = authenticate(service.authority, request)
+                visit.opened = mle.opened(service.center, visit.caller, request.body, service.mle_algorithms)
+            if visit.opened is not None:
+                request = replace(request, body=visit.opened)
+            return self.handler(Call(service.state, request, argument, visit.caller))
         except Refused as refused:
             return authentication_failed(str(refused))
         except Problem as problem:
@@ -91,7 +117,8 @@ class Operation:
             LOGGER.error("internal error in %s: %s", self.handler.__name__, type(error).__name__)
             LOGGER.debug("line %s", _lines(error))
             met = Problem(500, Reason.INTERNAL, "Internal error")
-        return met.answer(self.shape, correlation_id=correlation_id, method=request.method, href=href, flex=not gateway)
+        names = {"correlation_id": visit.correlation_id, "method": request.method, "href": href}
+        return met.answer(self.shape, **names, flex=not gateway)
 
     def _headers(self, answer: Answer, correlation_id: str) -> list[tuple[str, str]]:
         headers = [
@@ -108,7 +135,8 @@ class Operation:
             headers.append(("v-c-emulator-refusal", answer.refusal))
         return headers
 
-    def _record(self, request: Received, answer: Answer, correlation_id: str, *, status: int | None) -> None:
+    def _record(self, visit: _Visit, answer: Answer, *, status: int | None) -> None:
+        request, caller, correlation_id = visit.request, visit.caller, visit.correlation_id
         item = RecordedRequest(
             method=request.method,
             target=request.target,
@@ -119,6 +147,10 @@ class Operation:
             correlation_id=correlation_id,
             refusal=answer.refusal,
             received_at=self.service.state.settings.clock(),
+            scheme=None if caller is None else caller.scheme,
+            merchant_id=None if caller is None else caller.merchant.merchant_id,
+            client_certificate=visit.client_certificate,
+            opened=visit.opened,
         )
         self.service.records.add(item)
         # The raw path is percent-encoded, so that it cannot break the line.

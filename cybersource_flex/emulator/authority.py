@@ -7,8 +7,12 @@ import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from email.utils import formatdate
 
-from .merchants import Directory, Merchant
+from .certificates import Certificate
+from .directory import Directory, Key
+from .merchants import Merchant, ResponseMleKey
 
 # Hosts of the REST API that a client may sign while its connection comes here.
 REAL_HOSTS: frozenset[str] = frozenset(
@@ -27,6 +31,21 @@ WITH_DIGEST: frozenset[str] = frozenset({"POST", "PUT", "PATCH"})
 
 class Refused(Exception):
     """The request is not authentic; the text says why and shows no secret and no signature."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request, as found out by one of the schemes.
+
+    Attributes:
+        merchant: the transacting merchant.
+        scheme: "http-signature", "jwt" or "access-token".
+        response_key: what the caller asks answers to be encrypted to.
+    """
+
+    merchant: Merchant
+    scheme: str
+    response_key: ResponseMleKey | None = None
 
 
 def quoted(value: object) -> str:
@@ -72,7 +91,7 @@ class Authority:
     """Knows what credentials are judged by.
 
     Args:
-        merchants: who is known.
+        directory: who is known.
         hosts: what may stand as signed host beside the real service's hosts; compared in lower case.
         clock: seconds since the epoch.
         clock_tolerance: seconds that `Date` may be away from the clock, either way (HTTP Signature).
@@ -81,34 +100,44 @@ class Authority:
 
     def __init__(
         self,
-        merchants: Iterable[Merchant],
+        directory: Directory,
         *,
         hosts: Iterable[str],
         clock: Callable[[], float],
         clock_tolerance: float,
         jwt_leeway: float,
     ) -> None:
-        self.directory = Directory(merchants)
+        self.directory = directory
         self.hosts = REAL_HOSTS | {host.lower() for host in hosts}
         self.clock = clock
         self.clock_tolerance = clock_tolerance
         self.jwt_leeway = jwt_leeway
         self.used_ids = UsedIds()
 
-    def merchant(self, key_id: str, merchant_id: str) -> Merchant:
-        """The merchant with this id that may use this key, or `Refused`."""
-        known = self.directory.with_key(key_id)
-        if not known:
-            raise Refused(f"key id {quoted(key_id)} is unknown here")
-        if merchant_id not in known:
-            raise Refused(f"merchant {quoted(merchant_id)} does not belong to that key id")
-        return known[merchant_id]
-
-    def key_holder(self, key_id: str) -> Merchant:
-        """Any merchant with this key: all who share a key share its secret. `Refused` when it is unknown."""
-        for merchant in self.directory.with_key(key_id).values():
-            return merchant
+    def key(self, key_id: str) -> Key:
+        """The key with this id, or `Refused`."""
+        key = self.directory.key(key_id)
+        if key is not None:
+            return key
+        if self.directory.is_x509_serial(key_id):
+            raise Refused(
+                "kid is the serial number of the certificate: it must be the serialNumber attribute of its subject"
+            )
         raise Refused(f"key id {quoted(key_id)} is unknown here")
+
+    def user(self, key: Key, merchant_id: str) -> Merchant:
+        """The merchant with this id that may use the key, or `Refused`."""
+        if merchant_id not in key.users:
+            raise Refused(f"merchant {quoted(merchant_id)} does not belong to that key id")
+        return key.users[merchant_id]
+
+    def check_validity(self, certificate: Certificate) -> None:
+        """Refuse a certificate that is not valid now."""
+        now = self.clock()
+        if now < certificate.not_before:
+            raise Refused(f"the certificate is not valid before {formatdate(certificate.not_before, usegmt=True)}")
+        if now > certificate.not_after:
+            raise Refused(f"the certificate expired on {formatdate(certificate.not_after, usegmt=True)}")
 
     def check_host(self, host: str, what: str) -> None:
         """Refuse a signed host that is neither the emulator's nor the real service's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .authority import Caller
 from .exchange import Received
 from .merchants import Merchant
 from .state import Settings, State
@@ -15,13 +16,13 @@ class Call:
 
     Attributes:
         argument: the last path segment where the operation has one, percent-decoded.
-        caller: the authenticated merchant; None for the two operations without credentials.
+        caller: who was authenticated; None for the two operations without credentials.
     """
 
     state: State
     request: Received
     argument: str = ""
-    caller: Merchant | None = None
+    caller: Caller | None = None
 
     @property
     def settings(self) -> Settings:
@@ -32,4 +33,4 @@ class Call:
         """The authenticated merchant."""
         if self.caller is None:
             raise RuntimeError("this operation is not authenticated")
-        return self.caller
+        return self.caller.merchant

@@ -98,12 +98,21 @@ class RecordedRequest(Received):
         correlation_id: `v-c-correlation-id` of the answer.
         refusal: why it was refused, for example "jti was used before"; None when it was not.
         received_at: seconds since the epoch on the emulator's clock.
+        scheme: how the caller was authenticated: "http-signature", "jwt" or "access-token"; None for
+            operations without credentials, and when it was not authenticated.
+        merchant_id: the authenticated merchant.
+        client_certificate: CN of the certificate that the client presented on the connection (TLS).
+        opened: the body before its encryption, when it was an encrypted request; `body` is always what was sent.
     """
 
     status: int | None = None
     correlation_id: str = ""
     refusal: str | None = None
     received_at: float = 0.0
+    scheme: str | None = None
+    merchant_id: str | None = None
+    client_certificate: str | None = None
+    opened: bytes | None = field(default=None, repr=False)
 
 
 class Records:

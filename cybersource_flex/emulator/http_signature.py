@@ -13,7 +13,9 @@ import re
 from base64 import b64encode
 from email.utils import formatdate, parsedate_to_datetime
 
-from .authority import WITH_DIGEST, Authority, Refused, quoted, same, sha256_base64
+from .authority import WITH_DIGEST, Authority, Caller, Refused, quoted, same, sha256_base64
+from .certificates import Certificate
+from .directory import Key
 from .exchange import Received
 from .merchants import Merchant
 
@@ -21,8 +23,8 @@ _PARAMETER = re.compile(r'\s*([A-Za-z]+)="([^"]*)"\s*(?:,|$)')
 _PARAMETERS = {"keyid", "algorithm", "headers", "signature"}
 
 
-def check(authority: Authority, request: Received) -> Merchant:
-    """The transacting merchant, or `Refused`."""
+def check(authority: Authority, request: Received) -> Caller:
+    """The caller, or `Refused`."""
     parameters = _parse(request.headers["signature"])
     if parameters["algorithm"] != "HmacSHA256":
         raise Refused("algorithm of the signature must be HmacSHA256")
@@ -34,22 +36,26 @@ def check(authority: Authority, request: Received) -> Merchant:
     for header in ("host", "date", "v-c-merchant-id"):
         if not request.headers.get(header):
             raise Refused(f"header {header} is missing")
-    merchant = authority.merchant(parameters["keyid"], request.headers["v-c-merchant-id"])
+    key = authority.key(parameters["keyid"])
+    secret = key.material
+    if isinstance(secret, Certificate):
+        raise Refused("keyid names a certificate: an HTTP Signature is made with a shared secret")
+    merchant = authority.user(key, request.headers["v-c-merchant-id"])
     lines = {
         "host": request.headers["host"],
         "date": request.headers["date"],
         "request-target": f"{request.method.lower()} {request.target}",
-        "v-c-merchant-id": merchant.key_owner,
+        "v-c-merchant-id": key.owner,
     }
     if "digest" in names:
         lines["digest"] = _checked_digest(request)
-    expected = _sign(merchant.secret, lines, names)
+    expected = _sign(secret, lines, names)
     if not same(expected, parameters["signature"]):
-        raise Refused(_why(authority, merchant, lines, names, parameters["signature"]))
+        raise Refused(_why(authority, key, secret, merchant, lines, names, parameters["signature"]))
     # Only after the signature: from here on the sender is known, the rest is about what was signed.
     authority.check_host(lines["host"], "the signed host")
     _check_date(authority, lines["date"])
-    return merchant
+    return Caller(merchant, "http-signature")
 
 
 def _expected_names(method: str) -> tuple[str, ...]:
@@ -89,17 +95,24 @@ def _sign(secret: bytes, lines: dict[str, str], names: tuple[str, ...]) -> str:
     return b64encode(hmac.new(secret, text.encode("latin-1", "replace"), hashlib.sha256).digest()).decode("ascii")
 
 
-def _why(authority: Authority, merchant: Merchant, lines: dict[str, str], names: tuple[str, ...], given: str) -> str:
+def _why(
+    authority: Authority,
+    key: Key,
+    secret: bytes,
+    merchant: Merchant,
+    lines: dict[str, str],
+    names: tuple[str, ...],
+    given: str,
+) -> str:
     """Name the usual slips behind a signature that does not fit."""
-    if same(_sign(merchant.secret_key.encode("utf-8"), lines, names), given):
+    if same(_sign(key.text.encode("utf-8"), lines, names), given):
         return "the signature was made with the secret as text: it must be base64-decoded first"
     for host in authority.hosts:
-        if same(_sign(merchant.secret, {**lines, "host": host}, names), given):
+        if same(_sign(secret, {**lines, "host": host}, names), given):
             return f"the signed host is {host}, the Host header says {quoted(lines['host'])}"
-    if merchant.portfolio_id is not None:
-        swapped = {**lines, "v-c-merchant-id": merchant.merchant_id}
-        if same(_sign(merchant.secret, swapped, names), given):
-            return "with a meta key the signed v-c-merchant-id line must carry the portfolio id"
+    swapped = {**lines, "v-c-merchant-id": merchant.merchant_id}
+    if key.owner != merchant.merchant_id and same(_sign(secret, swapped, names), given):
+        return "with a meta key the signed v-c-merchant-id line must carry the portfolio id"
     return "the signature does not fit: another secret, or other lines than those received"
 
 

@@ -6,10 +6,11 @@ import base64
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,6 +21,7 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 # wants.
 OAEP_SHA1 = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)  # noqa: S303
 OAEP_SHA256 = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
+_OAEP = {"RSA-OAEP": OAEP_SHA1, "RSA-OAEP-256": OAEP_SHA256}
 
 
 def encode(data: bytes) -> str:
@@ -82,6 +84,25 @@ def public_jwk(key: rsa.RSAPublicKey, kid: str) -> dict[str, str]:
     }
 
 
+# Signatures with RSA, by the name of `alg`. In PS the salt is as long as the hash (RFC 7518, 3.5).
+_HASHES: dict[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
+_SIGNATURES: dict[str, tuple[padding.AsymmetricPadding, hashes.HashAlgorithm]] = {
+    **{f"RS{bits}": (padding.PKCS1v15(), used) for bits, used in _HASHES.items()},
+    **{f"PS{bits}": (padding.PSS(padding.MGF1(used), used.digest_size), used) for bits, used in _HASHES.items()},
+}
+RSA_ALGORITHMS = frozenset(_SIGNATURES)
+
+
+def verifies(key: rsa.RSAPublicKey, algorithm: str, signed: bytes, signature: bytes) -> bool:
+    """Whether an RSA signature fits; `algorithm` is one of `RSA_ALGORITHMS`."""
+    scheme, used = _SIGNATURES[algorithm]
+    try:
+        key.verify(signature, signed, scheme, used)
+    except InvalidSignature:
+        return False
+    return True
+
+
 class JweError(ValueError):
     """The text is not a JWE of the wanted kind."""
 
@@ -102,8 +123,8 @@ class CompactJwe:
     tag: bytes
 
     @classmethod
-    def parse(cls, text: str) -> CompactJwe:
-        """Split and check: RSA-OAEP, A256GCM, 96-bit IV, 128-bit tag, no compression, no `crit`."""
+    def parse(cls, text: str, algorithms: Sequence[str] = ("RSA-OAEP",)) -> CompactJwe:
+        """Split and check: `alg`, A256GCM, 96-bit IV, 128-bit tag, no compression, no `crit`."""
         parts = text.split(".")
         if len(parts) != 5 or not all(parts):
             raise JweError("a compact JWE has five parts, none empty")
@@ -112,14 +133,14 @@ class CompactJwe:
             encrypted_key, iv, ciphertext, tag = (decode(part) for part in parts[1:])
         except ValueError as error:
             raise JweError(f"a part of the JWE cannot be read: {error}") from None
-        if header.get("alg") != "RSA-OAEP":
-            raise JweError("alg of the JWE must be RSA-OAEP")
+        if header.get("alg") not in algorithms:
+            raise JweError(f"alg of the JWE must be {' or '.join(algorithms)}")
         if header.get("enc") != "A256GCM":
             raise JweError("enc of the JWE must be A256GCM")
         if "zip" in header or "crit" in header:
             raise JweError("zip and crit are not used in this JWE")
         if not isinstance(header.get("kid"), str):
-            raise JweError("kid of the JWE must be the kid of flx.jwk")
+            raise JweError("kid of the JWE is missing, or no text")
         if len(iv) != 12 or len(tag) != 16:
             raise JweError("the IV must have 12 bytes and the tag 16")
         return cls(header, parts[0].encode("ascii"), encrypted_key, iv, ciphertext, tag)
@@ -127,7 +148,7 @@ class CompactJwe:
     def open(self, key: rsa.RSAPrivateKey) -> bytes:
         """The plaintext; DecryptionError when the key, the tag or the associated data do not fit."""
         try:
-            content_key = key.decrypt(self.encrypted_key, OAEP_SHA1)
+            content_key = key.decrypt(self.encrypted_key, _OAEP[self.header["alg"]])
             if len(content_key) != 32:
                 raise DecryptionError("the content key must have 256 bits")
             return AESGCM(content_key).decrypt(self.iv, self.ciphertext + self.tag, self.associated_data)

@@ -1,4 +1,4 @@
-"""JWT version 2 with a shared secret: a fresh token per request, in `Authorization: Bearer`.
+"""JWT version 2, with a shared secret or a certificate: a fresh token per request, in `Authorization: Bearer`.
 
 Where sources disagree both spellings pass: `request-method` in either case, `digestAlgorithm` or
 `digest-algorithm`.
@@ -6,58 +6,58 @@ Where sources disagree both spellings pass: `request-method` in either case, `di
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-from collections.abc import Callable
 from typing import Any
 
 from . import jose
-from .authority import WITH_DIGEST, Authority, Refused, quoted, same, sha256_base64
+from .authority import WITH_DIGEST, Authority, Caller, Refused, quoted, same, sha256_base64
+from .certificates import Certificate
+from .directory import Key
 from .exchange import Received
-from .merchants import Merchant
+from .merchants import Merchant, ResponseMleKey
 
 # Seconds from iat to exp; the real host refuses more.
 MAXIMUM_LIFE = 120
 
-_Verifier = Callable[[Merchant, bytes, bytes], None]
+_HMAC = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 
 
-def check(authority: Authority, request: Received) -> Merchant:
-    """The transacting merchant, or `Refused`."""
-    scheme, _, token = request.headers["authorization"].partition(" ")
-    if scheme.lower() != "bearer":
-        raise Refused("Authorization must be 'Bearer' and a JWT")
+def check(authority: Authority, request: Received, token: str) -> Caller:
+    """The caller, or `Refused`."""
     header, claims, signed, signature = _parse(token)
-    verifier = _VERIFIERS.get(_text(header, "alg", "header member"))
-    if verifier is None:
-        raise Refused(f"alg {quoted(header['alg'])} is not accepted here")
+    algorithm = _text(header, "alg", "header member")
+    if algorithm not in _HMAC and algorithm not in jose.RSA_ALGORITHMS:
+        raise Refused(f"alg {quoted(algorithm)} is not accepted here")
     if header.get("typ") != "JWT":
         raise Refused("header member typ must be JWT")
     if "crit" in header:
         raise Refused("header member crit is not accepted")
-    key_id = _text(header, "kid", "header member")
-    verifier(authority.key_holder(key_id), signed, signature)
-    merchant = authority.merchant(key_id, _text(claims, "v-c-merchant-id"))
-    if _text(claims, "iss") != merchant.key_owner:
+    key = authority.key(_text(header, "kid", "header member"))
+    _verify(key, algorithm, signed, signature)
+    if isinstance(key.material, Certificate):
+        authority.check_validity(key.material)
+    merchant = authority.user(key, _text(claims, "v-c-merchant-id"))
+    if _text(claims, "iss") != key.owner:
         raise Refused("iss must be the owner of the key: the portfolio with a meta key, otherwise the merchant")
     if claims.get("v-c-jwt-version") != "2":
         raise Refused('v-c-jwt-version must be the string "2"')
     _check_request(authority, request, claims)
     _check_digest(request, claims)
     _check_times(authority, claims)
+    response_key = _response_key(authority, key, merchant, claims)
     jti = _text(claims, "jti")
     # Last, so that a token refused for another cause is not also burnt. No token with this jti can pass after
     # its life and twice the leeway, whatever its iat was.
     keep = MAXIMUM_LIFE + 2 * authority.jwt_leeway
-    if not authority.used_ids.add(key_id, jti, now=authority.clock(), forget_after=keep):
+    if not authority.used_ids.add(key.key_id, jti, now=authority.clock(), forget_after=keep):
         raise Refused("jti was used before")
-    return merchant
+    return Caller(merchant, "jwt", response_key)
 
 
 def _parse(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
     parts = token.split(".")
     if len(parts) != 3 or not all(parts):
-        raise Refused("the bearer token is not a JWT of three parts")
+        raise Refused("the bearer token is neither a known access token nor a JWT of three parts")
     try:
         header, claims = (jose.parse_object(jose.decode(part)) for part in parts[:2])
         signature = jose.decode(parts[2])
@@ -66,22 +66,36 @@ def _parse(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
     return header, claims, f"{parts[0]}.{parts[1]}".encode("ascii"), signature
 
 
-def _hmac(algorithm: str) -> _Verifier:
-    def verify(merchant: Merchant, signed: bytes, signature: bytes) -> None:
-        if same(hmac.new(merchant.secret, signed, algorithm).digest(), signature):
-            return
-        if same(hmac.new(merchant.secret_key.encode("utf-8"), signed, algorithm).digest(), signature):
-            raise Refused("the token was signed with the secret as text: it must be base64-decoded first")
-        raise Refused("the signature of the token does not fit: another secret")
+def _verify(key: Key, algorithm: str, signed: bytes, signature: bytes) -> None:
+    """Refuse a signature that does not fit. What kind of key it is says the emulator, never the token."""
+    if isinstance(key.material, Certificate):
+        if algorithm not in jose.RSA_ALGORITHMS:
+            raise Refused(f"alg {algorithm} does not fit the key: kid names a certificate")
+        if not jose.verifies(key.material.public_key, algorithm, signed, signature):
+            raise Refused("the signature of the token does not fit: not the private key of that certificate")
+        return
+    if algorithm not in _HMAC:
+        raise Refused(f"alg {algorithm} does not fit the key: kid names a shared secret")
+    digest = _HMAC[algorithm]
+    if same(hmac.new(key.material, signed, digest).digest(), signature):
+        return
+    if same(hmac.new(key.text.encode("utf-8"), signed, digest).digest(), signature):
+        raise Refused("the token was signed with the secret as text: it must be base64-decoded first")
+    raise Refused("the signature of the token does not fit: another secret")
 
-    return verify
 
-
-_VERIFIERS: dict[str, _Verifier] = {
-    "HS256": _hmac(hashlib.sha256().name),
-    "HS384": _hmac(hashlib.sha384().name),
-    "HS512": _hmac(hashlib.sha512().name),
-}
+def _response_key(authority: Authority, key: Key, merchant: Merchant, claims: dict[str, Any]) -> ResponseMleKey | None:
+    """The key that answers shall be encrypted to, when the token asks for that."""
+    name = "v-c-response-mle-kid"
+    if name not in claims:
+        return None
+    key_id = _text(claims, name)
+    found = authority.directory.response_key(merchant.merchant_id, key_id)
+    if found is None:
+        raise Refused(f"{name} {quoted(key_id)} names no response key of merchant {quoted(merchant.merchant_id)}")
+    if found.owner is not None and found.owner != key.owner:
+        raise Refused(f"{name} must name a certificate of {quoted(key.owner)}, who owns the signing key")
+    return found
 
 
 def _text(members: dict[str, Any], name: str, what: str = "claim") -> str:

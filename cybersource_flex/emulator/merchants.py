@@ -1,4 +1,4 @@
-"""Who may call the emulator: one merchant id with one shared secret."""
+"""Who may call the emulator, and with what."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from . import certificates
+from .certificates import Certificate
+
+# A certificate, PEM or DER; or a key id and a public key.
+CertificateOrKey = bytes | str | tuple[str, bytes | str]
+
 
 @dataclass(frozen=True)
 class Merchant:
-    """A merchant that the emulator knows.
+    """A merchant that the emulator knows, with any of the credentials that merchants have.
+
+    List a merchant more than once to give it several shared secrets, or a key of its own and a meta key.
 
     Args:
         merchant_id: the transacting merchant's id.
@@ -21,26 +31,49 @@ class Merchant:
         portfolio_id: with a meta key, the id of the portfolio that created the key. The signed merchant line
             and the claim `iss` then carry it, while the transacting merchant stays in the header or in
             `v-c-merchant-id`. Several merchants may share one meta key: list each with the same key id,
-            secret and portfolio.
+            secret and portfolio, or the same certificate and portfolio.
+        certificates: for JWTs signed with a P12, each PEM or DER. The CN of the subject must be the merchant's
+            id, or the portfolio's (any letter case): then it is a meta key. The key id is the subject's
+            `serialNumber`.
+        access_tokens: OAuth bearer tokens. Opaque here; not part of the repr.
+        response_mle_certificates: what answers may be encrypted to. Certificates as above, or pairs of a key
+            id and a public key.
     """
 
     merchant_id: str
-    key_id: str
-    secret_key: str = field(repr=False)
+    key_id: str | None = None
+    secret_key: str | None = field(default=None, repr=False)
     portfolio_id: str | None = None
+    certificates: Iterable[bytes | str] = field(default=(), repr=False)
+    access_tokens: Iterable[str] = field(default=(), repr=False)
+    response_mle_certificates: Iterable[CertificateOrKey] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("merchant_id", "key_id", "secret_key"):
+        names = ["merchant_id"]
+        if self.key_id is not None or self.secret_key is not None:
+            names += ["key_id", "secret_key"]
+        for name in names:
             value = getattr(self, name)
             if not isinstance(value, str) or not value or value != value.strip():
                 raise ValueError(f"{name} of a merchant must be text without spaces around it, and not empty")
         if self.portfolio_id is not None and not self.portfolio_id:
             raise ValueError("portfolio_id of a merchant must be None or not empty")
-        _ = self.secret
+        for name in ("certificates", "access_tokens", "response_mle_certificates"):
+            value = getattr(self, name)
+            if isinstance(value, (str, bytes)):
+                raise ValueError(f"{name} of a merchant is a list, not one {type(value).__name__}")
+            object.__setattr__(self, name, tuple(value))
+        if any(not isinstance(token, str) or token.split() != [token] for token in self.access_tokens):
+            raise ValueError("access_tokens of a merchant must be texts without spaces, and not empty")
+        if self.secret_key is not None:
+            _ = self.secret
+        _ = self.signing_certificates(), self.response_keys()
 
     @property
     def secret(self) -> bytes:
         """The HMAC key: the decoded secret."""
+        if self.secret_key is None:
+            raise ValueError(f"merchant {self.merchant_id!r} has no shared secret")
         try:
             decoded = base64.b64decode(self.secret_key, validate=True)
         except (binascii.Error, ValueError):
@@ -52,34 +85,51 @@ class Merchant:
 
     @property
     def key_owner(self) -> str:
-        """Who created the key: the portfolio with a meta key, otherwise the merchant itself."""
+        """Who created the shared secret: the portfolio with a meta key, otherwise the merchant itself."""
         return self.portfolio_id or self.merchant_id
 
+    def owner_of(self, certificate: Certificate) -> str:
+        """The merchant or the portfolio, as registered; ValueError when the certificate is neither's."""
+        for owner in (self.merchant_id, self.portfolio_id):
+            if owner is not None and owner.lower() == certificate.common_name.lower():
+                return owner
+        known = " or ".join(repr(name) for name in (self.merchant_id, self.portfolio_id) if name is not None)
+        raise ValueError(f"the CN of the certificate is {certificate.common_name!r}: expected {known}")
+
+    def signing_certificates(self) -> list[tuple[str, Certificate]]:
+        """The owner and the certificate of each key that may sign JWTs."""
+        found = [Certificate.read(data) for data in self.certificates]
+        return [(self.owner_of(certificate), certificate) for certificate in found]
+
+    def response_keys(self) -> list[ResponseMleKey]:
+        """What answers may be encrypted to."""
+        found: list[ResponseMleKey] = []
+        for item in self.response_mle_certificates:
+            if isinstance(item, tuple):
+                found.append(ResponseMleKey(item[0], certificates.load_public_key(item[1]), None))
+            else:
+                found.append(self.response_key(Certificate.read(item)))
+        return found
+
+    def response_key(self, certificate: Certificate) -> ResponseMleKey:
+        """A certificate as a key that answers may be encrypted to."""
+        return ResponseMleKey(certificate.key_id, certificate.public_key, self.owner_of(certificate))
+
     @classmethod
-    def generate(cls, merchant_id: str = "emulated_merchant") -> Merchant:
-        """A merchant with a new random key."""
+    def generate(cls, merchant_id: str = "emulated_merchant", portfolio_id: str | None = None) -> Merchant:
+        """A merchant with a new random shared secret; with a portfolio, one that the portfolio created."""
         secret_key = base64.b64encode(secrets.token_bytes(32)).decode("ascii")
-        return cls(merchant_id=merchant_id, key_id=str(uuid.uuid4()), secret_key=secret_key)
+        return cls(merchant_id, str(uuid.uuid4()), secret_key, portfolio_id)
 
 
-class Directory:
-    """The merchants, found by key id and merchant id."""
+@dataclass(frozen=True)
+class ResponseMleKey:
+    """A key that answers may be encrypted to.
 
-    def __init__(self, merchants: Iterable[Merchant]) -> None:
-        self._by_key: dict[str, dict[str, Merchant]] = {}
-        for merchant in merchants:
-            same_key = self._by_key.setdefault(merchant.key_id, {})
-            if merchant.merchant_id in same_key:
-                raise ValueError(f"merchant {merchant.merchant_id!r} is listed twice with key {merchant.key_id!r}")
-            for other in same_key.values():
-                if other.secret != merchant.secret or other.portfolio_id is None:
-                    raise ValueError(f"key {merchant.key_id!r} is shared, so it needs one secret and a portfolio_id")
-                if other.portfolio_id != merchant.portfolio_id:
-                    raise ValueError(f"key {merchant.key_id!r} is listed with two portfolios")
-            same_key[merchant.merchant_id] = merchant
-        if not self._by_key:
-            raise ValueError("the emulator needs at least one merchant")
+    Attributes:
+        owner: merchant or portfolio in whose name the certificate is; None for a bare public key.
+    """
 
-    def with_key(self, key_id: str) -> dict[str, Merchant]:
-        """The merchants that may use a key, by merchant id; empty when the key is unknown."""
-        return self._by_key.get(key_id, {})
+    key_id: str
+    public_key: rsa.RSAPublicKey = field(repr=False)
+    owner: str | None

@@ -41,6 +41,8 @@ class Reason:
     NO_DATA = "CREATE_TOKEN_NO_DATA_SUBMITTED"
     VALIDATION = "CREATE_TOKEN_VALIDATION_SERVERSIDE"
     CARD_NOT_ALLOWED = "CREATE_TOKEN_CARD_TYPE_NOT_ALLOWED"
+    # An encrypted request that cannot be opened: nothing is published, this is our own.
+    MLE = "INVALID_ENCRYPTED_REQUEST"
     # everywhere
     NOT_FOUND = "NOT_FOUND"
     METHOD = "METHOD_NOT_ALLOWED"

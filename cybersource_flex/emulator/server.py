@@ -1,28 +1,27 @@
-"""The `Emulator`: uvicorn in a thread, or in the foreground, on a socket that it binds itself."""
+"""The `Emulator`: its settings, its life, and what was recorded."""
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
-import uvicorn
+from starlette.routing import Router
 
 from . import address
 from .app import Service, make_app
 from .authority import Authority
+from .business_center import BusinessCenter
+from .directory import Directory
 from .exchange import RecordedRequest, Records
-from .merchants import Directory, Merchant
+from .issuer import Issuer
+from .merchants import Merchant
+from .runner import Runner
 from .state import Settings, State
-
-# Seconds.
-_START_TIMEOUT = 10.0
-_STOP_TIMEOUT = 10.0
+from .tls import ClientCertificates, ServerTls
 
 
-class Emulator:
+class Emulator(Issuer):
     """A local Flex host.
 
     A context manager: entering starts it, leaving stops it. After `stop` it can be started again and then has
@@ -32,6 +31,12 @@ class Emulator:
         host: address to bind. Only loopback, unless `allow_remote`.
         port: port to bind; 0 takes a free one.
         merchants: who may call; by default one merchant with a random key.
+        tls: serve https, with a certificate of a throw-away authority for the own names and `signed_hosts`.
+            `ca_pem` is what clients must trust.
+        client_certificates: with `tls`, whether clients must ("required") or may ("optional") present a
+            certificate made by `issue_client_certificate`. It authenticates the connection, not the merchant.
+        request_mle: private key and certificate, both PEM, for encrypted requests; by default made up.
+        accept_rsa_oaep: take encrypted requests with `alg` RSA-OAEP too, as one example of the guide has it.
         signed_hosts: hosts that a client may sign, beside this host's own names and the real service's.
         clock: seconds since the epoch; give another one to test expiry.
         clock_tolerance: seconds that the `Date` of an HTTP Signature may be off. The real value is
@@ -58,6 +63,10 @@ class Emulator:
         host: str = "127.0.0.1",
         port: int = 0,
         merchants: Sequence[Merchant] | None = None,
+        tls: bool = False,
+        client_certificates: ClientCertificates | None = None,
+        request_mle: tuple[bytes, bytes] | None = None,
+        accept_rsa_oaep: bool = False,
         signed_hosts: Iterable[str] = (),
         clock: Callable[[], float] = time.time,
         clock_tolerance: float = 300.0,
@@ -82,10 +91,17 @@ class Emulator:
             raise ValueError("clock_tolerance and jwt_leeway are seconds, not less than 0")
         if isinstance(signed_hosts, str) or isinstance(extra_fields, str):
             raise ValueError("signed_hosts and extra_fields are lists of texts, not one text")
-        self._host, self._port = host, port
-        self._merchants = (Merchant.generate(),) if merchants is None else tuple(merchants)
-        Directory(self._merchants)  # a contradiction among them shows here, not at start
-        self._signed_hosts = tuple(signed_hosts)
+        if client_certificates not in (None, "optional", "required"):
+            raise ValueError('client_certificates must be None, "optional" or "required"')
+        if client_certificates is not None and not tls:
+            raise ValueError("client_certificates needs tls=True")
+        self._host, self._signed_hosts = host, tuple(signed_hosts)
+        super().__init__(
+            directory=Directory([Merchant.generate()] if merchants is None else merchants),
+            center=BusinessCenter(clock, request_mle),
+            tls=ServerTls(address.certified_names(host, self._signed_hosts), client_certificates) if tls else None,
+        )
+        self._mle_algorithms = ("RSA-OAEP-256", "RSA-OAEP") if accept_rsa_oaep else ("RSA-OAEP-256",)
         self._clock_tolerance, self._jwt_leeway = clock_tolerance, jwt_leeway
         self._settings = Settings(
             clock=clock,
@@ -99,13 +115,11 @@ class Emulator:
         self._explain = explain
         self._records = Records(record_limit)
         self._service: Service | None = None
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
-        self._failure: BaseException | None = None
+        self._runner = Runner(host, port, self._tls)
 
     def __repr__(self) -> str:
-        state = "running" if self._server is not None else "not running"
-        return f"<Emulator {address.url(self._host, self._port)} {state}>"
+        state = "running" if self._runner.running else "not running"
+        return f"<Emulator {self._address(self._runner.port)} {state}>"
 
     def __enter__(self) -> Emulator:
         self.start()
@@ -124,24 +138,18 @@ class Emulator:
         return self._service.state.origin
 
     @property
-    def auth(self) -> dict[str, str]:
-        """Credentials of the first merchant, as keyword arguments of a signer."""
-        first = self._merchants[0]
-        return {"merchant_id": first.merchant_id, "key_id": first.key_id, "secret_key": first.secret_key}
-
-    @property
     def environ(self) -> dict[str, str]:
-        """The same and the address, as environment variables for a client."""
-        first = self._merchants[0]
+        """Address and credentials of the first merchant, as environment variables for a client."""
+        auth, portfolio_id = self.auth, self._directory.merchants[0].portfolio_id
         variables = {
             "CYBERSOURCE_AUTH": "jwt_shared_secret",
             "CYBERSOURCE_ENVIRONMENT": self.url,
-            "CYBERSOURCE_MERCHANT_ID": first.merchant_id,
-            "CYBERSOURCE_KEY_ID": first.key_id,
-            "CYBERSOURCE_SECRET_KEY": first.secret_key,
+            "CYBERSOURCE_MERCHANT_ID": auth["merchant_id"],
+            "CYBERSOURCE_KEY_ID": auth["key_id"],
+            "CYBERSOURCE_SECRET_KEY": auth["secret_key"],
         }
-        if first.portfolio_id is not None:
-            variables["CYBERSOURCE_PORTFOLIO_ID"] = first.portfolio_id
+        if portfolio_id is not None:
+            variables["CYBERSOURCE_PORTFOLIO_ID"] = portfolio_id
         return variables
 
     @property
@@ -162,34 +170,12 @@ class Emulator:
 
     def start(self) -> Emulator:
         """Serve from a thread. Returns when requests are answered; RuntimeError when the port is taken."""
-        server, listener = self._prepare()
-        self._failure = None
-        thread = threading.Thread(target=self._run, args=(server, listener), name="flex-emulator", daemon=True)
-        self._server, self._thread = server, thread
-        thread.start()
-        deadline = time.monotonic() + _START_TIMEOUT
-        while not server.started:
-            if not thread.is_alive() or time.monotonic() > deadline:
-                self.stop()
-                raise RuntimeError("the emulator did not start") from self._failure
-            time.sleep(0.002)
+        self._runner.start(self._make_app)
         return self
 
     def stop(self) -> None:
         """Stop serving and wait for the thread to end. Does nothing when it is not running."""
-        server, thread = self._server, self._thread
-        self._server = self._thread = None
-        if server is None:
-            return
-        server.should_exit = True
-        if thread is None or thread is threading.current_thread():
-            return
-        thread.join(_STOP_TIMEOUT / 2)
-        if thread.is_alive():
-            server.force_exit = True
-            thread.join(_STOP_TIMEOUT / 2)
-        if thread.is_alive():
-            raise RuntimeError(f"the emulator's thread did not end within {_STOP_TIMEOUT:.0f} s")
+        self._runner.stop()
 
     def serve(self, on_ready: Callable[[Emulator], None] | None = None) -> None:
         """Serve in this thread until it is interrupted (Ctrl-C, SIGTERM in the main thread) or `stop` is
@@ -198,66 +184,24 @@ class Emulator:
         Args:
             on_ready: called once the socket is bound, when `url` is known and connections are taken.
         """
-        server, listener = self._prepare()
-        self._server = server
-        try:
-            if on_ready is not None:
-                on_ready(self)
-            server.run(sockets=[listener])
-        except KeyboardInterrupt:
-            # uvicorn ends in order on Ctrl-C and raises the signal again afterwards.
-            pass
-        finally:
-            self._server = None
-            listener.close()
+        self._runner.serve(self._make_app, lambda: None if on_ready is None else on_ready(self))
 
-    def _run(self, server: uvicorn.Server, listener: socket.socket) -> None:
-        try:
-            server.run(sockets=[listener])
-        except BaseException as error:
-            # Told by start(), in the thread of the caller.
-            self._failure = error
-        finally:
-            listener.close()
+    def _address(self, port: int) -> str:
+        return address.url("http" if self._tls is None else "https", self._host, port)
 
-    def _prepare(self) -> tuple[uvicorn.Server, socket.socket]:
-        if self._server is not None:
-            raise RuntimeError("the emulator is running already")
-        listener = address.bind(self._host, self._port)
-        try:
-            # From here on it has this port, also after a stop.
-            self._port = listener.getsockname()[1]
-            if self._service is None:
-                self._service = self._make_service()
-        except BaseException:
-            listener.close()
-            raise
-        config = uvicorn.Config(
-            make_app(self._service),
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            # The answer's Date is that of the emulator's own clock.
-            date_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=1,
-        )
-        return uvicorn.Server(config), listener
+    def _make_app(self, port: int) -> Router:
+        if self._service is None:
+            self._service = self._make_service(port)
+        return make_app(self._service)
 
-    def _make_service(self) -> Service:
+    def _make_service(self, port: int) -> Service:
         state = State(self._settings)
-        state.origin = address.url(self._host, self._port)
+        state.origin = self._address(port)
         authority = Authority(
-            self._merchants,
-            hosts=(*self._signed_hosts, *address.own_names(self._host, self._port)),
+            self._directory,
+            hosts=(*self._signed_hosts, *address.own_names(self._host, port)),
             clock=self._settings.clock,
             clock_tolerance=self._clock_tolerance,
             jwt_leeway=self._jwt_leeway,
         )
-        return Service(state, authority, self._records, self._explain)
+        return Service(state, authority, self._center, self._records, self._explain, self._mle_algorithms)
