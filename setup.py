@@ -10,9 +10,10 @@ ROOT = Path(__file__).parent
     r'__version__: Final = "([^"]+)"', (ROOT / "cybersource_flex" / "_version.py").read_text("utf-8")
 )
 
-# Click draws the command line and Rich what a person reads there; the emulator is an ASGI application.
+# Click draws the command line and Rich what a person reads there; the emulator is an ASGI application,
+# and makes its certificates with trustme.
 CLI = ["click>=8.1", "rich>=13.7"]
-EMULATOR = ["starlette>=0.37", "uvicorn>=0.29"]
+EMULATOR = ["starlette>=0.37", "trustme>=1.1", "uvicorn>=0.29"]
 
 setup(
     name="cybersource-flex",

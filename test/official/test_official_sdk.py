@@ -1,0 +1,283 @@
+"""CyberSource's own Python SDK as a client of the emulator: what it signs is accepted, what it gets verifies.
+
+`tox run -e official`. The SDK lives in an environment of its own, since it replaces urllib3; see conftest.py.
+
+How it is brought to a local host without changing a line of it:
+
+- Over https, with `run_environment` set to `localhost:<port>`. It puts `https://` in front, both for API calls and
+  for the key fetch of its capture-context verifier, and signs `localhost:<port>` as the host. It trusts
+  `certifi.where()` and nothing else, and has no setting for that: the client script replaces this function of
+  certifi (not of the SDK) by one that names certifi's bundle with the emulator's authority added.
+- Over plain http, as the proxy of a merchant would stand between: `IntermediateHost` is the emulator,
+  `run_environment` and so the signed host stay those of the real service. Its verifier does not know
+  `IntermediateHost`, so there the key is handed to the function by which the verifier checks the signature.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from cybersource_flex.emulator import Emulator, Merchant
+
+if "CYBERSOURCE_FLEX_OFFICIAL_SDK" not in os.environ:
+    pytest.skip("NOT TESTED with the official SDK as a client: tox run -e official", allow_module_level=True)
+
+MERCHANT, PORTFOLIO, PASSWORD = "acme_official", "acme_official_portfolio", "open sesame"
+FIELDS = {"fields": {"paymentInformation": {"card": {"number": {}, "securityCode": {"required": False}}}}}
+MICROFORM = {
+    "clientVersion": "v2",
+    "targetOrigins": ["https://shop.example.com"],
+    "allowedCardNetworks": ["VISA", "MASTERCARD"],
+}
+BODIES = {"flex": json.dumps(FIELDS), "microform": json.dumps(MICROFORM)}
+TYPES = {"flex": "api-0.1.0", "microform": "mf-2.1.0"}
+SCHEMES = ["HTTP_Signature", "JWT shared secret", "JWT P12"]
+WAYS = [
+    pytest.param(scheme, meta, mle, id="-".join([scheme, *["meta key"] * meta, *["response MLE"] * mle]))
+    for scheme in SCHEMES
+    for meta in (False, True)
+    for mle in (False, True)
+    if not (mle and scheme == "HTTP_Signature")
+]
+# One key each; the second is the portfolio's.
+MERCHANTS = [Merchant.generate(MERCHANT), Merchant.generate(MERCHANT, PORTFOLIO)]
+
+
+@dataclass
+class Setting:
+    """An emulator and the files for a merchant in front of it."""
+
+    emulator: Emulator
+    folder: Path
+    sdk: Any
+    # Of the SDK's configuration: which host it is.
+    host: dict[str, str]
+
+    def config(self, scheme: str, meta: bool = False, mle: bool = False, **more: Any) -> dict[str, Any]:
+        """The SDK's configuration dictionary."""
+        config: dict[str, Any] = {"merchantid": MERCHANT, **self.host}
+        name = "portfolio" if meta else "own"
+        if meta:
+            config |= {"use_metakey": True, "portfolio_id": PORTFOLIO}
+        config["authentication_type"] = scheme.split(" ")[0]
+        if scheme == "JWT P12":
+            config |= {"keys_directory": str(self.folder), "key_file_name": name, "key_password": PASSWORD}
+        else:
+            key = MERCHANTS[1] if meta else MERCHANTS[0]
+            config |= {"merchant_keyid": key.key_id, "merchant_secretkey": key.secret_key}
+        if scheme == "JWT shared secret":
+            config["jwt_key_type"] = "SHARED_SECRET"
+        if mle:
+            config |= {
+                "enableResponseMleGlobally": True,
+                "responseMlePrivateKeyFilePath": str(self.folder / f"{name}_response.p12"),
+                "responseMlePrivateKeyFilePassword": PASSWORD,
+            }
+        return {**config, **more}
+
+    def claims(self) -> dict[str, Any]:
+        """Those of the JWT in the last authenticated request."""
+        sent = [request for request in self.emulator.requests if "authorization" in request.headers][-1]
+        part = sent.headers["authorization"].split(".")[1]
+        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=="))
+        return claims
+
+
+def write_files(e: Emulator, folder: Path) -> None:
+    # The SDK caches P12 files by their name alone, so each has another one.
+    (folder / "own.p12").write_bytes(e.make_p12(PASSWORD))
+    (folder / "portfolio.p12").write_bytes(e.make_p12(PASSWORD, portfolio=True))
+    (folder / "own_response.p12").write_bytes(e.make_response_mle_p12(PASSWORD))
+    (folder / "portfolio_response.p12").write_bytes(e.make_response_mle_p12(PASSWORD, portfolio=True))
+    (folder / "stranger_response.p12").write_bytes(Emulator(merchants=MERCHANTS).make_response_mle_p12(PASSWORD))
+    (folder / "sjc.pem").write_bytes(e.request_mle_certificate_pem)
+    for name, content in zip(("client.pem", "client.key"), e.issue_client_certificate("till 7"), strict=True):
+        (folder / name).write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def https(start_sdk: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    folder = tmp_path_factory.mktemp("keys")
+    with Emulator(tls=True, client_certificates="optional", merchants=MERCHANTS, payment_credentials=True) as e:
+        write_files(e, folder)
+        host = e.url.replace("https://127.0.0.1", "localhost")
+        yield Setting(e, folder, start_sdk(e.ca_pem), {"run_environment": host})
+
+
+@pytest.fixture(scope="module")
+def http(https: Setting) -> Iterator[Setting]:
+    with Emulator(merchants=MERCHANTS) as e:
+        (https.folder / "behind_proxy.p12").write_bytes(e.make_p12(PASSWORD))
+        host = {"run_environment": "apitest.cybersource.com", "IntermediateHost": e.url}
+        yield Setting(e, https.folder, https.sdk, host)
+
+
+def raw(e: Emulator, method: str, path: str, body: bytes | None = None) -> str:
+    trust = ssl.create_default_context(cadata=e.ca_pem.decode()) if e.url.startswith("https") else None
+    with urllib3.PoolManager(ssl_context=trust, retries=False) as pool:
+        reply = pool.request(method, e.url + path, headers={"Content-Type": "application/jwt"}, body=body)
+    assert reply.status < 300, reply.data
+    return reply.data.decode()
+
+
+def part(jwt: str, number: int) -> dict[str, Any]:
+    decoded: dict[str, Any] = json.loads(base64.urlsafe_b64decode(jwt.split(".")[number] + "=="))
+    return decoded
+
+
+def transient_token(e: Emulator, context: str) -> dict[str, Any]:
+    """The claims of a token made by hand: neither our SDK nor theirs has a part in it."""
+
+    def b64url(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    jwk = part(context, 1)["flx"]["jwk"]
+    n, exponent = (int.from_bytes(base64.urlsafe_b64decode(jwk[name] + "=="), "big") for name in ("n", "e"))
+    data = {"paymentInformation": {"card": {"number": "4111111111111111", "securityCode": "123"}}}
+    plain = json.dumps({"data": data, "context": context, "index": 0}).encode()
+    first = b64url(json.dumps({"alg": "RSA-OAEP", "enc": "A256GCM", "kid": jwk["kid"]}).encode())
+    key, iv = os.urandom(32), os.urandom(12)
+    sealed = AESGCM(key).encrypt(iv, plain, first.encode())
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303
+    wrapped = rsa.RSAPublicNumbers(exponent, n).public_key().encrypt(key, oaep)
+    jwe = ".".join((first, *map(b64url, (wrapped, iv, sealed[:-16], sealed[-16:]))))
+    return part(raw(e, "POST", "/flex/v2/tokens", jwe.encode()), 1)
+
+
+@pytest.mark.parametrize("kind", ["flex", "microform"])
+@pytest.mark.parametrize(("scheme", "meta", "mle"), WAYS)
+def test_it_creates_and_verifies_capture_contexts(
+    https: Setting, kind: str, scheme: str, meta: bool, mle: bool
+) -> None:
+    made = https.sdk(kind, BODIES[kind], config=https.config(scheme, meta, mle))
+    assert made["status"] == 201
+    record = https.emulator.requests[-1]
+    assert (record.method, record.target) == ("POST", f"/{kind}/v2/sessions")
+    assert (record.merchant_id, record.scheme) == (MERCHANT, scheme.split(" ")[0].lower().replace("_", "-"))
+    if scheme != "HTTP_Signature":
+        claims = https.claims()
+        assert claims["iss"] == (PORTFOLIO if meta else MERCHANT)
+        assert ("v-c-response-mle-kid" in claims) == mle
+    parsed = https.sdk("parse", made["data"], environment=https.host["run_environment"])
+    assert parsed == part(made["data"], 1)
+    assert parsed["ctx"][0]["type"] == TYPES[kind]
+    assert parsed["flx"]["origin"] == https.emulator.url
+
+
+def test_its_verifier_fetches_the_key_and_refuses_what_is_changed(https: Setting) -> None:
+    context = https.sdk("flex", BODIES["flex"], config=https.config("JWT shared secret"))["data"]
+    first, payload, mac = context.split(".")
+    claims = {**part(context, 1), "jti": "changed"}
+    forged = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    with pytest.raises(Exception, match="JWT validation failed") as caught:
+        https.sdk("parse", f"{first}.{forged}.{mac}", environment=https.host["run_environment"])
+    assert caught.value.name == "JwtSignatureValidationException"
+    assert https.emulator.requests[-1].target == f"/flex/v2/public-keys/{part(context, 0)['kid']}"
+    assert https.sdk("parse", context, environment=https.host["run_environment"]) == part(context, 1)
+    unknown = base64.urlsafe_b64encode(b'{"kid":"nope","alg":"RS256"}').rstrip(b"=").decode()
+    with pytest.raises(Exception, match="HTTP 404"):
+        https.sdk("parse", f"{unknown}.{payload}.{mac}", environment=https.host["run_environment"])
+
+
+@pytest.mark.parametrize(("scheme", "meta", "mle"), WAYS)
+def test_it_reads_payment_details(https: Setting, scheme: str, meta: bool, mle: bool) -> None:
+    config = https.config(scheme, meta, mle)
+    context = https.sdk("flex", BODIES["flex"], config=config)["data"]
+    token = transient_token(https.emulator, context)
+    details = https.sdk("details", token["jti"], config=config)
+    assert details["status"] == 200
+    assert json.loads(details["body"])["paymentInformation"]["card"]["number"] == "XXXXXXXXXXXX1111"
+    (reference,) = token["paymentCredentialsReference"].values()
+    credentials = https.sdk("credentials", reference, config=config)
+    assert credentials["body"].count(".") == 4
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_behind_an_intermediate_host(http: Setting, scheme: str) -> None:
+    changes = {"key_file_name": "behind_proxy"} if scheme == "JWT P12" else {}
+    made = http.sdk("flex", BODIES["flex"], config=http.config(scheme, **changes))
+    record = http.emulator.requests[-1]
+    if scheme == "HTTP_Signature":
+        assert record.headers["host"] == "apitest.cybersource.com"
+    else:
+        assert record.headers["host"] == http.emulator.url.removeprefix("http://")
+        assert http.claims()["request-host"] == "apitest.cybersource.com"
+    kid = part(made["data"], 0)["kid"]
+    assert http.sdk("verify", made["data"], jwk=raw(http.emulator, "GET", f"/flex/v2/public-keys/{kid}"))
+
+
+@pytest.mark.parametrize("kind", ["flex", "microform"])
+@pytest.mark.parametrize("scheme", ["JWT shared secret", "JWT P12"])
+def test_it_encrypts_requests(https: Setting, kind: str, scheme: str) -> None:
+    method = "generate_flex_api_capture_context" if kind == "flex" else "generate_capture_context"
+    more: dict[str, Any] = {"mapToControlMLEonAPI": {method: True}}
+    if scheme == "JWT shared secret":
+        more["mleForRequestPublicCertPath"] = str(https.folder / "sjc.pem")
+    made = https.sdk(kind, BODIES[kind], config=https.config(scheme, mle=True, **more))
+    assert made["status"] == 201
+    record = https.emulator.requests[-1]
+    assert list(json.loads(record.body)) == ["encryptedRequest"]
+    assert record.opened is not None
+    assert json.loads(record.opened) == json.loads(BODIES[kind])
+    assert https.sdk("parse", made["data"], environment=https.host["run_environment"])
+
+
+def test_answers_were_really_encrypted(https: Setting) -> None:
+    https.sdk("flex", BODIES["flex"], config=https.config("JWT P12", mle=True))
+    strange = {
+        "responseMleKID": https.claims()["v-c-response-mle-kid"],
+        "responseMlePrivateKeyFilePath": str(https.folder / "stranger_response.p12"),
+    }
+    with pytest.raises(Exception, match="decryption") as caught:
+        https.sdk("flex", BODIES["flex"], config=https.config("JWT P12", mle=True, **strange))
+    # Not the ApiException of errors from the host but another class of that name, without status and body.
+    assert (caught.value.name, caught.value.status) == ("ApiException", None)
+    assert https.emulator.requests[-1].status == 201
+
+
+@pytest.mark.parametrize("mle", [False, True])
+def test_errors_reach_it(https: Setting, mle: bool) -> None:
+    with pytest.raises(Exception, match="Not Found") as missing:
+        https.sdk("details", "0" * 64, config=https.config("JWT P12", mle=mle))
+    assert (missing.value.status, json.loads(missing.value.body)["responseStatus"]["status"]) == (404, 404)
+    wrong = https.config("JWT shared secret", mle=mle, merchant_secretkey=Merchant.generate().secret_key)
+    with pytest.raises(Exception, match="Unauthorized") as refused:
+        https.sdk("flex", BODIES["flex"], config=wrong)
+    assert json.loads(refused.value.body) == {"response": {"rmsg": "Authentication Failed"}}
+    assert "another secret" in (https.emulator.requests[-1].refusal or "")
+
+
+def test_access_tokens(https: Setting) -> None:
+    token = https.emulator.issue_access_token()
+    # Without a name in ssl_client_cert it complains of a missing refresh token.
+    more = {"authentication_type": "OAUTH", "refresh_token": "none", "ssl_client_cert": "none"}
+    config = {"merchantid": MERCHANT, **https.host, **more, "access_token": token}
+    assert https.sdk("flex", BODIES["flex"], config=config)["status"] == 201
+    assert https.emulator.requests[-1].scheme == "access-token"
+    https.emulator.revoke_access_token(token)
+    with pytest.raises(Exception, match="Unauthorized"):
+        https.sdk("flex", BODIES["flex"], config=config)
+
+
+def test_client_certificates(https: Setting) -> None:
+    files = {"client_cert_dir": str(https.folder), "ssl_client_cert": "client.pem", "private_key": "client.key"}
+    config = https.config("JWT shared secret", enable_client_cert=True, **files)
+    assert https.sdk("flex", BODIES["flex"], config=config)["status"] == 201
+    assert https.emulator.requests[-1].client_certificate == "till 7"
+    mutual = {"authentication_type": "MUTUAL_AUTH", "client_id": "none", "client_secret": "none"}
+    with pytest.raises(Exception, match="Unauthorized"):
+        https.sdk("flex", BODIES["flex"], config={**config, **mutual})
+    assert https.emulator.requests[-1].client_certificate == "till 7"
