@@ -7,9 +7,16 @@
     ├── InvalidDataError               data to capture breaks a rule (also a ValueError); nothing was encrypted
     ├── TokenError                     a JWT or JWE is not what it has to be
     │   ├── MalformedTokenError        it is not in the compact form, or a part is not what RFC 7515/7516 asks for
+    │   │   ├── CompactFormError       the number of parts is wrong, or one is empty
+    │   │   ├── Base64UrlError         a part is not base64url: a character, the length, bits left over
+    │   │   ├── TokenJsonError         a part is not JSON, not an object, or lacks what every token has
+    │   │   ├── DuplicateMemberError   an object names a member twice
+    │   │   ├── NestingError           objects and arrays are nested too deep
+    │   │   └── TokenTooLargeError     it is longer than the limit
     │   ├── UnsupportedAlgorithmError  its header asks for an algorithm or extension that is not allowed here
     │   ├── UnknownKeyError            no key, or not the right one, goes by its ``kid``
     │   ├── InvalidSignatureError      the signature does not fit the key and the content
+    │   ├── DecryptionError            a JWE does not open with the key at hand
     │   ├── ExpiredTokenError          ``exp`` has passed
     │   ├── TokenNotYetValidError      ``iat`` lies in the future
     │   └── InvalidClaimError          another claim is missing or breaks its rule
@@ -42,10 +49,14 @@ __all__ = [
     "ApiException",
     "AuthenticationError",
     "BadRequestError",
+    "Base64UrlError",
+    "CompactFormError",
     "ConfigurationError",
     "ConnectionBrokenError",
     "ConnectionFailedError",
     "ConnectionTimeoutError",
+    "DecryptionError",
+    "DuplicateMemberError",
     "ErrorDetail",
     "ExpiredTokenError",
     "FlexError",
@@ -53,6 +64,7 @@ __all__ = [
     "InvalidDataError",
     "InvalidSignatureError",
     "MalformedTokenError",
+    "NestingError",
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitError",
@@ -62,7 +74,9 @@ __all__ = [
     "ResponseTooLargeError",
     "ServerError",
     "TokenError",
+    "TokenJsonError",
     "TokenNotYetValidError",
+    "TokenTooLargeError",
     "TransportError",
     "UnknownKeyError",
     "UnsupportedAlgorithmError",
@@ -98,7 +112,43 @@ class TokenError(FlexError):
 
 
 class MalformedTokenError(TokenError):
-    """The text is not a compact JWS or JWE (RFC 7515 section 7.1, RFC 7516 section 7.1)."""
+    """The text is not a compact JWS or JWE (RFC 7515 section 7.1, RFC 7516 section 7.1).
+
+    Attributes:
+        position: index of the character (or, in what is not UTF-8, of the byte) at fault within its part; None where it
+            is not a single one.
+    """
+
+    def __init__(self, message: str, position: int | None = None) -> None:
+        super().__init__(message)
+        self.position = position
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class CompactFormError(MalformedTokenError):
+    """The number of parts is wrong, or one of them is empty."""
+
+
+class Base64UrlError(MalformedTokenError):
+    """A part is not base64url without padding (RFC 7515 section 2)."""
+
+
+class TokenJsonError(MalformedTokenError):
+    """A part is not a JSON object in UTF-8 (RFC 8259), or lacks a member that every such token has."""
+
+
+class DuplicateMemberError(MalformedTokenError):
+    """An object names a member twice (RFC 7515 section 4, RFC 7519 section 4)."""
+
+
+class NestingError(MalformedTokenError):
+    """Objects and arrays are nested deeper than the limit."""
+
+
+class TokenTooLargeError(MalformedTokenError):
+    """The token is longer than the limit."""
 
 
 class UnsupportedAlgorithmError(TokenError):
@@ -111,6 +161,10 @@ class UnknownKeyError(TokenError):
 
 class InvalidSignatureError(TokenError):
     """The signature does not fit the key and the content."""
+
+
+class DecryptionError(TokenError):
+    """A JWE does not open: it was encrypted to another key, or changed."""
 
 
 class ExpiredTokenError(TokenError):

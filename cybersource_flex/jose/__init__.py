@@ -1,19 +1,68 @@
 """Capture contexts, transient tokens, their keys, and encryption. No HTTP in here.
 
-Whoever holds a ``CaptureContext`` or a ``TransientToken`` may believe it: only verification makes them.
+Whoever holds a ``CaptureContext``, a ``TransientToken`` or ``PaymentCredentials`` may believe it: only verification
+makes them.
 """
 
-from .capture_context import CaptureContext, verify_capture_context
-from .encryption import encrypt
-from .keys import KeySource, PublicKey
-from .transient_token import TransientToken, verify_transient_token
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .async_key_cache import AsyncCachedKeys
+    from .capture_context import CaptureContext, Expected, verify_capture_context
+    from .compact import Limits
+    from .encryption import encrypt
+    from .key_cache import CachedKeys, PinnedKeys
+    from .keys import KeySource, PublicKey
+    from .payment_credentials import PaymentCredentials, open_payment_credentials
+    from .storage import restore_capture_context, store_capture_context
+    from .transient_token import TransientToken, verify_transient_token
+
+_MODULES = {
+    "AsyncCachedKeys": "async_key_cache",
+    "CachedKeys": "key_cache",
+    "CaptureContext": "capture_context",
+    "Expected": "capture_context",
+    "KeySource": "keys",
+    "Limits": "compact",
+    "PaymentCredentials": "payment_credentials",
+    "PinnedKeys": "key_cache",
+    "PublicKey": "keys",
+    "TransientToken": "transient_token",
+    "encrypt": "encryption",
+    "open_payment_credentials": "payment_credentials",
+    "restore_capture_context": "storage",
+    "store_capture_context": "storage",
+    "verify_capture_context": "capture_context",
+    "verify_transient_token": "transient_token",
+}
 
 __all__ = [
+    "AsyncCachedKeys",
+    "CachedKeys",
     "CaptureContext",
+    "Expected",
     "KeySource",
+    "Limits",
+    "PaymentCredentials",
+    "PinnedKeys",
     "PublicKey",
     "TransientToken",
     "encrypt",
+    "open_payment_credentials",
+    "restore_capture_context",
+    "store_capture_context",
     "verify_capture_context",
     "verify_transient_token",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

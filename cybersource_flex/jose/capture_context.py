@@ -5,19 +5,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
-from ..errors import InvalidClaimError, UnsupportedAlgorithmError
-from .compact import parse_jws
+from ..errors import InvalidClaimError, InvalidSignatureError, UnsupportedAlgorithmError
+from .compact import DEFAULT_LIMITS, Jws, Limits, parse_jws
 from .keys import KeySource, PublicKey, check_kid
 from .verified import DEFAULT_LEEWAY, Verified, check_times, read_only, text_claim
 
-__all__ = ["CaptureContext", "verify_capture_context"]
+__all__ = ["CaptureContext", "Expected", "UnverifiedContext", "verify_capture_context"]
 
 ISSUER: Final = "Flex API"
 TOKENS_PATH: Final = "/flex/v2/tokens"
 _WHAT: Final = "capture context"
+
+
+class Expected(NamedTuple):
+    """What a capture context must say, compared as sets; None for what does not matter.
+
+    Attributes:
+        required_fields: dotted paths of the fields that must be given.
+        optional_fields: dotted paths of the fields that may be given.
+        target_origins: origins of the pages that may load Microform.
+        allowed_card_networks: card networks that Microform takes.
+        allowed_payment_types: payment types that Microform takes.
+    """
+
+    required_fields: Collection[str] | None = None
+    optional_fields: Collection[str] | None = None
+    target_origins: Collection[str] | None = None
+    allowed_card_networks: Collection[str] | None = None
+    allowed_payment_types: Collection[str] | None = None
 
 
 class CaptureContext(Verified):
@@ -25,8 +44,9 @@ class CaptureContext(Verified):
 
     Attributes:
         key: the one-time public key to encrypt to; it also verifies the transient token.
-        type: kind of context: ``api-0.1.0`` for the Flex API, ``mf-2.1.0`` for Microform.
-        data: what the context says about the capture, read-only.
+        type: kind of context: ``api-0.1.0`` for the Flex API, ``mf-2.1.0`` for Microform, ``gda-`` or ``uc-`` and a
+            version for Unified Checkout; others are kept as they are.
+        data: what the context says about the capture, read-only. The properties read the parts of it that are known.
     """
 
     __slots__ = ("data", "key", "type")
@@ -34,6 +54,11 @@ class CaptureContext(Verified):
     key: PublicKey
     type: str
     data: Mapping[str, Any]
+
+    @property
+    def is_microform(self) -> bool:
+        """Whether the context is for the browser library Microform."""
+        return self.type.startswith("mf-")
 
     @property
     def required_fields(self) -> tuple[str, ...]:
@@ -51,6 +76,16 @@ class CaptureContext(Verified):
         return _texts(self.data.get("targetOrigins"))
 
     @property
+    def allowed_card_networks(self) -> tuple[str, ...]:
+        """Card networks that Microform takes, from its version 2. Empty where the context names none."""
+        return _texts(self.data.get("allowedCardNetworks"))
+
+    @property
+    def allowed_payment_types(self) -> tuple[str, ...]:
+        """Payment types that Microform takes, from its version 2. Empty where the context names none."""
+        return _texts(self.data.get("allowedPaymentTypes"))
+
+    @property
     def client_library(self) -> str | None:
         """URL of the Microform script, for the page's ``<script src>``."""
         return _text(self.data.get("clientLibrary"))
@@ -64,8 +99,94 @@ class CaptureContext(Verified):
         return f"<CaptureContext {self.type} jti={self.jti!r} expires_at={self.expires_at:%Y-%m-%dT%H:%M:%SZ}>"
 
 
+class UnverifiedContext:
+    """A capture context that was read and is believed in nothing but the name of its key.
+
+    Args:
+        token: the JWT as the service gave it.
+        limits: how large it may be.
+
+    Attributes:
+        kid: name of the long-term key, safe to put into a URL.
+
+    Raises:
+        MalformedTokenError, UnsupportedAlgorithmError, UnknownKeyError: see ``verify_capture_context``.
+    """
+
+    __slots__ = ("_jws", "kid")
+
+    def __init__(self, token: str, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._jws: Jws = parse_jws(token, _WHAT, limits)
+        self.kid = check_kid(self._jws.kid)
+
+    def verify(
+        self,
+        key: PublicKey,
+        *,
+        now: float | None = None,
+        leeway: float = DEFAULT_LEEWAY,
+        grace: float = 0.0,
+        expected: Expected | None = None,
+    ) -> CaptureContext:
+        """The context, once its signature has been checked with this key, and the rest of it too.
+
+        Args:
+            key: the long-term key named ``kid``.
+            now: seconds since the epoch; None for this machine's clock.
+            leeway: seconds by which the clocks may differ.
+            grace: seconds for which an expired context is still good enough, to verify tokens that were made in time.
+            expected: what the context must say about the capture.
+        """
+        key.verify(self._jws, _WHAT)
+        return self.accept(now=now, leeway=leeway, grace=grace, expected=expected)
+
+    def verify_with(
+        self,
+        keys: KeySource,
+        *,
+        now: float | None = None,
+        leeway: float = DEFAULT_LEEWAY,
+        grace: float = 0.0,
+        expected: Expected | None = None,
+    ) -> CaptureContext:
+        """The same with a key from a source, which is asked for it anew where the signature does not fit."""
+        key = keys.get(self.kid)
+        try:
+            return self.verify(key, now=now, leeway=leeway, grace=grace, expected=expected)
+        except InvalidSignatureError:
+            # The host may have another key under the old name by now.
+            fresh = keys.refresh(self.kid)
+            if fresh is None or fresh == key:
+                raise
+        return self.verify(fresh, now=now, leeway=leeway, grace=grace, expected=expected)
+
+    def accept(
+        self, *, now: float | None, leeway: float, grace: float, expected: Expected | None = None
+    ) -> CaptureContext:
+        """The context, once everything but its signature has been checked. For what this package sealed itself, after
+        it
+        had verified it; nothing else may call this.
+        """
+        claims = read_only(self._jws.claims)
+        if claims.get("iss") != ISSUER:
+            raise InvalidClaimError(f"the {_WHAT} was not issued by {ISSUER!r}", claim="iss")
+        check_times(claims, _WHAT, now=now, leeway=leeway, grace=grace)
+        text_claim(claims, "jti", _WHAT)
+        kind, data = _context(claims.get("ctx"))
+        context = CaptureContext._from(self._jws, claims, key=_one_time_key(claims.get("flx")), type=kind, data=data)
+        if expected is not None:
+            _compare(context, expected)
+        return context
+
+
 def verify_capture_context(
-    token: str, keys: KeySource, *, now: float | None = None, leeway: float = DEFAULT_LEEWAY
+    token: str,
+    keys: KeySource,
+    *,
+    now: float | None = None,
+    leeway: float = DEFAULT_LEEWAY,
+    expected: Expected | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> CaptureContext:
     """Verify a capture context: RS256 signature under a long-term key, issuer, times, and a usable one-time key.
 
@@ -74,6 +195,8 @@ def verify_capture_context(
         keys: where the long-term key comes from. Bound to a host that the caller chose, never one the token names.
         now: seconds since the epoch; None for this machine's clock.
         leeway: seconds by which the clocks may differ.
+        expected: what the context must say about the capture.
+        limits: how large the token may be.
 
     Raises:
         MalformedTokenError: not a JWS in strict compact form.
@@ -83,15 +206,7 @@ def verify_capture_context(
         ExpiredTokenError, TokenNotYetValidError: its time is not now.
         InvalidClaimError: another claim is not what it has to be.
     """
-    jws = parse_jws(token, _WHAT)
-    keys.get(check_kid(jws.kid)).verify(jws, _WHAT)
-    claims = jws.claims
-    if claims.get("iss") != ISSUER:
-        raise InvalidClaimError(f"the {_WHAT} was not issued by {ISSUER!r}", claim="iss")
-    check_times(claims, _WHAT, now=now, leeway=leeway)
-    text_claim(claims, "jti", _WHAT)
-    kind, data = _context(claims.get("ctx"))
-    return CaptureContext._from(jws, key=_one_time_key(claims.get("flx")), type=kind, data=read_only(data))
+    return UnverifiedContext(token, limits).verify_with(keys, now=now, leeway=leeway, expected=expected)
 
 
 def _one_time_key(flx: Any) -> PublicKey:
@@ -111,11 +226,21 @@ def _one_time_key(flx: Any) -> PublicKey:
 
 
 def _context(ctx: Any) -> tuple[str, Mapping[str, Any]]:
-    first = ctx[0] if isinstance(ctx, list) and ctx else None
-    if not isinstance(first, Mapping) or not isinstance(first.get("type"), str):
+    first = ctx[0] if isinstance(ctx, tuple) and ctx else None
+    if not isinstance(first, Mapping) or not isinstance(first.get("type"), str) or not first["type"]:
         raise InvalidClaimError(f"the claim ctx of the {_WHAT} does not say its type", claim="ctx")
     data = first.get("data")
-    return first["type"], data if isinstance(data, Mapping) else {}
+    return first["type"], data if isinstance(data, Mapping) else MappingProxyType({})
+
+
+def _compare(context: CaptureContext, expected: Expected) -> None:
+    for name, wanted in expected._asdict().items():
+        if wanted is None:
+            continue
+        if isinstance(wanted, str):
+            raise TypeError(f"{name} must be a collection of texts, not one text")
+        if set(getattr(context, name)) != set(wanted):
+            raise InvalidClaimError(f"the {_WHAT} says something else about {name} than was expected", claim="ctx")
 
 
 def _texts(value: Any) -> tuple[str, ...]:

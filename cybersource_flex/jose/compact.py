@@ -1,7 +1,9 @@
-"""The compact form of a JWS, read strictly before any library sees it (RFC 7515 section 7.1, RFC 8725 section 3).
+"""The compact form of JWS and JWE, read strictly before any library sees it.
+
+(RFC 7515 section 7.1, RFC 7516 section 7.1, RFC 8725 section 3.)
 
 Libraries forgive: padding, line breaks, duplicate members. What is forgiven is read by two readers in two ways, so
-nothing is forgiven here. Messages name the part and the rule, and hold nothing of the content.
+nothing is forgiven here. Messages name the part, the rule and the position, and hold nothing of the content.
 """
 
 from __future__ import annotations
@@ -10,136 +12,276 @@ import base64
 import binascii
 import json
 import re
+from functools import cache
+from math import isinf
 from typing import Any, Final, NamedTuple
 
-from ..errors import MalformedTokenError, UnsupportedAlgorithmError
+from ..errors import (
+    Base64UrlError,
+    CompactFormError,
+    DuplicateMemberError,
+    MalformedTokenError,
+    NestingError,
+    TokenJsonError,
+    TokenTooLargeError,
+    UnsupportedAlgorithmError,
+)
 
-__all__ = ["Jws", "parse_jws"]
+__all__ = ["DEFAULT_LIMITS", "Jwe", "Jws", "Limits", "Signed", "parse_jwe", "parse_jws", "split_jws"]
 
-MAX_BYTES: Final = 64 * 1024
-MAX_DEPTH: Final = 32
-
-_ALPHABET: Final = re.compile(r"[A-Za-z0-9_-]+")
+_ALPHABET: Final = re.compile(r"[A-Za-z0-9_-]*")
+# What ends or begins a level in JSON, and texts, in which brackets mean nothing. A text need not end: if it had to,
+# each quotation mark of a token made for it would be tried to the token's end.
+_BRACKETS: Final = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{}]', re.S)
+# Half of a surrogate pair, perhaps: what JSON can write and UTF-8 cannot.
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 # Members that name or carry a key (RFC 7515 section 4.1): whoever writes the token would choose what verifies it.
 _KEY_MEMBERS: Final = ("jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256")
 
 
-class Jws(NamedTuple):
-    """A JWS in its parts. Nothing in it is verified."""
+class Limits(NamedTuple):
+    """How large a token may be.
+
+    Attributes:
+        characters: length of the compact form. The largest published capture context has 12,000.
+        depth: levels of objects and arrays. Published ones have 9.
+        number_digits: digits of a number.
+    """
+
+    characters: int = 64 * 1024
+    depth: int = 32
+    number_digits: int = 32
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+class Signed(NamedTuple):
+    """A JWS in its parts, whatever it holds. Nothing in it is verified."""
 
     compact: str
     header: dict[str, Any]
+    payload: bytes
+    signature: bytes
+
+    @property
+    def signing_input(self) -> bytes:
+        """What the signature is over: header and payload as they stand in the compact form."""
+        return self.compact.rpartition(".")[0].encode("ascii")
+
+
+class Jws(NamedTuple):
+    """A JWS that holds claims. Nothing in it is verified."""
+
+    signed: Signed
     claims: dict[str, Any]
     kid: str
 
+    @property
+    def compact(self) -> str:
+        """The token as it came, without the white space around it."""
+        return self.signed.compact
 
-def parse_jws(token: str, what: str) -> Jws:
-    """Split and decode a JWS whose payload is a claims set.
+    @property
+    def header(self) -> dict[str, Any]:
+        """The header as it came: ``alg`` is ``RS256``."""
+        return self.signed.header
+
+
+class Jwe(NamedTuple):
+    """A JWE with its header read. Nothing in it is decrypted."""
+
+    compact: str
+    header: dict[str, Any]
+
+
+def parse_jws(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Jws:
+    """Split and decode a JWS whose payload is a claims set, and which may be verified with RS256 alone.
 
     Args:
         token: the compact form; white space around it is removed.
         what: what the token is, for messages: ``capture context``.
+        limits: how large it may be.
 
     Raises:
-        MalformedTokenError: a part breaks a rule of the compact form.
+        MalformedTokenError: a part breaks a rule of the compact form; the subclass says which.
         UnsupportedAlgorithmError: ``alg`` is not RS256, or the header names extensions or a key of its own.
     """
-    if not isinstance(token, str):
-        raise MalformedTokenError(f"the {what} must be a text, not {type(token).__name__}")
-    token = token.strip()
-    if len(token) > MAX_BYTES:
-        raise MalformedTokenError(f"the {what} is longer than {MAX_BYTES} characters")
-    parts = token.split(".", 3)
-    if len(parts) != 3:
-        raise MalformedTokenError(f"the {what} does not have exactly three parts separated by dots")
-    header = _object(_decode(parts[0], f"header of the {what}"), f"header of the {what}")
-    claims = _object(_decode(parts[1], f"payload of the {what}"), f"payload of the {what}")
-    _decode(parts[2], f"signature of the {what}")
+    signed = split_jws(token, what, limits)
+    if not signed.payload:
+        raise CompactFormError(f"the payload of the {what} is empty")
+    claims = _object(signed.payload, f"payload of the {what}", limits)
+    kid = signed.header.get("kid")
+    if not isinstance(kid, str) or not kid:
+        raise TokenJsonError(f"the header of the {what} has no kid, or one that is not a text")
+    return Jws(signed, claims, kid)
+
+
+def split_jws(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Signed:
+    """Split and decode a JWS that may be verified with RS256 alone, whatever its payload is.
+
+    Args and errors are those of ``parse_jws``.
+    """
+    token, parts = _split(token, 3, what, limits)
+    header = _object(_decode(parts[0], f"header of the {what}"), f"header of the {what}", limits)
+    payload = _decode(parts[1], f"payload of the {what}") if parts[1] else b""
+    signature = _decode(parts[2], f"signature of the {what}")
     if header.get("alg") != "RS256":
         raise UnsupportedAlgorithmError(f"the {what} is not signed with RS256, the only algorithm allowed for it")
+    _check_header(header, what)
+    return Signed(token, header, payload, signature)
+
+
+def parse_jwe(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Jwe:
+    """Split a JWE and decode its header.
+
+    Args:
+        token: the compact form; white space around it is removed.
+        what: what the token is, for messages.
+        limits: how large it may be.
+
+    Raises:
+        MalformedTokenError: a part breaks a rule of the compact form; the subclass says which.
+        UnsupportedAlgorithmError: the header names extensions, compression or a key of its own.
+    """
+    token, parts = _split(token, 5, what, limits)
+    header = _object(_decode(parts[0], f"header of the {what}"), f"header of the {what}", limits)
+    for part, name in zip(parts[1:], ("encrypted key", "initialization vector", "ciphertext", "tag"), strict=True):
+        _decode(part, f"{name} of the {what}")
+    _check_header(header, what)
+    if "zip" in header:
+        raise UnsupportedAlgorithmError(f"the {what} is compressed (zip), which is not allowed for it")
+    return Jwe(token, header)
+
+
+def _split(token: str, count: int, what: str, limits: Limits) -> tuple[str, list[str]]:
+    if not isinstance(token, str):
+        raise MalformedTokenError(f"the {what} must be a text, not {type(token).__name__}")
+    if len(token) > limits.characters:
+        raise TokenTooLargeError(f"the {what} is longer than {limits.characters} characters")
+    token = token.strip(" \t\r\n")
+    parts = token.split(".", count)
+    if len(parts) != count:
+        raise CompactFormError(f"the {what} does not have exactly {_IN_WORDS[count]} parts separated by dots")
+    return token, parts
+
+
+_IN_WORDS: Final = {3: "three", 5: "five"}
+
+
+def _check_header(header: dict[str, Any], what: str) -> None:
     if "crit" in header or "b64" in header:
         raise UnsupportedAlgorithmError(f"the header of the {what} asks for an extension (crit, b64); none is known")
     for name in _KEY_MEMBERS:
         if name in header:
             raise UnsupportedAlgorithmError(f"the header of the {what} names a key of its own ({name})")
-    kid = header.get("kid")
-    if not isinstance(kid, str) or not kid:
-        raise MalformedTokenError(f"the header of the {what} has no kid")
-    return Jws(token, header, claims, kid)
 
 
 def _decode(part: str, where: str) -> bytes:
     if not part:
-        raise MalformedTokenError(f"the {where} is empty")
+        raise CompactFormError(f"the {where} is empty")
     match = _ALPHABET.match(part)
     end = match.end() if match else 0
     if end != len(part):
-        raise MalformedTokenError(f"the {where} has a character at position {end} that base64url does not have")
+        raise Base64UrlError(f"the {where} has a character at position {end} that base64url does not have", end)
     try:
-        data = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    except (binascii.Error, ValueError):
-        raise MalformedTokenError(f"the {where} has a length that base64url cannot have") from None
-    if base64.urlsafe_b64encode(data).rstrip(b"=") != part.encode("ascii"):
+        data = binascii.a2b_base64(part.replace("-", "+").replace("_", "/") + "=" * (-len(part) % 4))
+    except binascii.Error:
+        raise Base64UrlError(f"the {where} has a length that base64url cannot have", len(part)) from None
+    if len(part) % 4 and base64.urlsafe_b64encode(data[-(len(data) % 3) :]).rstrip(b"=")[-1:] != part[-1:].encode():
         # The last character may carry bits that decoding drops: several texts for one signature.
-        raise MalformedTokenError(f"the {where} ends in bits that base64url must leave zero")
+        raise Base64UrlError(f"the {where} ends in bits that base64url must leave zero", len(part) - 1)
     return data
 
 
-def _object(data: bytes, where: str) -> dict[str, Any]:
+def _object(data: bytes, where: str, limits: Limits) -> dict[str, Any]:
+    # Errors are raised outside of `except`: what the parser raises holds the whole text, and would go along as context.
+    error: MalformedTokenError
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as cause:
-        raise MalformedTokenError(f"the {where} is not UTF-8 at byte {cause.start}") from None
-    _check_depth(text, where)
-    try:
-        found = json.loads(text, object_pairs_hook=_members, parse_constant=_constant)
-    except _Refused as cause:
-        raise MalformedTokenError(f"the {where} {cause}") from None
-    except json.JSONDecodeError as cause:
-        raise MalformedTokenError(f"the {where} is not JSON at character {cause.pos}") from None
-    except (ValueError, RecursionError):
-        # An integer of more digits than Python is willing to read.
-        raise MalformedTokenError(f"the {where} is not JSON that can be read") from None
-    if not isinstance(found, dict):
-        raise MalformedTokenError(f"the {where} is not a JSON object")
-    return found
+        error = TokenJsonError(f"the {where} is not UTF-8 at byte {cause.start}", cause.start)
+    else:
+        _check_depth(text, where, limits.depth)
+        try:
+            found = _decoder(limits.number_digits).decode(text)
+            if _SURROGATE.search(text):
+                # Would fail later, wherever it is written out.
+                json.dumps(found, ensure_ascii=False).encode("utf-8")
+        except _Refused as cause:
+            error = cause.kind(f"the {where} {cause.rule}")
+        except json.JSONDecodeError as cause:
+            error = TokenJsonError(f"the {where} is not JSON at character {cause.pos}", cause.pos)
+        except UnicodeEncodeError:
+            error = TokenJsonError(f"the {where} has half of a surrogate pair in a text")
+        except (ValueError, RecursionError):
+            error = TokenJsonError(f"the {where} is not JSON that can be read")
+        else:
+            if isinstance(found, dict):
+                return found
+            error = TokenJsonError(f"the {where} is not a JSON object")
+    raise error
 
 
 class _Refused(Exception):
-    pass
+    """Carries a rule of ours, and what breaking it is called, through the parser."""
+
+    def __init__(self, kind: type[MalformedTokenError], rule: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.rule = rule
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise _Refused("has the same member twice")
+        raise _Refused(DuplicateMemberError, "has the same member twice in one object")
     return found
 
 
 def _constant(name: str) -> Any:
-    raise _Refused("has a number that JSON does not have (NaN or Infinity)")
+    raise _Refused(TokenJsonError, "has a number that JSON does not have (NaN or Infinity)")
 
 
-def _check_depth(text: str, where: str) -> None:
-    # Before the parser: it would recurse once for every bracket.
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
+@cache
+def _decoder(digits: int) -> json.JSONDecoder:
+    """A parser for numbers of so many digits at most."""
+
+    def check(text: str) -> None:
+        if len(text) > digits:
+            raise _Refused(TokenJsonError, f"has a number of more than {digits} digits")
+
+    def integer(text: str) -> int:
+        check(text)
+        return int(text)
+
+    def fraction(text: str) -> float:
+        check(text)
+        number = float(text)
+        if isinf(number):
+            raise _Refused(TokenJsonError, "has a number that is too large")
+        return number
+
+    return json.JSONDecoder(
+        object_pairs_hook=_members, parse_int=integer, parse_float=fraction, parse_constant=_constant
+    )
+
+
+def _check_depth(text: str, where: str, limit: int) -> None:
+    # Before the parser: it would recurse once for every bracket. Most tokens have too few brackets to be counted one by
+    # one.
+    if text.count("[") + text.count("{") <= limit:
         return
     depth = 0
-    in_string = escaped = False
-    for char in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif char == "\\":
-                escaped = True
-            elif char == '"':
-                in_string = False
-        elif char == '"':
-            in_string = True
-        elif char in "[{":
+    for match in _BRACKETS.finditer(text):
+        found = match.group()
+        if found in ("[", "{"):
             depth += 1
-            if depth > MAX_DEPTH:
-                raise MalformedTokenError(f"the {where} is nested deeper than {MAX_DEPTH} levels")
-        elif char in "]}":
+            if depth > limit:
+                position = match.start()
+                raise NestingError(
+                    f"the {where} is nested deeper than {limit} levels at character {position}", position
+                )
+        elif found in ("]", "}"):
             depth -= 1

@@ -17,6 +17,11 @@ from .capture_context import CaptureContext
 
 __all__ = ["encrypt", "flatten"]
 
+_TO_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+# Levels of a field's name. The deepest has three.
+_MAX_DEPTH = 16
+
 # What a Microform context lets a server send: the service knows these by bare names there.
 _CARD = "paymentInformation.card."
 _MICROFORM_FIELDS = {
@@ -47,8 +52,7 @@ def encrypt(context: CaptureContext, data: Mapping[str, Any]) -> str:
     values = flatten(data)
     _check(context, values)
     plaintext = {"data": _shaped(context, values), "context": context.jwt, "index": 0}
-    header = {"alg": "RSA-OAEP", "enc": "A256GCM", "kid": str(context.key.kid)}
-    return context.key.encrypt(header, json.dumps(plaintext, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
+    return context.key.encrypt(_TO_JSON(plaintext).encode("utf-8"))
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -59,15 +63,19 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """
     if not isinstance(data, Mapping):
         raise InvalidDataError(f"the data must be a mapping, not {type(data).__name__}")
+    if prefix.count(".") > _MAX_DEPTH:
+        raise InvalidDataError("the data is nested deeper than any field")
     out: dict[str, str] = {}
     for name, value in data.items():
         if not isinstance(name, str) or not name:
             raise InvalidDataError("a field's name must be a text", field=prefix.rstrip(".") or None)
         path = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            found = flatten(value, f"{path}.")
-        elif isinstance(value, str):
+        if isinstance(value, str):
+            if not _is_unicode(value):
+                raise InvalidDataError(f"{path} has half of a surrogate pair in it", field=path)
             found = {path: value} if value else {}
+        elif isinstance(value, Mapping):
+            found = flatten(value, f"{path}.")
         elif value is None:
             found = {}
         else:
@@ -79,6 +87,17 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
                 raise InvalidDataError(f"{key} is given twice", field=key)
         out.update(found)
     return out
+
+
+def _is_unicode(text: str) -> bool:
+    # Before the text is part of anything: the error of encoding holds all that was to be encoded.
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check(context: CaptureContext, values: Mapping[str, str]) -> None:

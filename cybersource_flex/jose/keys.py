@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
+import os
 import re
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..errors import InvalidSignatureError, UnknownKeyError, UnsupportedAlgorithmError
-from .compact import Jws
+from .compact import Jws, Signed
 
 if TYPE_CHECKING:
-    from joserfc.jwk import RSAKey
+    from cryptography.hazmat.primitives.asymmetric.padding import OAEP, PKCS1v15
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.hashes import SHA256
 
-__all__ = ["CachedKeys", "KeySource", "PublicKey", "check_kid"]
+__all__ = ["KeySource", "PublicKey", "check_kid"]
 
 MIN_BITS: Final = 2048
 # More would make each verification a gift to whoever chose the key.
@@ -49,10 +53,10 @@ class PublicKey:
         UnsupportedAlgorithmError: not an RSA public key of 2048 to 8192 bits.
     """
 
-    __slots__ = ("_key", "kid")
+    __slots__ = ("_key", "exponent", "kid", "modulus")
 
     def __init__(self, jwk: Mapping[str, Any], what: str = "public key") -> None:
-        from joserfc.jwk import RSAKey
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
         if not isinstance(jwk, Mapping) or jwk.get("kty") != "RSA":
             raise UnsupportedAlgorithmError(f"the {what} is not an RSA key")
@@ -63,37 +67,86 @@ class PublicKey:
             raise UnsupportedAlgorithmError(
                 f"the {what} has {modulus.bit_length()} bits; from {MIN_BITS} to {MAX_BITS} are accepted"
             )
+        if modulus % 2 == 0 or _is_roca(modulus):
+            raise UnsupportedAlgorithmError(f"the {what} has a modulus that can be factored")
         if exponent < 3 or exponent % 2 == 0 or exponent.bit_length() > 32:
             raise UnsupportedAlgorithmError(f"the {what} has an exponent that RSA keys do not have")
+        self.modulus, self.exponent = modulus, exponent
         kid = jwk.get("kid")
         self.kid = kid if isinstance(kid, str) else None
         try:
-            self._key: RSAKey = RSAKey.import_key({"kty": "RSA", "n": str(jwk["n"]), "e": str(jwk["e"])})
+            self._key: RSAPublicKey = RSAPublicNumbers(exponent, modulus).public_key()
         except ValueError:
             raise UnsupportedAlgorithmError(f"the {what} is not an RSA key that can be used") from None
 
     def __repr__(self) -> str:
         return f"PublicKey(kid={self.kid!r})"
 
-    def verify(self, jws: Jws, what: str) -> None:
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PublicKey):
+            return NotImplemented
+        return (self.kid, self.modulus, self.exponent) == (other.kid, other.modulus, other.exponent)
+
+    def __hash__(self) -> int:
+        return hash((self.kid, self.modulus))
+
+    def to_jwk(self) -> dict[str, str]:
+        """The key as a JWK: what to pin, or to keep in a shared store."""
+        out = {"kty": "RSA", "n": _number_text(self.modulus), "e": _number_text(self.exponent)}
+        return out if self.kid is None else {**out, "kid": self.kid}
+
+    def verify(self, jws: Jws | Signed, what: str) -> None:
         """Check an RS256 signature (RFC 7518 section 3.3).
 
         Raises:
             InvalidSignatureError: the signature does not fit.
         """
-        from joserfc import errors
-        from joserfc import jws as library
+        from cryptography.exceptions import InvalidSignature
 
+        signed = jws.signed if isinstance(jws, Jws) else jws
         try:
-            library.deserialize_compact(jws.compact, self._key, algorithms=["RS256"])
-        except (errors.JoseError, ValueError):
+            self._key.verify(signed.signature, signed.signing_input, *_rs256())
+        except (InvalidSignature, ValueError):
             raise InvalidSignatureError(f"the signature of the {what} does not fit its key and content") from None
 
-    def encrypt(self, header: Mapping[str, str], plaintext: bytes) -> str:
-        """A compact JWE (RFC 7516) to this key, ``alg`` and ``enc`` as the header says."""
-        from joserfc import jwe
+    def encrypt(self, plaintext: bytes) -> str:
+        """A compact JWE (RFC 7516 section 5.1) to this key: ``RSA-OAEP``, ``A256GCM``, and this key's ``kid``."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        return jwe.encrypt_compact(dict(header), plaintext, self._key, algorithms=[header["alg"], header["enc"]])
+        header = {"alg": "RSA-OAEP", "enc": "A256GCM", "kid": str(self.kid)}
+        protected = _text(json.dumps(header).encode("ascii"))
+        content_key, iv = os.urandom(32), os.urandom(12)
+        sealed = AESGCM(content_key).encrypt(iv, plaintext, protected.encode("ascii"))
+        wrapped = self._key.encrypt(content_key, _oaep())
+        return ".".join((protected, *map(_text, (wrapped, iv, sealed[:-16], sealed[-16:]))))
+
+
+@cache
+def _rs256() -> tuple[PKCS1v15, SHA256]:
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    return PKCS1v15(), SHA256()
+
+
+@cache
+def _oaep() -> OAEP:
+    from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+    from cryptography.hazmat.primitives.hashes import SHA1
+
+    # RFC 7518 section 4.3: RSA-OAEP means SHA-1, which is no weakness in this place.
+    return OAEP(MGF1(SHA1()), SHA1(), None)  # noqa: S303
+
+
+@cache
+def _roca_residues() -> tuple[tuple[int, frozenset[int]], ...]:
+    primes = [p for p in range(3, 168, 2) if all(p % d for d in range(3, p, 2))]
+    return tuple((p, frozenset(pow(65537, power, p) for power in range(p - 1))) for p in primes)
+
+
+def _is_roca(modulus: int) -> bool:
+    """Whether the key comes from the chips that made primes out of powers of 65537 (CVE-2017-15361)."""
+    return all(modulus % prime in residues for prime, residues in _roca_residues())
 
 
 def _number(text: Any, member: str, what: str) -> int:
@@ -105,8 +158,19 @@ def _number(text: Any, member: str, what: str) -> int:
         raise UnsupportedAlgorithmError(f"the {what} has no readable member {member}") from None
 
 
+def _number_text(number: int) -> str:
+    return _text(number.to_bytes((number.bit_length() + 7) // 8, "big"))
+
+
+def _text(data: bytes) -> str:
+    text = binascii.b2a_base64(data, newline=False).decode("ascii")
+    return text.rstrip("=").replace("+", "-").replace("/", "_")
+
+
 class KeySource(Protocol):
-    """Where long-term keys come from. Called from any thread."""
+    """Where long-term keys come from: this package's cache over the host, or something that a fleet shares. Called from
+    any thread. Bound to one host: a key of another is no key here.
+    """
 
     def get(self, kid: str) -> PublicKey:
         """The key that goes by ``kid``, a name that ``check_kid`` has passed.
@@ -116,26 +180,8 @@ class KeySource(Protocol):
         """
         ...
 
-
-class CachedKeys:
-    """Keys that were fetched once, kept in memory for the life of a client. Safe in threads.
-
-    Args:
-        fetch: brings the JWK for a ``kid``, or raises.
-    """
-
-    def __init__(self, fetch: Callable[[str], Mapping[str, Any]]) -> None:
-        self._fetch = fetch
-        self._keys: dict[str, PublicKey] = {}
-        self._lock = threading.Lock()
-
-    def get(self, kid: str) -> PublicKey:
-        """See ``KeySource``. Errors of fetching pass through."""
-        found = self._keys.get(kid)
-        if found is None:
-            found = PublicKey(self._fetch(kid), f"public key {kid!r}")
-            if found.kid is not None and found.kid != kid:
-                raise UnknownKeyError(f"the host answered with another key than {kid!r}")
-            with self._lock:
-                self._keys[kid] = found
-        return found
+    def refresh(self, kid: str) -> PublicKey | None:
+        """The key anew from where it comes from, after a signature did not fit the one ``get`` gave. None, or the
+        same key again, where there is no newer one; errors of fetching are the source's to keep to itself.
+        """
+        ...

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ..errors import InvalidClaimError, UnknownKeyError
 from .capture_context import CaptureContext
-from .compact import parse_jws
+from .compact import DEFAULT_LIMITS, Limits, parse_jws
 from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
 
 __all__ = ["TransientToken", "verify_transient_token"]
@@ -37,38 +37,69 @@ class TransientToken(Verified):
 
     @property
     def content(self) -> Mapping[str, Any]:
-        """What was captured, as far as it may be shown: a tree as in the request, leaves like ``{"value": "12"}``."""
+        """What was captured, as far as it may be shown: a tree as in the request, leaves like ``{"value": "12"}``.
+        Empty
+        in tokens that do not say it.
+        """
         content = self.claims.get("content")
         return content if isinstance(content, Mapping) else {}
 
     @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What Unified Checkout tells about the capture. Empty in other tokens."""
+        metadata = self.claims.get("metadata")
+        return metadata if isinstance(metadata, Mapping) else {}
+
+    @property
     def masked_number(self) -> str | None:
         """The card number as ``XXXXXXXXXXXX1111``, where the token says it."""
-        number = self._card("number").get("maskedValue")
-        if number is None:
-            # Microform 0.11 said it in another place.
-            old = self.claims.get("data")
-            number = old.get("number") if isinstance(old, Mapping) else None
-        return number if isinstance(number, str) else None
+        # Microform 0.11 said it in another place.
+        return _text(self._number().get("maskedValue")) or self._old("number")
 
     @property
     def bin(self) -> str | None:
         """The first six or eight digits of the card number, where the token says them."""
-        found = self._card("number").get("bin")
-        return found if isinstance(found, str) else None
+        return _text(self._number().get("bin"))
 
-    def _card(self, name: str) -> Mapping[str, Any]:
-        found: Any = self.content
-        for key in ("paymentInformation", "card", name):
-            found = found.get(key) if isinstance(found, Mapping) else None
+    @property
+    def card_types(self) -> tuple[str, ...]:
+        """Three-digit codes of the card's types: the one that was given or chosen, else those that were detected."""
+        given = _text(self._card("card", "type").get("value")) or _text(
+            self._card("tokenizedCard", "type").get("value")
+        )
+        given = given or self._old("type")
+        if given:
+            return (given,)
+        detected = self._number().get("detectedCardTypes")
+        return tuple(code for code in detected if isinstance(code, str)) if isinstance(detected, tuple) else ()
+
+    @property
+    def payment_credentials_references(self) -> Mapping[str, str]:
+        """References for ``payment_credentials``, by the organisation that may use them. Empty in most tokens."""
+        found = self.claims.get("paymentCredentialsReference")
         return found if isinstance(found, Mapping) else {}
+
+    def _number(self) -> Mapping[str, Any]:
+        return self._card("card", "number") or self._card("tokenizedCard", "number")
+
+    def _card(self, kind: str, name: str) -> Mapping[str, Any]:
+        return _leaf(self.content, ("paymentInformation", kind, name)) or {}
+
+    def _old(self, name: str) -> str | None:
+        old = self.claims.get("data")
+        return _text(old.get(name)) if isinstance(old, Mapping) else None
 
     def __repr__(self) -> str:
         return f"<TransientToken {self.type} expires_at={self.expires_at:%Y-%m-%dT%H:%M:%SZ}>"
 
 
 def verify_transient_token(
-    token: str, context: CaptureContext, *, now: float | None = None, leeway: float = DEFAULT_LEEWAY
+    token: str,
+    context: CaptureContext,
+    *,
+    now: float | None = None,
+    leeway: float = DEFAULT_LEEWAY,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> TransientToken:
     """Verify a transient token with the one-time key of the capture context it was made for.
 
@@ -80,6 +111,7 @@ def verify_transient_token(
         context: the verified capture context.
         now: seconds since the epoch; None for this machine's clock.
         leeway: seconds by which the clocks may differ.
+        limits: how large the token may be.
 
     Raises:
         MalformedTokenError: not a JWS in strict compact form.
@@ -91,7 +123,7 @@ def verify_transient_token(
     """
     if not isinstance(context, CaptureContext):
         raise TypeError(f"context must be a CaptureContext, which verification makes, not {type(context).__name__}")
-    jws = parse_jws(token, _WHAT)
+    jws = parse_jws(token, _WHAT, limits)
     if jws.kid != context.key.kid:
         raise UnknownKeyError(f"the {_WHAT} was not made for this capture context: its kid names another key")
     context.key.verify(jws, _WHAT)
@@ -99,9 +131,31 @@ def verify_transient_token(
     if not _ISSUER.fullmatch(text_claim(claims, "iss", _WHAT)):
         raise InvalidClaimError(f"the {_WHAT} was not issued by Flex", claim="iss")
     kind = text_claim(claims, "type", _WHAT)
-    if kind.partition("-")[0] != context.type.partition("-")[0]:
+    if kind != context.type:
         raise InvalidClaimError(f"the {_WHAT} is of another type than its capture context", claim="type")
     check_times(claims, _WHAT, now=now, leeway=leeway)
     if not _JTI.fullmatch(text_claim(claims, "jti", _WHAT)):
         raise InvalidClaimError(f"the claim jti of the {_WHAT} is not an id", claim="jti")
+    _check_content(claims.get("content"), context)
     return TransientToken._from(jws, type=kind)
+
+
+def _check_content(content: Any, context: CaptureContext) -> None:
+    """A token that says what was captured must have what the context required. Not every token says it."""
+    if content is None:
+        return
+    if not isinstance(content, Mapping):
+        raise InvalidClaimError(f"the claim content of the {_WHAT} is not an object", claim="content")
+    for path in context.required_fields:
+        if _leaf(content, path.split(".")) is None:
+            raise InvalidClaimError(f"the {_WHAT} lacks {path}, which its capture context requires", claim="content")
+
+
+def _leaf(tree: Any, path: Sequence[str]) -> Mapping[str, Any] | None:
+    for name in path:
+        tree = tree.get(name) if isinstance(tree, Mapping) else None
+    return tree if isinstance(tree, Mapping) else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

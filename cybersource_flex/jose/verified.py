@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from ..errors import ExpiredTokenError, InvalidClaimError, TokenNotYetValidError
+from ..errors import ConfigurationError, ExpiredTokenError, InvalidClaimError, TokenNotYetValidError
 from .compact import Jws
 
 if TYPE_CHECKING:
@@ -43,10 +44,9 @@ class Verified:
         raise TypeError(f"a {type(self).__name__} can only come out of verification")
 
     @classmethod
-    def _from(cls, jws: Jws, **values: Any) -> Self:
+    def _from(cls, jws: Jws, claims: Mapping[str, Any] | None = None, **values: Any) -> Self:
         self = object.__new__(cls)
-        object.__setattr__(self, "jwt", jws.compact)
-        object.__setattr__(self, "claims", read_only(jws.claims))
+        values |= {"jwt": jws.compact, "claims": read_only(jws.claims) if claims is None else claims}
         for name, value in values.items():
             object.__setattr__(self, name, value)
         return self
@@ -100,14 +100,16 @@ class Verified:
 
 def read_only(value: Any) -> Any:
     """JSON types that cannot be changed: objects as mapping proxies, arrays as tuples."""
-    if isinstance(value, dict):
-        return MappingProxyType({key: read_only(entry) for key, entry in value.items()})
-    if isinstance(value, list):
-        return tuple(read_only(entry) for entry in value)
-    return value
+    kind = type(value)
+    if kind is dict:
+        # Leaves are most of it, and need no call.
+        return MappingProxyType(
+            {key: entry if type(entry) is str else read_only(entry) for key, entry in value.items()}
+        )
+    return tuple(map(read_only, value)) if kind is list else value
 
 
-def check_times(claims: Mapping[str, Any], what: str, *, now: float | None, leeway: float) -> None:
+def check_times(claims: Mapping[str, Any], what: str, *, now: float | None, leeway: float, grace: float = 0.0) -> None:
     """Check ``iat`` and ``exp`` (RFC 7519 sections 4.1.4 and 4.1.6).
 
     Args:
@@ -115,8 +117,10 @@ def check_times(claims: Mapping[str, Any], what: str, *, now: float | None, leew
         what: what the token is, for messages.
         now: seconds since the epoch; None for this machine's clock.
         leeway: seconds by which the clocks may differ.
+        grace: seconds after ``exp`` for which the token is let pass all the same.
 
     Raises:
+        ConfigurationError: ``leeway`` or ``now`` would let everything pass.
         InvalidClaimError: one is missing, not a number, or the two contradict each other.
         ExpiredTokenError: ``exp`` has passed.
         TokenNotYetValidError: ``iat`` is in the future.
@@ -125,7 +129,9 @@ def check_times(claims: Mapping[str, Any], what: str, *, now: float | None, leew
     if not 0 < expires_at - issued_at <= MAX_LIFETIME:
         raise InvalidClaimError(f"the {what} has a lifetime (exp - iat) that such a token cannot have", claim="exp")
     current = time.time() if now is None else now
-    if current >= expires_at + leeway:
+    if not (isfinite(current) and 0 <= leeway <= MAX_LIFETIME):
+        raise ConfigurationError(f"leeway must be from 0 to {MAX_LIFETIME} seconds, and now a time")
+    if current >= expires_at + leeway + grace:
         raise ExpiredTokenError(f"the {what} expired {_ago(current - expires_at)} ago")
     if issued_at > current + leeway:
         raise TokenNotYetValidError(

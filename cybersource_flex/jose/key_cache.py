@@ -1,0 +1,240 @@
+"""Long-term keys in memory: each fetched once, however many ask, and invented names cost next to nothing.
+
+The ``kid`` of a token is written by whoever made the token. So a name that the host does not know is not asked for
+again for a while, and only so many unknown names are asked for at all in that time. Names in tokens that came straight
+from the host are exempt from both: a flood of forged tokens must not keep a rotated key out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from ..errors import ConfigurationError, FlexError, UnknownKeyError, UnsupportedAlgorithmError
+from .keys import KeySource, PublicKey, check_kid
+
+__all__ = ["CachedKeys", "KeyShelf", "PinnedKeys"]
+
+COOLDOWN: Final = 30.0
+# Unknown names asked for within the cooldown. CyberSource has had a handful of keys in all its years.
+MAX_MISSES: Final = 8
+MAX_KEYS: Final = 64
+
+
+class KeyShelf:
+    """What is known and what may be asked for: every decision of the cache, and no waiting. Not safe in threads by
+    itself; whoever waits (in threads, in tasks) holds a lock around each call.
+
+    Args:
+        cooldown: seconds for which an unknown name is not asked for again.
+        max_misses: how many unknown names may be asked for within that time.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, *, cooldown: float = COOLDOWN, max_misses: int = MAX_MISSES, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._cooldown = cooldown
+        self._max_misses = max_misses
+        self._clock = clock
+        self._keys: dict[str, PublicKey] = {}
+        self._misses: deque[tuple[float, str]] = deque()
+        self._refreshed: dict[str, float] = {}
+
+    def known(self, kid: str) -> PublicKey | None:
+        """The key, if it is here."""
+        return self._keys.get(kid)
+
+    def check_allowed(self, kid: str, *, from_host: bool) -> None:
+        """Whether the host may be asked for this name now.
+
+        Raises:
+            UnknownKeyError: not for a while.
+        """
+        if from_host:
+            return
+        now = self._clock()
+        while self._misses and now - self._misses[0][0] >= self._cooldown:
+            self._misses.popleft()
+        if any(missed == kid for _, missed in self._misses):
+            raise UnknownKeyError(f"the host did not know this kid less than {self._cooldown:g} s ago")
+        if len(self._misses) >= self._max_misses:
+            raise UnknownKeyError(
+                f"too many unknown kids in the last {self._cooldown:g} s; no other is asked for until that has passed"
+            )
+
+    def check_refresh(self, kid: str) -> bool:
+        """Whether a key that is here may be fetched once more now: once in a cooldown for each name."""
+        now = self._clock()
+        last = self._refreshed.get(kid)
+        if last is not None and now - last < self._cooldown:
+            return False
+        self._refreshed[kid] = now
+        return True
+
+    def store(self, kid: str, jwk: Mapping[str, Any]) -> PublicKey:
+        """Keep what the host answered.
+
+        Raises:
+            UnknownKeyError: it is another key's.
+            UnsupportedAlgorithmError: it is not an RSA key of an acceptable size.
+        """
+        found = PublicKey(jwk, f"public key {kid!r}")
+        if found.kid is not None and found.kid != kid:
+            raise UnknownKeyError(f"the host answered with another key than {kid!r}")
+        self._keys.pop(kid, None)
+        self._keys[kid] = found
+        while len(self._keys) > MAX_KEYS:
+            oldest = next(iter(self._keys))
+            del self._keys[oldest]
+            self._refreshed.pop(oldest, None)
+        return found
+
+    def missed(self, kid: str) -> None:
+        """Remember that asking for this name came to nothing."""
+        self._misses.append((self._clock(), kid))
+
+
+class CachedKeys:
+    """A ``KeySource`` over a host, safe in threads: one fetch under way for a name, whoever else asks waits for it.
+
+    Args:
+        fetch: brings the JWK for a name from the host, or raises ``UnknownKeyError`` where the host has none.
+        shelf: what is known and allowed; made with its defaults where left out.
+    """
+
+    def __init__(self, fetch: Callable[[str], Mapping[str, Any]], shelf: KeyShelf | None = None) -> None:
+        self._fetch = fetch
+        self._shelf = KeyShelf() if shelf is None else shelf
+        self._lock = threading.Lock()
+        self._flights: dict[str, _Flight] = {}
+
+    def get(self, kid: str) -> PublicKey:
+        """The key of this name. See ``KeySource``; errors of fetching pass through to everyone who waited."""
+        return self._get(kid, from_host=False)
+
+    def from_host(self) -> KeySource:
+        """The same keys, for tokens that came straight from the host: their names are no inventions and never wait."""
+        return _FromHost(self)
+
+    def _get(self, kid: str, *, from_host: bool) -> PublicKey:
+        found = self._shelf.known(kid)
+        if found is not None:
+            return found
+        with self._lock:
+            found = self._shelf.known(kid)
+            if found is not None:
+                return found
+            flight = self._flights.get(kid)
+            leads = flight is None
+            if flight is None:
+                self._shelf.check_allowed(kid, from_host=from_host)
+                flight = self._flights[kid] = _Flight()
+        if leads:
+            self._fly(kid, flight)
+        return flight.result()
+
+    def refresh(self, kid: str) -> PublicKey | None:
+        """The key anew, at most once in a cooldown. The last good one stays where the host cannot be reached."""
+        with self._lock:
+            if not self._shelf.check_refresh(kid):
+                return None
+        try:
+            jwk = self._fetch(kid)
+            with self._lock:
+                return self._shelf.store(kid, jwk)
+        except FlexError:
+            return None
+
+    def _fly(self, kid: str, flight: _Flight) -> None:
+        try:
+            jwk = self._fetch(kid)
+            with self._lock:
+                flight.key = self._shelf.store(kid, jwk)
+        except FlexError as cause:
+            flight.error = cause
+            with self._lock:
+                self._shelf.missed(kid)
+            raise
+        finally:
+            with self._lock:
+                del self._flights[kid]
+            flight.landed.set()
+
+
+class _FromHost:
+    """See ``CachedKeys.from_host``."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: CachedKeys) -> None:
+        self._keys = keys
+
+    def get(self, kid: str) -> PublicKey:
+        return self._keys._get(kid, from_host=True)
+
+    def refresh(self, kid: str) -> PublicKey | None:
+        return self._keys.refresh(kid)
+
+
+class _Flight:
+    """One fetch under way, and what came of it."""
+
+    __slots__ = ("error", "key", "landed")
+
+    def __init__(self) -> None:
+        self.landed = threading.Event()
+        self.key: PublicKey | None = None
+        self.error: BaseException | None = None
+
+    def result(self) -> PublicKey:
+        self.landed.wait()
+        if self.key is not None:
+            return self.key
+        if isinstance(self.error, FlexError):
+            raise self.error
+        raise UnknownKeyError("the fetch of this key was given up by the thread that made it")
+
+
+class PinnedKeys:
+    """A ``KeySource`` of keys known in advance, for programs that cannot reach the host, or are not to trust it for
+    keys.
+
+    Args:
+        jwks: the keys, each with its ``kid``, as ``GET /flex/v2/public-keys/{kid}`` gives them.
+        others: asked for names that are not pinned; None to know no others.
+
+    Raises:
+        ConfigurationError: a key is not acceptable, has no ``kid``, or two have the same.
+    """
+
+    def __init__(self, jwks: Iterable[Mapping[str, Any]], others: KeySource | None = None) -> None:
+        self._keys: dict[str, PublicKey] = {}
+        self._others = others
+        for jwk in jwks:
+            try:
+                key = PublicKey(jwk, "pinned key")
+                kid = check_kid(key.kid or "")
+            except (UnsupportedAlgorithmError, UnknownKeyError) as cause:
+                raise ConfigurationError(f"a pinned key cannot be used: {cause}") from None
+            if kid in self._keys:
+                raise ConfigurationError(f"two pinned keys have the kid {kid!r}")
+            self._keys[kid] = key
+
+    def get(self, kid: str) -> PublicKey:
+        """See ``KeySource``."""
+        found = self._keys.get(kid)
+        if found is not None:
+            return found
+        if self._others is None:
+            raise UnknownKeyError("none of the pinned keys has the kid of this token")
+        return self._others.get(kid)
+
+    def refresh(self, kid: str) -> PublicKey | None:
+        """See ``KeySource``. A pinned key is never fetched anew."""
+        if kid in self._keys or self._others is None:
+            return None
+        return self._others.refresh(kid)

@@ -1,0 +1,119 @@
+"""Payment credentials: the card behind a transient token, in full, for whoever may hold it (PCI DSS scope).
+
+(CyberSource Unified Checkout guide, "Payment Credentials".) A JWE to a key of the merchant's; inside it a JWS under a
+long-term Flex key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import (
+    ConfigurationError,
+    DecryptionError,
+    InvalidClaimError,
+    InvalidSignatureError,
+    UnsupportedAlgorithmError,
+)
+from .compact import DEFAULT_LIMITS, Limits, parse_jwe, parse_jws
+from .keys import KeySource, check_kid
+from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+__all__ = ["PaymentCredentials", "open_payment_credentials"]
+
+ISSUER: Final = "https://flex.visa.com"
+_ALG, _ENC = "RSA-OAEP-256", "A256GCM"
+_WHAT: Final = "payment credentials"
+
+
+class PaymentCredentials(Verified):
+    """Payment credentials that were decrypted and verified. **Holds a full card number or network token**: guard it as
+    you would guard the card. Its repr shows none of it; it cannot be pickled.
+
+    ``claims`` and ``jwt`` are the decrypted content.
+    """
+
+    __slots__ = ()
+
+    #: For code that decides what may be stored or logged.
+    contains_card_number: Final = True
+
+    @property
+    def subject(self) -> str | None:
+        """Claim ``sub``: the merchant the credentials were made for."""
+        found = self.claims.get("sub")
+        return found if isinstance(found, str) else None
+
+    def reveal(self) -> Mapping[str, Any]:
+        """``paymentInformation``: ``card`` or ``tokenizedCard`` with ``number``, expiry and what else there is, in
+        full.
+        """
+        found = self.claims.get("paymentInformation")
+        return found if isinstance(found, Mapping) else {}
+
+    def __repr__(self) -> str:
+        return f"<PaymentCredentials expires_at={self.expires_at:%Y-%m-%dT%H:%M:%SZ}>"
+
+
+def open_payment_credentials(
+    token: str,
+    private_key: RSAPrivateKey,
+    keys: KeySource,
+    *,
+    now: float | None = None,
+    leeway: float = DEFAULT_LEEWAY,
+    limits: Limits = DEFAULT_LIMITS,
+) -> PaymentCredentials:
+    """Decrypt payment credentials and verify what is inside.
+
+    Args:
+        token: the JWE as the service gave it.
+        private_key: the merchant's key, whose public half the service has.
+        keys: where the long-term key comes from.
+        now: seconds since the epoch; None for this machine's clock.
+        leeway: seconds by which the clocks may differ.
+        limits: how large the token may be.
+
+    Raises:
+        MalformedTokenError: not a JWE, or what is inside not a JWS, in strict compact form.
+        UnsupportedAlgorithmError: not ``RSA-OAEP-256`` with ``A256GCM``, or the JWS not ``RS256``.
+        DecryptionError: the private key does not fit, or the token was changed.
+        UnknownKeyError, InvalidSignatureError, InvalidClaimError, ExpiredTokenError, TokenNotYetValidError: the JWS
+            inside is not what it has to be.
+    """
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from joserfc import jwe
+    from joserfc.errors import JoseError
+    from joserfc.jwk import RSAKey
+
+    if not isinstance(private_key, RSAPrivateKey):
+        raise ConfigurationError(f"private_key must be an RSAPrivateKey, not {type(private_key).__name__}")
+    sealed = parse_jwe(token, _WHAT, limits)
+    if (sealed.header.get("alg"), sealed.header.get("enc")) != (_ALG, _ENC):
+        raise UnsupportedAlgorithmError(f"the {_WHAT} are not encrypted with {_ALG} and {_ENC}")
+    # The service puts claims (`aud`, `exp`, `jti`) into the header, which strict readers refuse.
+    registry = jwe.JWERegistry(algorithms=[_ALG, _ENC], strict_check_header=False)
+    try:
+        plaintext = jwe.decrypt_compact(sealed.compact, RSAKey(private_key, private_key), registry=registry).plaintext
+        inner = (plaintext or b"").decode("ascii")
+    except (JoseError, ValueError, TypeError):
+        raise DecryptionError(f"the {_WHAT} cannot be decrypted: another key, or changed on the way") from None
+    jws = parse_jws(inner, f"JWS inside the {_WHAT}", limits)
+    kid = check_kid(jws.kid)
+    key = keys.get(kid)
+    try:
+        key.verify(jws, f"JWS inside the {_WHAT}")
+    except InvalidSignatureError:
+        fresh = keys.refresh(kid)
+        if fresh is None or fresh == key:
+            raise
+        fresh.verify(jws, f"JWS inside the {_WHAT}")
+    if text_claim(jws.claims, "iss", _WHAT) != ISSUER:
+        raise InvalidClaimError(f"the {_WHAT} were not issued by {ISSUER}", claim="iss")
+    check_times(jws.claims, _WHAT, now=now, leeway=leeway)
+    text_claim(jws.claims, "jti", _WHAT)
+    return PaymentCredentials._from(jws)
