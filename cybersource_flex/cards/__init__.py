@@ -1,0 +1,26 @@
+"""Card data that never shows its content, and what helps with it: types, check digits, expiry dates, test cards.
+
+::
+
+    from cybersource_flex.cards import Card
+
+    with Card("4111 1111 1111 1111", expiration="12/31", security_code="123") as card:
+        token = client.tokenize(context, {"card": card.to_data()})
+"""
+
+from .card import Card, CardData
+from .expiry import normalize_expiry
+from .networks import CARD_TYPES, CardType, card_types, is_luhn_valid
+from .samples import TEST_CARDS, TEST_SECURITY_CODES
+
+__all__ = [
+    "CARD_TYPES",
+    "TEST_CARDS",
+    "TEST_SECURITY_CODES",
+    "Card",
+    "CardData",
+    "CardType",
+    "card_types",
+    "is_luhn_valid",
+    "normalize_expiry",
+]
