@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
+import os
+import warnings
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,32 +12,45 @@ from ..api.flex_api_api import FlexAPIApi
 from ..api.microform_integration_api import MicroformIntegrationApi
 from ..api_client import ApiClient
 from ..configuration import Configuration
-from ..errors import ConfigurationError, NotFoundError, ResponseDecodingError, UnknownKeyError
+from ..errors import ConfigurationError, NotFoundError, UnknownKeyError
 from ..jose import CaptureContext, TransientToken, encrypt, verify_capture_context, verify_transient_token
-from ..jose.keys import CachedKeys
+from ..jose.key_cache import CachedKeys
 from ..models import (
     CaptureFields,
     GenerateCaptureContextRequest,
     GenerateFlexAPICaptureContextRequest,
     TransientTokenResponseOptions,
 )
+from ..transport.frozen import Frozen
 from .capture_fields import wire_data
+from .checks import base_url, check_digest, texts
+from .operations import check_operations
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
-    from ..transport import ApiResponse, Signer
+    from ..transport import Encryption, Signer, Tls
+    from .plan import Overrides
 
 __all__ = ["FlexClient"]
 
 
-class FlexClient:
+class FlexClient(Frozen):
     """A client for one merchant on one host. Make one, keep it, share it between threads; close it at the end.
 
+    It cannot be changed once made, nor pickled or copied: it holds credentials. ``from_env`` and
+    ``from_merchant_config`` make one from the environment and from the official SDK's dictionary.
+
     Args:
-        auth: who signs: ``JwtSharedSecret(...)``.
+        auth: who signs: ``JwtSharedSecret(...)``, ``JwtP12(...)``; None allows what needs no signature.
         environment: ``"test"``, ``"production"`` or another name in ``Configuration.ENVIRONMENTS``, or the host itself
-            as ``"https://host"``.
+            as ``"https://host"``. ``http`` is for loopback hosts alone.
+        mle: message-level encryption, ``MessageLevelEncryption(...)``; needs a signer that makes JWTs.
+        tls: which hosts are believed, and the client certificate: ``Tls(...)``; None believes what the system believes.
+        proxy: ``http://`` or ``https://`` URL of the proxy, with percent-encoded credentials where it asks for them.
+        proxy_from_environment: whether, without ``proxy``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` are read.
+        intermediate_host: host to connect to in place of the environment's, which stays what is signed.
+        user_agent_suffix: text to add to the ``User-Agent`` header, for example ``shop/1.2``.
         connect_timeout: seconds to wait for a connection.
         read_timeout: seconds to wait for the next bytes of an answer.
         leeway: seconds by which this machine's clock and the service's may differ before a token is refused.
@@ -48,29 +59,94 @@ class FlexClient:
         ConfigurationError: a setting is wrong.
     """
 
+    __slots__ = ("__weakref__", "_api_client", "_flex", "_keys", "_leeway", "_microform")
+
+    _api_client: ApiClient
+    _flex: FlexAPIApi
+    _keys: CachedKeys
+    _leeway: float
+    _microform: MicroformIntegrationApi
+
     def __init__(
         self,
         auth: Signer | None,
         *,
         environment: str = "test",
+        mle: Encryption | None = None,
+        tls: Tls | None = None,
+        proxy: str | None = None,
+        proxy_from_environment: bool = True,
+        intermediate_host: str | None = None,
+        user_agent_suffix: str | None = None,
         connect_timeout: float = 5.0,
         read_timeout: float = 30.0,
         leeway: float = 30.0,
     ) -> None:
         if isinstance(leeway, bool) or not isinstance(leeway, (int, float)) or not 0 <= leeway <= 600:
             raise ConfigurationError("leeway must be a number of seconds from 0 to 600")
-        self._leeway = float(leeway)
-        self._api_client = ApiClient(
-            Configuration(
-                host=_host(environment),
-                auth=auth,
-                connect_timeout=connect_timeout,
-                read_timeout=read_timeout,
-            )
+        configuration = Configuration(
+            host=base_url(environment),
+            auth=auth,
+            mle=mle,
+            tls=tls,
+            proxy=proxy,
+            proxy_from_environment=proxy_from_environment,
+            intermediate_host=intermediate_host,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            user_agent_suffix=user_agent_suffix,
         )
-        self._flex = FlexAPIApi(self._api_client)
-        self._microform = MicroformIntegrationApi(self._api_client)
-        self._keys = CachedKeys(self._fetch_key)
+        check_operations(getattr(mle, "operations", ()), "mle")
+        api_client = ApiClient(configuration)
+        self._set(
+            _leeway=float(leeway),
+            _api_client=api_client,
+            _flex=FlexAPIApi(api_client),
+            _microform=MicroformIntegrationApi(api_client),
+            _keys=CachedKeys(self._fetch_key),
+        )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[Overrides]) -> Self:
+        """A client from environment variables, all named ``CYBERSOURCE_...``; the table is in docs/configuration.md.
+
+        ``CYBERSOURCE_AUTH`` says how requests are signed: ``jwt_shared_secret`` where it is not set, which needs
+        ``CYBERSOURCE_MERCHANT_ID``, ``CYBERSOURCE_KEY_ID`` and ``CYBERSOURCE_SECRET_KEY``; or ``jwt_p12``,
+        ``http_signature`` or ``bearer``. An empty variable counts as one that is not set.
+
+        Args:
+            environ: what to read in place of ``os.environ``.
+            overrides: arguments of this class that win over what the variables say.
+
+        Raises:
+            ConfigurationError: a variable is missing, wrong, nearly but not quite the name of a known one, or belongs
+                to another scheme than the chosen one. It names the variable, never the value of a secret.
+        """
+        from .environment import read
+
+        return read(os.environ if environ is None else environ, frozenset(overrides)).make(cls, overrides)
+
+    @classmethod
+    def from_merchant_config(cls, config: Mapping[str, Any], **overrides: Unpack[Overrides]) -> Self:
+        """A client from the configuration dictionary of CyberSource's own Python SDK (0.0.80).
+
+        Every key of that dictionary is translated, or refused, or ignored with a ``UserWarning`` that says why; the
+        table is in docs/configuration.md. As there, the environment's proxy variables are not looked at.
+
+        Args:
+            config: the dictionary.
+            overrides: arguments of this class that win over what the dictionary says.
+
+        Raises:
+            ConfigurationError: a key is unknown, missing or wrong, or can be read in two ways. It names the key, never
+                the value of a secret.
+        """
+        from .merchant_config import read
+
+        plan = read(config, frozenset(overrides))
+        for note in plan.notes:
+            warnings.warn(note, UserWarning, stacklevel=2)
+        return plan.make(cls, overrides)
 
     def __enter__(self) -> Self:
         return self
@@ -132,9 +208,9 @@ class FlexClient:
             options = TransientTokenResponseOptions(include_card_prefix=include_card_prefix)
         request = GenerateCaptureContextRequest(
             client_version=client_version,
-            target_origins=_texts("target_origins", target_origins),
-            allowed_card_networks=_texts("allowed_card_networks", allowed_card_networks) or None,
-            allowed_payment_types=_texts("allowed_payment_types", allowed_payment_types) or None,
+            target_origins=texts("target_origins", target_origins),
+            allowed_card_networks=texts("allowed_card_networks", allowed_card_networks) or None,
+            allowed_payment_types=texts("allowed_payment_types", allowed_payment_types) or None,
             transient_token_response_options=options,
         )
         return self.verify_capture_context(self._microform.generate_capture_context(request))
@@ -163,7 +239,7 @@ class FlexClient:
             TokenError: the context has expired, or what came back is not what it has to be.
         """
         answer = self._flex.create_transient_token_with_http_info(encrypt(context, wire_data(data)))
-        _check_digest(answer)
+        check_digest(answer)
         return self.verify_transient_token(answer.data, context)
 
     def verify_transient_token(self, jwt: str, context: CaptureContext) -> TransientToken:
@@ -191,39 +267,3 @@ class FlexClient:
             return self._flex.get_public_key(kid).to_dict()
         except NotFoundError as cause:
             raise UnknownKeyError(f"{self._api_client.configuration.host} has no public key {kid!r}") from cause
-
-
-def _host(environment: str) -> str:
-    if isinstance(environment, str) and environment in Configuration.ENVIRONMENTS:
-        return Configuration.ENVIRONMENTS[environment]
-    if isinstance(environment, str) and ("." in environment or "://" in environment):
-        return environment
-    names = ", ".join(repr(name) for name in Configuration.ENVIRONMENTS)
-    raise ConfigurationError(f"environment must be one of {names}, or a host such as 'https://apitest.cybersource.com'")
-
-
-def _texts(name: str, values: Iterable[str]) -> list[str]:
-    if isinstance(values, str):
-        raise ConfigurationError(f"{name} must be a list of texts, not one text")
-    return list(values)
-
-
-def _check_digest(answer: ApiResponse[str]) -> None:
-    """Hold the header ``Digest`` (RFC 3230) against the body. A host that sends none is let be: the token is signed."""
-    given = answer.headers.get("Digest")
-    if given is None or not given.upper().startswith("SHA-256="):
-        return
-    try:
-        expected = base64.b64decode(given[8:], validate=True)
-    except (binascii.Error, ValueError):
-        expected = b""
-    if not hmac.compare_digest(hashlib.sha256(answer.raw_data).digest(), expected):
-        raise ResponseDecodingError(
-            method="POST",
-            path="/flex/v2/tokens",
-            status=answer.status_code,
-            message="the call was accepted, but its answer was changed on the way: header Digest and body differ",
-            correlation_id=answer.headers.get("v-c-correlation-id"),
-            headers=answer.headers,
-            body=answer.raw_data,
-        )

@@ -1,0 +1,56 @@
+"""Small checks of what goes into a call and of what comes out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..configuration import Configuration
+from ..errors import ConfigurationError, ResponseDecodingError
+
+if TYPE_CHECKING:
+    from ..transport import ApiResponse
+
+__all__ = ["base_url", "check_digest", "texts"]
+
+
+def base_url(environment: str) -> str:
+    """The host for the name of an environment, or for a host. Raises ``ConfigurationError`` for anything else."""
+    if isinstance(environment, str) and environment in Configuration.ENVIRONMENTS:
+        return Configuration.ENVIRONMENTS[environment]
+    if isinstance(environment, str) and ("." in environment or "://" in environment):
+        return environment
+    names = ", ".join(repr(name) for name in Configuration.ENVIRONMENTS)
+    raise ConfigurationError(f"environment must be one of {names}, or a host such as 'https://apitest.cybersource.com'")
+
+
+def texts(name: str, values: Iterable[str]) -> list[str]:
+    """A list of texts. Raises ``ConfigurationError`` for one text, which would be taken for a list of letters."""
+    if isinstance(values, str):
+        raise ConfigurationError(f"{name} must be a list of texts, not one text")
+    return list(values)
+
+
+def check_digest(answer: ApiResponse[str]) -> None:
+    """Hold the header ``Digest`` (RFC 3230) against the body. A host that sends none is let be: the token is signed."""
+    given = answer.headers.get("Digest")
+    if given is None or not given.upper().startswith("SHA-256="):
+        return
+    try:
+        expected = base64.b64decode(given[8:], validate=True)
+    except (binascii.Error, ValueError):
+        expected = b""
+    if not hmac.compare_digest(hashlib.sha256(answer.raw_data).digest(), expected):
+        raise ResponseDecodingError(
+            method="POST",
+            path="/flex/v2/tokens",
+            status=answer.status_code,
+            message="the call was accepted, but its answer was changed on the way: header Digest and body differ",
+            correlation_id=answer.headers.get("v-c-correlation-id"),
+            headers=answer.headers,
+            body=answer.raw_data,
+        )

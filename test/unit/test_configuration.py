@@ -1,0 +1,526 @@
+"""From variables and from the official SDK's dictionary to a client: what is translated, ignored, and never shown."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cybersource_flex import FlexClient
+from cybersource_flex.auth import BearerToken, HttpSignature, JwtP12, JwtSharedSecret, MessageLevelEncryption
+from cybersource_flex.client import environment, merchant_config
+from cybersource_flex.client.merchant_keys import IGNORED, KEYS, OPERATIONS, REFUSED, TRANSLATED
+from cybersource_flex.client.operations import signed_operations
+from cybersource_flex.client.plan import SCHEMES, Plan
+from cybersource_flex.client.variables import PREFIX, REQUIRED, VARIABLES
+from cybersource_flex.errors import ConfigurationError
+from cybersource_flex.transport import Settings, Tls
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ROOT / "test" / "vectors" / "keys"
+MERCHANT = "acme_flex_test_001"
+PORTFOLIO = "acme_flex_portfolio"
+KEY_ID = "5f1c2d3e-4a5b-4c7d-8e9f-0a1b2c3d4e5f"
+SECRET = base64.b64encode(b"c4n4ry-of-32-bytes-in-the-secret").decode()
+CANARY = "c4n4ry-passw0rd"
+P12_PASSWORD = "Fake-P12-passw0rd"
+KID = "1795262400777777777777"
+
+SHARED = {"CYBERSOURCE_MERCHANT_ID": MERCHANT, "CYBERSOURCE_KEY_ID": KEY_ID, "CYBERSOURCE_SECRET_KEY": SECRET}
+P12 = {
+    "CYBERSOURCE_AUTH": "jwt_p12",
+    "CYBERSOURCE_MERCHANT_ID": MERCHANT,
+    "CYBERSOURCE_P12_PATH": str(FILES / "merchant.p12"),
+    "CYBERSOURCE_P12_PASSWORD": P12_PASSWORD,
+}
+OFFICIAL: dict[str, Any] = {
+    "authentication_type": "JWT",
+    "jwt_key_type": "SHARED_SECRET",
+    "merchantid": MERCHANT,
+    "run_environment": "apitest.cybersource.com",
+    "merchant_keyid": KEY_ID,
+    "merchant_secretkey": SECRET,
+}
+OFFICIAL_P12: dict[str, Any] = {
+    "authentication_type": "Jwt",
+    "merchantid": MERCHANT,
+    "run_environment": "apitest.cybersource.com",
+    "keys_directory": str(FILES),
+    "key_file_name": "merchant",
+    "key_password": P12_PASSWORD,
+}
+RESPONSE = {
+    "enableResponseMleGlobally": True,
+    "responseMlePrivateKeyFilePath": str(FILES / "response_mle.p12"),
+    "responseMlePrivateKeyFilePassword": P12_PASSWORD,
+}
+EVERYTHING = {
+    **P12,
+    "CYBERSOURCE_ENVIRONMENT": "production",
+    "CYBERSOURCE_MLE_ENCRYPT_REQUESTS": "generate_capture_context, generate_flex_api_capture_context",
+    "CYBERSOURCE_MLE_RESPONSE_KEY": str(FILES / "response_mle.key.encrypted.pem"),
+    "CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD": "Fake-key-passw0rd",
+    "CYBERSOURCE_MLE_RESPONSE_KID": KID,
+    "CYBERSOURCE_MLE_PLAIN_RESPONSES": "get_payment_details",
+    "CYBERSOURCE_CLIENT_CERTIFICATE": str(FILES / "merchant.crt.pem"),
+    "CYBERSOURCE_CLIENT_KEY": str(FILES / "merchant.key.pem"),
+    "CYBERSOURCE_CA_FILE": str(FILES / "fake_ca.crt.pem"),
+    "CYBERSOURCE_PROXY": f"http://me:{CANARY}@proxy.example:8080",
+    "CYBERSOURCE_INTERMEDIATE_HOST": "gateway.example",
+    "CYBERSOURCE_CONNECT_TIMEOUT": "2.5",
+    "CYBERSOURCE_READ_TIMEOUT": "12",
+    "CYBERSOURCE_USER_AGENT_SUFFIX": "shop/1.2",
+    "CYBERSOURCE_JWT_ALGORITHM": "PS256",
+}
+
+
+def settings(client: FlexClient) -> Settings:
+    return client.api_client.configuration
+
+
+def signer(client: FlexClient) -> Any:
+    return settings(client).auth
+
+
+def official(config: Mapping[str, Any], **overrides: Any) -> tuple[FlexClient, list[str]]:
+    """The client, and the warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        client = FlexClient.from_merchant_config(config, **overrides)
+    shown = [each for each in caught if each.category is UserWarning]
+    assert all(each.filename == __file__ for each in shown), "a warning points at the line that can be changed"
+    return client, [str(each.message) for each in shown]
+
+
+def encryption(client: FlexClient) -> MessageLevelEncryption:
+    found = settings(client).mle
+    assert isinstance(found, MessageLevelEncryption)
+    return found
+
+
+# The environment.
+
+
+def test_the_usual_three_variables() -> None:
+    client = FlexClient.from_env(SHARED)
+    assert isinstance(signer(client), JwtSharedSecret)
+    assert (signer(client).merchant_id, signer(client).key_id) == (MERCHANT, KEY_ID)
+    assert settings(client).host == "https://apitest.cybersource.com"
+
+
+def test_os_environ_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in environment.VARIABLES:
+        monkeypatch.delenv(name.variable, raising=False)
+    for name, value in SHARED.items():
+        monkeypatch.setenv(name, value)
+    assert signer(FlexClient.from_env()).key_id == KEY_ID
+
+
+def test_every_variable_arrives() -> None:
+    client = FlexClient.from_env(EVERYTHING)
+    found = settings(client)
+    assert isinstance(signer(client), JwtP12)
+    assert signer(client).algorithm == "PS256"
+    assert found.host == "https://api.cybersource.com"
+    assert found.base_url == "https://gateway.example"
+    assert found.proxy is not None
+    assert found.proxy.url == "http://proxy.example:8080"
+    assert found.tls is not None
+    assert found.tls.client_certificate == EVERYTHING["CYBERSOURCE_CLIENT_CERTIFICATE"]
+    assert (found.connect_timeout, found.read_timeout) == (2.5, 12.0)
+    assert found.user_agent.endswith(" shop/1.2")
+    assert encryption(client).response_kid == KID
+    assert encryption(client).operations == {
+        "generate_capture_context",
+        "generate_flex_api_capture_context",
+        "get_payment_details",
+    }
+
+
+def test_the_p12_has_the_certificate_to_encrypt_to() -> None:
+    client = FlexClient.from_env({**P12, "CYBERSOURCE_MLE_ENCRYPT_REQUESTS": "generate_capture_context"})
+    assert encryption(client).request_certificate_expires_at is not None
+
+
+def test_a_response_p12_names_its_key_itself() -> None:
+    found = {"KEY": str(FILES / "response_mle.p12"), "KEY_PASSWORD": P12_PASSWORD}
+    environ = {**SHARED, **{f"CYBERSOURCE_MLE_RESPONSE_{name}": value for name, value in found.items()}}
+    assert encryption(FlexClient.from_env(environ)).response_kid == KID
+    assert encryption(FlexClient.from_env(environ)).response_certificate_expires_at is not None
+    environ["CYBERSOURCE_MLE_RESPONSE_KID"] = "another"
+    assert encryption(FlexClient.from_env(environ)).response_kid == "another"
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_secrets_in_files(tmp_path: Path, end: str) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes((SECRET + end).encode())
+    environ = {**SHARED, "CYBERSOURCE_SECRET_KEY": "", "CYBERSOURCE_SECRET_KEY_FILE": str(file)}
+    assert isinstance(signer(FlexClient.from_env(environ)), JwtSharedSecret)
+    file.write_bytes((P12_PASSWORD + end).encode())
+    environ = {**P12, "CYBERSOURCE_P12_PASSWORD": "", "CYBERSOURCE_P12_PASSWORD_FILE": str(file)}
+    assert isinstance(signer(FlexClient.from_env(environ)), JwtP12)
+
+
+def test_a_token_in_a_file_is_read_again_when_it_is_renewed(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    client = FlexClient.from_env({"CYBERSOURCE_AUTH": "bearer", "CYBERSOURCE_ACCESS_TOKEN_FILE": str(file)})
+    token = signer(client)
+    assert isinstance(token, BearerToken)
+    request: Any = None
+    assert token.sign(request, 0) == {"Authorization": "Bearer first"}
+    file.write_text("second\n")
+    assert token.sign(request, 0) == {"Authorization": "Bearer first"}
+    assert token.renew()
+    assert token.sign(request, 0) == {"Authorization": "Bearer second"}
+
+
+def test_overrides_win_and_what_they_replace_is_not_looked_at() -> None:
+    own = JwtSharedSecret("me", "key", SECRET)
+    environ = {**P12, "CYBERSOURCE_P12_PASSWORD": "wrong", "CYBERSOURCE_READ_TIMEOUT": "soon"}
+    client = FlexClient.from_env(environ, auth=own, read_timeout=7, environment="production")
+    assert signer(client) is own
+    assert settings(client).read_timeout == 7
+    assert settings(client).host == "https://api.cybersource.com"
+    with pytest.raises(ConfigurationError, match=r"^host 'x\.example' with http"):
+        FlexClient.from_env({**SHARED, "CYBERSOURCE_ENVIRONMENT": "test"}, environment="http://x.example")
+    with pytest.raises(TypeError):
+        FlexClient.from_env(SHARED, colour="red")  # type: ignore[call-arg]
+
+
+def test_names_of_other_tools_are_let_be() -> None:
+    foreign = ("FLEX_REFERENCE", "PROFILE_ID", "HOST", "ORG_ID", "LOG_LEVEL", "WEBHOOK_SECRET", "API_KEY")
+    client = FlexClient.from_env({**SHARED, **{f"CYBERSOURCE_{name}": "x" for name in foreign}})
+    assert signer(client).key_id == KEY_ID
+    # Misspelled, but empty.
+    FlexClient.from_env({**SHARED, "CYBERSOURCE_MERCHANTID": ""})
+
+
+@pytest.mark.parametrize("variable", [each.variable for each in VARIABLES])
+def test_a_letter_too_many_or_too_few_is_an_error(variable: str) -> None:
+    for misspelled in (variable + "S", variable[:-1], variable.lower()):
+        if any(misspelled in (each.variable, f"{each.variable}_FILE") for each in VARIABLES):
+            continue
+        if len(variable) < len(PREFIX) + 5 and misspelled != variable.lower():
+            # Too short to tell a slip from another word.
+            continue
+        with pytest.raises(ConfigurationError, match=f"^there is no variable {misspelled}; did you mean CYBERSOURCE_"):
+            FlexClient.from_env({**SHARED, misspelled: "x"})
+
+
+def test_the_tables_agree() -> None:
+    assert set(REQUIRED) == set(SCHEMES)
+    known = {each.name: each for each in VARIABLES}
+    assert len(known) == len(VARIABLES)
+    for scheme, names in REQUIRED.items():
+        assert all(scheme in known[name].schemes for name in names)
+    assert all(each.needs is None or each.needs in known for each in VARIABLES)
+    assert not {f"{each.name}_FILE" for each in VARIABLES if each.secret} & set(known)
+
+
+# The dictionary.
+
+
+def test_shared_secret() -> None:
+    client, notes = official(OFFICIAL)
+    assert notes == []
+    assert isinstance(signer(client), JwtSharedSecret)
+    assert (signer(client).merchant_id, signer(client).key_id) == (MERCHANT, KEY_ID)
+    assert settings(client).host == "https://apitest.cybersource.com"
+
+
+@pytest.mark.filterwarnings("ignore:CyberSource retires HTTP Signature")
+def test_http_signature_with_a_meta_key() -> None:
+    config = {**OFFICIAL, "authentication_type": "http_signature", "jwt_key_type": None}
+    client, notes = official({**config, "use_metakey": "True", "portfolio_id": PORTFOLIO})
+    assert notes == []
+    assert isinstance(signer(client), HttpSignature)
+    assert signer(client).portfolio_id == PORTFOLIO
+
+
+def test_p12_and_its_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, notes = official({**OFFICIAL_P12, "key_alias": MERCHANT.upper()})
+    assert notes == []
+    assert isinstance(signer(client), JwtP12)
+    assert signer(client).key_id == "1795262400123456789012"
+    # Folder, file name and password have defaults; the password is wrong for this one, so the file was found.
+    (tmp_path / "resources").mkdir()
+    (tmp_path / "resources" / f"{MERCHANT}.p12").write_bytes((FILES / "merchant.p12").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    config = {key: OFFICIAL_P12[key] for key in ("authentication_type", "merchantid", "run_environment")}
+    with pytest.raises(ConfigurationError, match="the password is wrong"):
+        FlexClient.from_merchant_config(config)
+    client, _ = official({**config, "key_password": P12_PASSWORD})
+    assert signer(client).merchant_id == MERCHANT
+
+
+def test_p12_with_a_meta_key() -> None:
+    config = {**OFFICIAL_P12, "key_file_name": "portfolio", "use_metakey": 1, "portfolio_id": PORTFOLIO}
+    client, notes = official(config)
+    assert notes == []
+    assert signer(client).key_id == "1795262400555555555555"
+    assert (signer(client).merchant_id, signer(client).portfolio_id) == (MERCHANT, PORTFOLIO)
+
+
+def test_oauth() -> None:
+    config = {"authentication_type": "OAuth", "run_environment": "apitest.cybersource.com", "access_token": "abc"}
+    client, notes = official({**config, "refresh_token": "x", "merchantid": MERCHANT})
+    assert isinstance(signer(client), BearerToken)
+    assert sorted(note.partition(":")[0] for note in notes) == [
+        "ignored, since authentication_type is OAuth",
+        "refresh_token is ignored",
+    ]
+
+
+def test_what_belongs_to_another_scheme_is_ignored_and_said() -> None:
+    _, notes = official({**OFFICIAL, "key_password": "x", "keys_directory": "y", "portfolio_id": "z"})
+    assert notes == [
+        "ignored, since authentication_type is JWT with SHARED_SECRET: key_password, keys_directory",
+        "ignored, since use_metakey is not on: portfolio_id",
+    ]
+    _, notes = official({**OFFICIAL_P12, "key_alias": "other"})
+    assert notes == [f"key_alias is ignored: {KEYS['key_alias'].what}"]
+
+
+def test_hosts() -> None:
+    for written in ("api.cybersource.com", "https://api.cybersource.com"):
+        client, _ = official({**OFFICIAL, "run_environment": written, "IntermediateHost": "http://127.0.0.1:8080"})
+        assert settings(client).host == "https://api.cybersource.com"
+        assert settings(client).base_url == "http://127.0.0.1:8080"
+
+
+def test_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://environment.example:1")
+    client, _ = official(OFFICIAL)
+    assert settings(client).proxy is None, "the dictionary says all of it"
+    client, _ = official(OFFICIAL, proxy_from_environment=True)
+    assert "environment.example" in repr(settings(client).proxy)
+    proxy = {"use_proxy": "true", "proxy_address": "http://proxy.example", "proxy_port": "8080"}
+    for port in ("8080", 8080):
+        client, notes = official({**OFFICIAL, **proxy, "proxy_port": port})
+        assert notes == []
+        assert repr(settings(client).proxy) == "Proxy('http://proxy.example:8080')"
+    client, _ = official({**OFFICIAL, **proxy, "proxy_username": "me@x:", "proxy_password": "p/w:@"}, proxy=None)
+    assert settings(client).proxy is None
+    with pytest.raises(ConfigurationError, match=r"^proxy_address has a colon in its user name"):
+        official({**OFFICIAL, **proxy, "proxy_username": "me@x:", "proxy_password": "p/w:@"})
+    client, _ = official({**OFFICIAL, **proxy, "proxy_username": "me@x", "proxy_password": "p/w:@"})
+    found = settings(client).proxy
+    assert found is not None
+    assert base64.b64decode(found.headers()["Proxy-Authorization"].partition(" ")[2]) == b"me@x:p/w:@"
+    _, notes = official({**OFFICIAL, **proxy, "use_proxy": False})
+    assert notes == ["ignored, since use_proxy is not on: proxy_address, proxy_port"]
+
+
+def test_tls() -> None:
+    files = {"client_cert_dir": str(FILES), "ssl_client_cert": "merchant.crt.pem", "private_key": "merchant.key.pem"}
+    client, notes = official({**OFFICIAL, **files, "enable_client_cert": True, "ssl_verify": True})
+    assert notes == []
+    found = settings(client).tls
+    assert found is not None
+    assert found.client_certificate == str(FILES / "merchant.crt.pem")
+    client, notes = official({**OFFICIAL, **files})
+    assert settings(client).tls is None
+    assert notes == [
+        "ignored, since enable_client_cert is not on: client_cert_dir, ssl_client_cert, private_key",
+    ]
+    client, _ = official({**OFFICIAL, "ssl_verify": False}, tls=Tls())
+    assert settings(client).tls is not None
+
+
+def test_encrypted_answers() -> None:
+    client, notes = official({**OFFICIAL, **RESPONSE})
+    assert notes == []
+    assert encryption(client).response_kid == KID
+    assert encryption(client).operations == set()
+    client, _ = official({**OFFICIAL, **RESPONSE, "responseMleKID": "another"})
+    assert encryption(client).response_kid == "another"
+    client, notes = official({**OFFICIAL, **RESPONSE, "enableResponseMleGlobally": False})
+    assert settings(client).mle is None
+    assert notes == [
+        "ignored, since no encrypted answers are asked for: responseMlePrivateKeyFilePath, "
+        "responseMlePrivateKeyFilePassword"
+    ]
+
+
+def test_a_response_key_as_an_object() -> None:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    class Jwk:
+        """As jwcrypto's: it writes itself as PEM."""
+
+        def export_to_pem(self, private_key: bool, password: bytes | None) -> bytes:
+            assert private_key
+            assert password is None
+            return pem
+
+    pem = (FILES / "response_mle.key.pem").read_bytes()
+    for key in (load_pem_private_key(pem, None), Jwk()):
+        config = {**OFFICIAL, "enableResponseMleGlobally": True, "responseMlePrivateKey": key, "responseMleKID": KID}
+        client, notes = official(config)
+        assert notes == []
+        assert encryption(client).response_kid == KID
+
+
+ALL = signed_operations()
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "value", "encrypted", "plain"),
+    [
+        (False, True, True, ALL),
+        (True, True, True, set()),
+        (True, False, False, set()),
+        (True, "TRUE", True, set()),
+        (True, "true::false", True, {"get_payment_details"}),
+        (True, "::false", False, {"get_payment_details"}),
+        (False, "::true", False, ALL - {"get_payment_details"}),
+        (False, "false::true", False, ALL - {"get_payment_details"}),
+        (True, "true::", True, set()),
+        (False, "true::true", True, ALL - {"get_payment_details"}),
+        (True, "::", False, set()),
+    ],
+)
+def test_control_of_one_operation(everywhere: bool, value: object, encrypted: bool, plain: set[str]) -> None:
+    config = {
+        **OFFICIAL_P12,
+        **RESPONSE,
+        "enableResponseMleGlobally": everywhere,
+        "mapToControlMLEonAPI": {"get_transaction_for_transient_token_jti": value},
+    }
+    client, notes = official(config)
+    found = encryption(client)
+    asks = plain != ALL
+    assert (found.response_kid is not None) == asks
+    expected = (set(plain) if asks else set()) | ({"get_payment_details"} if encrypted else set())
+    assert found.operations == expected
+    assert (found.request_certificate_expires_at is not None) == encrypted
+    assert [note for note in notes if "encrypted answers" not in note] == []
+
+
+def test_control_of_operations_that_are_not_here() -> None:
+    control = {"create_payment": True, "get_transaction_for_transient_token": False, "generate_capture_context": False}
+    client, notes = official({**OFFICIAL, "mapToControlMLEonAPI": control})
+    assert settings(client).mle is None
+    assert notes == [
+        "ignored in mapToControlMLEonAPI, since this package has no such operations: create_payment, "
+        "get_transaction_for_transient_token"
+    ]
+
+
+def test_where_the_certificate_to_encrypt_to_comes_from() -> None:
+    control = {"mapToControlMLEonAPI": {"generate_capture_context": "true"}}
+    pem = {"mleForRequestPublicCertPath": str(FILES / "sjc.crt.pem")}
+    client, _ = official({**OFFICIAL, **control, **pem, "mleKeyAlias": "cybersource_sjc_us"})
+    assert encryption(client).operations == {"generate_capture_context"}
+    client, _ = official({**OFFICIAL_P12, **control})
+    assert encryption(client).request_certificate_expires_at is not None
+    _, notes = official({**OFFICIAL, **pem})
+    assert notes == [
+        "ignored, since mapToControlMLEonAPI names no request to encrypt: mleForRequestPublicCertPath",
+    ]
+
+
+@pytest.mark.parametrize("key", [key for key, treatment in KEYS.items() if treatment.how == IGNORED])
+def test_what_is_ignored_is_said(key: str) -> None:
+    value: object = MERCHANT if key == "merchant_id" else True
+    if key == "key_alias":
+        _, notes = official({**OFFICIAL, key: "other"})
+    else:
+        _, notes = official({**OFFICIAL, key: value})
+        # Off, and left out: nothing is asked for.
+        assert official({**OFFICIAL, key: None})[1] == []
+        assert official({**OFFICIAL, key: ""})[1] == []
+    assert notes == [f"{key} is ignored: {KEYS[key].what}"]
+
+
+def test_an_object_for_logging_is_not_looked_at() -> None:
+    class LogConfiguration:
+        def __repr__(self) -> str:
+            raise AssertionError("looked at")
+
+    assert len(official({**OFFICIAL, "log_config": LogConfiguration()})[1]) == 1
+
+
+def test_every_key_of_the_reference_is_treated(reference: Path) -> None:
+    text = (reference / "official-config.md").read_text("utf-8")
+    tables, _, rest = text.partition("## Keys that old samples carry")
+    cells = re.findall(r"^\| (`[^|]*) \|", tables, re.M)
+    old = rest.partition("\n## ")[0]
+    named = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    named += re.findall(r"`(\w+)`", old)
+    assert len(named) > 60
+    assert set(named) - set(KEYS) == set()
+    assert set(KEYS) - set(named) == set(), "and no key is made up"
+
+
+def test_operations_of_the_dictionary_are_ours() -> None:
+    assert {ours for ours in OPERATIONS.values() if ours} == signed_operations()
+
+
+# The pages.
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the table that begins with this heading in docs/configuration.md."""
+    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    table = page[page.index(f"| {heading} |") :].partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
+
+
+def test_the_page_has_every_variable() -> None:
+    shown = [cell[0] for cell in rows("Variable")]
+    assert shown == [f"`{each.variable}`" + (" (secret)" if each.secret else "") for each in VARIABLES]
+    for (_, meaning, goes_with), each in zip(rows("Variable"), VARIABLES, strict=True):
+        assert meaning == each.meaning
+        expected = "all" if set(each.schemes) == set(SCHEMES) else ", ".join(f"`{name}`" for name in each.schemes)
+        assert goes_with == expected + (f"; needs `{PREFIX}{each.needs}`" if each.needs else "")
+
+
+def test_the_page_has_every_key() -> None:
+    assert rows("Key") == [[f"`{key}`", treatment.how, treatment.what] for key, treatment in KEYS.items()]
+    assert {treatment.how for treatment in KEYS.values()} == {TRANSLATED, REFUSED, IGNORED}
+
+
+# What is never shown.
+
+
+def shown(thing: Any) -> str:
+    """What a log line or a dump of an object would have."""
+    names = [name for name in dir(type(thing)) if not name.startswith("_")]
+    values = [getattr(thing, name, None) for name in names]
+    return repr([thing, str(thing), getattr(thing, "__dict__", {}), *values])
+
+
+def test_no_secret_is_shown_copied_or_pickled() -> None:
+    client = FlexClient.from_env(EVERYTHING)
+    plans = [environment.read(EVERYTHING), merchant_config.read({**OFFICIAL_P12, **RESPONSE})]
+    things = [client, settings(client), settings(client).mle, settings(client).proxy, signer(client), *plans]
+    for thing in things:
+        for secret in (CANARY, P12_PASSWORD, "Fake-key-passw0rd"):
+            assert secret not in shown(thing)
+        with pytest.raises(TypeError):
+            pickle.dumps(thing)
+        with pytest.raises(TypeError):
+            copy.deepcopy(thing)
+    assert isinstance(plans[0], Plan)
+    assert SECRET not in repr(FlexClient.from_env(SHARED))
+
+
+def test_a_client_does_not_change() -> None:
+    client = FlexClient.from_env(SHARED)
+    for name in ("_leeway", "environment", "_api_client"):
+        with pytest.raises(AttributeError, match="cannot be changed"):
+            setattr(client, name, 1)
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        del client._leeway
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(client)
