@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,8 +14,6 @@ from .._version import __version__
 from ..errors import FlexError
 
 __all__ = ["cli"]
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _reported(command: Callable[..., None]) -> Callable[..., None]:
@@ -39,24 +39,6 @@ def _needs_emulator() -> None:
         ) from cause
 
 
-def _credentials(command: _F) -> _F:
-    """The options that say who signs. The secret comes from the environment alone: arguments can be read by others."""
-    for option in (
-        click.option("--merchant-id", envvar="CYBERSOURCE_MERCHANT_ID", help="Merchant id."),
-        click.option("--key-id", envvar="CYBERSOURCE_KEY_ID", help="Id of the REST shared-secret key."),
-        click.option(
-            "--auth",
-            envvar="CYBERSOURCE_AUTH",
-            type=click.Choice(["jwt_shared_secret", "http_signature"]),
-            default="jwt_shared_secret",
-            show_default=True,
-            help="How requests are signed.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def cli() -> None:
@@ -67,21 +49,44 @@ def cli() -> None:
 @click.option(
     "--url", help="Run against this host instead of a local emulator, for example https://apitest.cybersource.com."
 )
-@_credentials
 @_reported
-def demo(url: str | None, merchant_id: str | None, key_id: str | None, auth: str) -> None:
+def demo(url: str | None) -> None:
     """Go through the five steps and show each artefact decoded.
 
-    Without --url a local emulator is started for it. With --url the shared secret is read from CYBERSOURCE_SECRET_KEY.
+    Without --url a local emulator is started for it. With --url the credentials come from the environment:
+    CYBERSOURCE_AUTH, CYBERSOURCE_MERCHANT_ID, CYBERSOURCE_KEY_ID, CYBERSOURCE_SECRET_KEY and the others that
+    docs/configuration.md lists.
     """
     from .demo import run, run_against_emulator
-    from .signer import signer
 
     if url is None:
         _needs_emulator()
         run_against_emulator()
     else:
-        run(url, signer(auth, merchant_id, key_id))
+        run(url)
+
+
+@cli.command()
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON file with the configuration dictionary of CyberSource's own SDK, in place of the environment.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs; the keys do not change between versions.")
+@click.option("--offline", is_flag=True, help="Leave out what needs the host.")
+@click.option("--send-token", is_flag=True, help="With OAuth: try the access token, which goes to the host.")
+@_reported
+def doctor(config: Path | None, as_json: bool, offline: bool, send_token: bool) -> None:
+    """Say what is wrong with the configuration, and what soon will be.
+
+    Reads the same variables as FlexClient.from_env(), looks at keys, certificates and their ends, asks the host for its
+    time, and has it judge one signed request: a capture context for one field. No secret is sent. The exit code is 0
+    without problems, 1 with, 2 for wrong usage.
+    """
+    from .doctor import run
+
+    if not run(config, as_json=as_json, offline=offline, send_token=send_token):
+        sys.exit(1)
 
 
 @cli.command()

@@ -39,6 +39,13 @@ class Screen:
         self._console.print("   [bold green]verified[/]", end=" ")
         self._console.print(text, markup=False)
 
+    def finding(self, level: str, check: str, text: str, hint: str) -> None:
+        colour = {"ok": "green", "warning": "yellow", "problem": "bold red"}[level]
+        self._console.print(f"   [{colour}]{level:<8}[/] [dim]{check:<18}[/] ", end="")
+        self._console.print(text, markup=False)
+        if hint:
+            self._console.print(f"   {'':<27} {hint}", style="italic", markup=False)
+
     def artefact(self, name: str, value: Any) -> None:
         self._console.print(f"   [yellow]{name}[/]")
         for line in json_lines(value):

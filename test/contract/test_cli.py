@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,20 @@ def test_demo_against_a_host(auth: str, emulator: Emulator) -> None:
     assert emulator.environ["CYBERSOURCE_SECRET_KEY"] not in done.stdout + done.stderr
 
 
+def test_demo_with_a_p12(emulator: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "shop.p12").write_bytes(emulator.make_p12("c4n4ry-passw0rd"))
+    environ = {
+        "CYBERSOURCE_AUTH": "jwt_p12",
+        "CYBERSOURCE_MERCHANT_ID": emulator.auth["merchant_id"],
+        "CYBERSOURCE_P12_PATH": str(tmp_path / "shop.p12"),
+        "CYBERSOURCE_P12_PASSWORD": "c4n4ry-passw0rd",
+    }
+    done = run("demo", "--url", emulator.url, **environ)
+    assert done.returncode == 0, done.stderr
+    assert "verified transient token" in done.stdout
+    assert "c4n4ry" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("missing", ["CYBERSOURCE_MERCHANT_ID", "CYBERSOURCE_KEY_ID", "CYBERSOURCE_SECRET_KEY"])
 def test_missing_credentials_are_named(missing: str, emulator: Emulator) -> None:
     environ = {name: value for name, value in emulator.environ.items() if name != missing}
@@ -87,7 +102,7 @@ def test_version_and_help() -> None:
     from cybersource_flex import __version__
 
     assert __version__ in run("--version").stdout
-    for command in ([], ["demo"], ["emulator"]):
+    for command in ([], ["demo"], ["doctor"], ["emulator"]):
         assert "Usage: cybersource-flex" in run(*command, "--help").stdout
 
 
