@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from .configuration import Configuration
     from .errors import (
         ApiException,
+        Attempt,
         AuthenticationError,
         BadRequestError,
         Base64UrlError,
+        CallError,
         CompactFormError,
         ConfigurationError,
         ConnectionBrokenError,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
         MalformedTokenError,
         NestingError,
         NotFoundError,
+        Outcome,
         PermissionDeniedError,
         RateLimitError,
         RedirectError,
@@ -54,15 +57,17 @@ if TYPE_CHECKING:
         UnsupportedAlgorithmError,
     )
     from .jose import CaptureContext, TransientToken
-    from .transport import ApiResponse, Tls
+    from .transport import ApiResponse, Events, RetryPolicy, Tls
 
 __all__ = [
     "ApiClient",
     "ApiException",
     "ApiResponse",
+    "Attempt",
     "AuthenticationError",
     "BadRequestError",
     "Base64UrlError",
+    "CallError",
     "CaptureContext",
     "CompactFormError",
     "Configuration",
@@ -73,6 +78,7 @@ __all__ = [
     "DecryptionError",
     "DuplicateMemberError",
     "ErrorDetail",
+    "Events",
     "ExpiredTokenError",
     "FlexAPIApi",
     "FlexClient",
@@ -84,12 +90,14 @@ __all__ = [
     "MicroformIntegrationApi",
     "NestingError",
     "NotFoundError",
+    "Outcome",
     "PermissionDeniedError",
     "RateLimitError",
     "RedirectError",
     "ResponseDecodingError",
     "ResponseTimeoutError",
     "ResponseTooLargeError",
+    "RetryPolicy",
     "ServerError",
     "Tls",
     "TokenError",
@@ -109,7 +117,9 @@ _MODULES = {
     "ApiResponse": "transport",
     "CaptureContext": "jose",
     "Configuration": "configuration",
+    "Events": "transport",
     "FlexClient": "client",
+    "RetryPolicy": "transport",
     "Tls": "transport",
     "TransientToken": "jose",
     "__version__": "_version",

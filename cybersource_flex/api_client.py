@@ -12,7 +12,7 @@ from .configuration import Configuration
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .transport import ApiResponse, Operation, Transport
+    from .transport import ApiResponse, Clock, Operation, RetryPolicy, Transport
 
 __all__ = ["ApiClient"]
 
@@ -47,6 +47,7 @@ class ApiClient:
         headers: Mapping[str, Any] | None = None,
         body: Any = None,
         timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> ApiResponse[Any]:
         """Call an operation and read its answer.
 
@@ -56,7 +57,8 @@ class ApiClient:
             query: query parameters in their order; None leaves one out.
             headers: header parameters; None leaves one out.
             body: a model, JSON types, or the text or bytes of a body that is not JSON.
-            timeout: seconds for this call in place of the configuration's.
+            timeout: seconds for each attempt in place of the configuration's.
+            retry: how often to try, and for how long in all, in place of the configuration's.
 
         Raises:
             ConfigurationError: the operation must be signed and the configuration has no auth.
@@ -64,7 +66,12 @@ class ApiClient:
             ApiException: the answer is not a success, or cannot be read.
         """
         request = operation.request(self._configuration, path=path, query=query, headers=headers, body=body)
-        return operation.result(self._sender().send(request, timeout=timeout))
+        return operation.result(self._sender().send(request, timeout=timeout, retry=retry))
+
+    @property
+    def clock(self) -> Clock:
+        """How far the host's clock is from this machine's, and what is done about it."""
+        return self._sender().clock
 
     def _sender(self) -> Transport:
         if self._transport is None:

@@ -10,7 +10,7 @@ from .transport import Settings
 from .transport.settings import MAX_RESPONSE_BYTES
 
 if TYPE_CHECKING:
-    from .transport import Encryption, Signer, Tls
+    from .transport import Encryption, Events, RetryPolicy, Signer, Tls
 
 __all__ = ["Configuration"]
 
@@ -43,6 +43,11 @@ class Configuration(Settings):
         read_timeout: seconds to wait for the next bytes of an answer.
         max_response_bytes: size in bytes from which on an answer is refused.
         user_agent_suffix: text to add to the ``User-Agent`` header, for example ``shop/1.2``.
+        retry: how often to try, and how long a call may take in all; None for ``RetryPolicy()``.
+        events: functions that are told of attempts and calls.
+        correct_clock: whether, after a 401 and with the clocks well apart, requests are signed with the host's time.
+        pool_size: idle connections that are kept.
+        pool_block: whether a call waits for a connection when ``pool_size`` are in use, in place of opening another.
 
     Raises:
         ConfigurationError: a setting breaks its rule.
@@ -74,6 +79,11 @@ class Configuration(Settings):
         read_timeout: float = 30.0,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         user_agent_suffix: str | None = None,
+        retry: RetryPolicy | None = None,
+        events: Events | None = None,
+        correct_clock: bool = True,
+        pool_size: int = 10,
+        pool_block: bool = False,
     ) -> None:
         super().__init__(
             host=host,
@@ -87,4 +97,9 @@ class Configuration(Settings):
             read_timeout=read_timeout,
             max_response_bytes=max_response_bytes,
             user_agent_suffix=user_agent_suffix,
+            retry=retry,
+            events=events,
+            correct_clock=correct_clock,
+            pool_size=pool_size,
+            pool_block=pool_block,
         )

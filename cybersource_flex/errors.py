@@ -20,21 +20,22 @@
     │   ├── ExpiredTokenError          ``exp`` has passed
     │   ├── TokenNotYetValidError      ``iat`` lies in the future
     │   └── InvalidClaimError          another claim is missing or breaks its rule
-    ├── TransportError                 no complete answer came
-    │   ├── ConnectionFailedError      no connection: nothing was sent
-    │   ├── ConnectionTimeoutError     no connection in time: nothing was sent
-    │   ├── ResponseTimeoutError       the answer did not come in time: what the host did is unknown
-    │   ├── ConnectionBrokenError      the connection broke on the way: what the host did is unknown
-    │   └── ResponseTooLargeError      the answer was larger than the limit
-    └── ApiException                   the host answered, but not with what was asked for
-        ├── BadRequestError            400
-        ├── AuthenticationError        401
-        ├── PermissionDeniedError      403
-        ├── NotFoundError              404
-        ├── RateLimitError             429
-        ├── ServerError                500 to 599
-        ├── RedirectError              300 to 399: redirects are never followed
-        └── ResponseDecodingError      200 to 299, but the body cannot be read: the call was accepted
+    └── CallError                      a call failed; says what became of it (outcome) and whether to try again
+        ├── TransportError             no complete answer came
+        │   ├── ConnectionFailedError  no connection: nothing was sent
+        │   ├── ConnectionTimeoutError no connection in time: nothing was sent
+        │   ├── ResponseTimeoutError   the answer did not come in time: what the host did is unknown
+        │   ├── ConnectionBrokenError  the connection broke on the way: what the host did is unknown
+        │   └── ResponseTooLargeError  the answer was larger than the limit
+        └── ApiException               the host answered, but not with what was asked for
+            ├── BadRequestError        400
+            ├── AuthenticationError    401
+            ├── PermissionDeniedError  403
+            ├── NotFoundError          404
+            ├── RateLimitError         429
+            ├── ServerError            500 to 599
+            ├── RedirectError          300 to 399: redirects are never followed
+            └── ResponseDecodingError  200 to 299, but the body cannot be read: the call was accepted
 
 No message, ``repr`` or pickle of any of them holds a secret, a token or card data. The body of an answer is reachable
 as ``ApiException.body`` and nowhere else.
@@ -43,13 +44,15 @@ as ``ApiException.body`` and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 __all__ = [
     "ApiException",
+    "Attempt",
     "AuthenticationError",
     "BadRequestError",
     "Base64UrlError",
+    "CallError",
     "CompactFormError",
     "ConfigurationError",
     "ConnectionBrokenError",
@@ -66,6 +69,7 @@ __all__ = [
     "MalformedTokenError",
     "NestingError",
     "NotFoundError",
+    "Outcome",
     "PermissionDeniedError",
     "RateLimitError",
     "RedirectError",
@@ -190,25 +194,70 @@ class InvalidClaimError(TokenError):
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
-class _CallError(FlexError):
-    """What the errors of a call have in common: which call it was."""
+#: What became of a call that failed: nothing of it was sent; nobody knows; the host refused it; the host accepted it.
+Outcome: TypeAlias = Literal["not_sent", "unknown", "rejected", "accepted"]
 
-    def __init__(self, message: str, *, method: str, path: str) -> None:
+
+class Attempt(NamedTuple):
+    """One attempt of a call.
+
+    Attributes:
+        number: from 1.
+        started: when, in seconds since the epoch.
+        seconds: how long it took.
+        status: HTTP status of its answer, or None.
+        error: name of the class of exception where there was no complete answer, or None.
+    """
+
+    number: int
+    started: float
+    seconds: float
+    status: int | None
+    error: str | None
+
+
+class CallError(FlexError):
+    """A call failed. Raised as one of the subclasses.
+
+    Attributes:
+        method: HTTP method of the call.
+        path: path template of the operation as the specification has it, without the values in it.
+        outcome: what became of the call: ``not_sent``, ``unknown``, ``rejected`` or ``accepted``.
+        safe_to_retry: whether the same call can be made again without anything happening twice. It says nothing about
+            whether that would help.
+        attempts: the attempts that were made, the last one last.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        method: str,
+        path: str,
+        outcome: Outcome,
+        repeatable: bool = False,
+        attempts: tuple[Attempt, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.method = method
         self.path = path
+        self.outcome: Outcome = outcome
+        self.safe_to_retry = repeatable or outcome in ("not_sent", "rejected")
+        self.attempts = attempts
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
-class TransportError(_CallError):
+class TransportError(CallError):
     """No complete answer came.
 
-    Attributes:
-        method: HTTP method of the call.
-        path: path template of the operation as the specification has it, without the values in it.
+    Attributes, besides those of ``CallError``:
+        transient: whether trying again may help. A certificate that is not accepted, or a proxy that wants other
+            credentials, will be the same the next time.
     """
+
+    transient: bool = True
 
 
 class ConnectionFailedError(TransportError):
@@ -220,7 +269,7 @@ class ConnectionTimeoutError(TransportError):
 
 
 class ResponseTimeoutError(TransportError):
-    """The answer did not come within the read timeout. Whether the host acted on the request is unknown."""
+    """The answer did not come within the read timeout or the deadline. What the host did is unknown."""
 
 
 class ConnectionBrokenError(TransportError):
@@ -255,12 +304,10 @@ class ErrorDetail:
         return hash((self.location, self.message))
 
 
-class ApiException(_CallError):
+class ApiException(CallError):
     """The host answered, but not with what was asked for. Raised as one of the subclasses where one fits.
 
-    Attributes:
-        method: HTTP method of the call.
-        path: path template of the operation as the specification has it, without the values in it.
+    Attributes, besides those of ``CallError``:
         status: HTTP status code.
         reason: the service's own reason (``INVALID_APIKEY``), else the HTTP reason phrase.
         message: the service's text, or None.
@@ -285,9 +332,16 @@ class ApiException(_CallError):
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         data: Any = None,
+        repeatable: bool = False,
+        attempts: tuple[Attempt, ...] = (),
     ) -> None:
         super().__init__(
-            _summary(method, path, status, reason, message, details, correlation_id), method=method, path=path
+            _summary(method, path, status, reason, message, details, correlation_id),
+            method=method,
+            path=path,
+            outcome=outcome_of(status),
+            repeatable=repeatable,
+            attempts=attempts,
         )
         self.status = status
         self.reason = reason
@@ -337,6 +391,18 @@ class RedirectError(ApiException):
 
 class ResponseDecodingError(ApiException):
     """200 to 299, but the body cannot be read as the specification says. The call itself was accepted."""
+
+
+def outcome_of(status: int) -> Outcome:
+    """What an HTTP status says about what became of the call (RFC 9110 section 15).
+
+    A 500, or a 502 or 504 of a gateway, may come after the work was done; a 503 says that it was not begun.
+    """
+    if 200 <= status < 300:
+        return "accepted"
+    if 500 <= status < 600 and status != 503:
+        return "unknown"
+    return "rejected"
 
 
 def error_class(status: int) -> type[ApiException]:

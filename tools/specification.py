@@ -110,7 +110,7 @@ class _Operation:
         self.document, self.path, self.item, self.operation, self.place = document, path, item, operation, place
 
     def problems(self, names: dict[str, str]) -> Iterator[Problem]:
-        known = {"operationId", "tags", "summary", "description", "deprecated", "security"}
+        known = {"operationId", "tags", "summary", "description", "deprecated", "security", "x-repeatable"}
         yield from walk(
             self.operation,
             self.place,
@@ -125,6 +125,8 @@ class _Operation:
         tags = self.operation.get("tags") or []
         if len(tags) != 1 or tags[0] not in declared:
             yield f"{self.place}/tags: exactly one tag, and one that #/tags describes, is supported"
+        if not isinstance(self.operation.get("x-repeatable", False), bool):
+            yield f"{self.place}/x-repeatable: must be true or false"
         yield from self._security()
         yield from self._parameters()
         yield from self._body()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cybersource_flex.models.generate_flex_api_capture_context_request import GenerateFlexAPICaptureContextRequest
     from cybersource_flex.models.json_web_key import JsonWebKey
 
-    from ..transport import ApiResponse
+    from ..transport import ApiResponse, RetryPolicy
 
 __all__ = ["FlexAPIApi"]
 
@@ -46,6 +46,7 @@ GENERATE_FLEX_API_CAPTURE_CONTEXT: Final = Operation(
         "default": "ServiceError",
     },
     models="cybersource_flex.models",
+    repeatable=True,
 )
 GET_PAYMENT_CREDENTIALS: Final = Operation(
     name="get_payment_credentials",
@@ -59,6 +60,7 @@ GET_PAYMENT_CREDENTIALS: Final = Operation(
         "default": "ServiceError",
     },
     models="cybersource_flex.models",
+    repeatable=True,
 )
 GET_PAYMENT_DETAILS: Final = Operation(
     name="get_payment_details",
@@ -72,6 +74,7 @@ GET_PAYMENT_DETAILS: Final = Operation(
         "default": "ServiceError",
     },
     models="cybersource_flex.models",
+    repeatable=True,
 )
 GET_PUBLIC_KEY: Final = Operation(
     name="get_public_key",
@@ -84,6 +87,7 @@ GET_PUBLIC_KEY: Final = Operation(
         "default": "ServiceError",
     },
     models="cybersource_flex.models",
+    repeatable=True,
 )
 
 
@@ -107,6 +111,7 @@ class FlexAPIApi:
         body: str,
         *,
         timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> str:
         """Exchange encrypted card data for a transient token.
 
@@ -120,7 +125,8 @@ class FlexAPIApi:
         Args:
             body: The JWE in its compact form. Its plaintext is a JSON object of `data` (the captured values, nested as
                 in the capture context), `context` (the capture context, unchanged) and `index` (always 0).
-            timeout: seconds for this call in place of the configuration's.
+            timeout: seconds for each attempt in place of the configuration's.
+            retry: how often to try, and for how long in all, in place of the configuration's.
 
         Returns:
             The transient token, as bare text.
@@ -129,13 +135,14 @@ class FlexAPIApi:
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
-        return self.create_transient_token_with_http_info(body, timeout=timeout).data
+        return self.create_transient_token_with_http_info(body, timeout=timeout, retry=retry).data
 
     def create_transient_token_with_http_info(
         self,
         body: str,
         *,
         timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> ApiResponse[str]:
         """Same as ``create_transient_token``, with the status code, the headers and the bytes of the answer beside the
         data.
@@ -144,6 +151,7 @@ class FlexAPIApi:
             CREATE_TRANSIENT_TOKEN,
             body=body,
             timeout=timeout,
+            retry=retry,
         )
 
     def generate_flex_api_capture_context(
@@ -151,6 +159,7 @@ class FlexAPIApi:
         generate_flex_api_capture_context_request: GenerateFlexAPICaptureContextRequest,
         *,
         timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> str:
         """Ask for a capture context.
 
@@ -161,7 +170,8 @@ class FlexAPIApi:
 
         Args:
             generate_flex_api_capture_context_request: The fields to capture.
-            timeout: seconds for this call in place of the configuration's.
+            timeout: seconds for each attempt in place of the configuration's.
+            retry: how often to try, and for how long in all, in place of the configuration's.
 
         Returns:
             The capture context, as bare text.
@@ -172,7 +182,7 @@ class FlexAPIApi:
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
         return self.generate_flex_api_capture_context_with_http_info(
-            generate_flex_api_capture_context_request, timeout=timeout
+            generate_flex_api_capture_context_request, timeout=timeout, retry=retry
         ).data
 
     def generate_flex_api_capture_context_with_http_info(
@@ -180,6 +190,7 @@ class FlexAPIApi:
         generate_flex_api_capture_context_request: GenerateFlexAPICaptureContextRequest,
         *,
         timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> ApiResponse[str]:
         """Same as ``generate_flex_api_capture_context``, with the status code, the headers and the bytes of the answer
         beside the data.
@@ -188,6 +199,7 @@ class FlexAPIApi:
             GENERATE_FLEX_API_CAPTURE_CONTEXT,
             body=generate_flex_api_capture_context_request,
             timeout=timeout,
+            retry=retry,
         )
 
     def get_payment_credentials(
@@ -195,6 +207,7 @@ class FlexAPIApi:
         payment_credentials_reference: str,
         *,
         timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> str:
         """Get the payment credentials behind a transient token.
 
@@ -207,7 +220,8 @@ class FlexAPIApi:
         Args:
             payment_credentials_reference: The reference, from the claim `paymentCredentialsReference` of the transient
                 token.
-            timeout: seconds for this call in place of the configuration's.
+            timeout: seconds for each attempt in place of the configuration's.
+            retry: how often to try, and for how long in all, in place of the configuration's.
 
         Returns:
             The credentials, as a compact JWE.
@@ -217,13 +231,16 @@ class FlexAPIApi:
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
-        return self.get_payment_credentials_with_http_info(payment_credentials_reference, timeout=timeout).data
+        return self.get_payment_credentials_with_http_info(
+            payment_credentials_reference, timeout=timeout, retry=retry
+        ).data
 
     def get_payment_credentials_with_http_info(
         self,
         payment_credentials_reference: str,
         *,
         timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> ApiResponse[str]:
         """Same as ``get_payment_credentials``, with the status code, the headers and the bytes of the answer beside the
         data.
@@ -234,6 +251,7 @@ class FlexAPIApi:
                 "paymentCredentialsReference": payment_credentials_reference,
             },
             timeout=timeout,
+            retry=retry,
         )
 
     def get_payment_details(
@@ -241,6 +259,7 @@ class FlexAPIApi:
         jti: str,
         *,
         timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> dict[str, Any]:
         """Look up what a transient token stands for.
 
@@ -251,7 +270,8 @@ class FlexAPIApi:
 
         Args:
             jti: The `jti` claim of the transient token, 64 characters.
-            timeout: seconds for this call in place of the configuration's.
+            timeout: seconds for each attempt in place of the configuration's.
+            retry: how often to try, and for how long in all, in place of the configuration's.
 
         Returns:
             The captured data, masked.
@@ -261,13 +281,14 @@ class FlexAPIApi:
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
-        return self.get_payment_details_with_http_info(jti, timeout=timeout).data
+        return self.get_payment_details_with_http_info(jti, timeout=timeout, retry=retry).data
 
     def get_payment_details_with_http_info(
         self,
         jti: str,
         *,
         timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> ApiResponse[dict[str, Any]]:
         """Same as ``get_payment_details``, with the status code, the headers and the bytes of the answer beside the
         data.
@@ -278,6 +299,7 @@ class FlexAPIApi:
                 "jti": jti,
             },
             timeout=timeout,
+            retry=retry,
         )
 
     def get_public_key(
@@ -285,6 +307,7 @@ class FlexAPIApi:
         kid: str,
         *,
         timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> JsonWebKey:
         """Get the key that verifies a capture context.
 
@@ -295,7 +318,8 @@ class FlexAPIApi:
 
         Args:
             kid: Identifier of the key, from the header of a capture context.
-            timeout: seconds for this call in place of the configuration's.
+            timeout: seconds for each attempt in place of the configuration's.
+            retry: how often to try, and for how long in all, in place of the configuration's.
 
         Returns:
             The key.
@@ -304,13 +328,14 @@ class FlexAPIApi:
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
-        return self.get_public_key_with_http_info(kid, timeout=timeout).data
+        return self.get_public_key_with_http_info(kid, timeout=timeout, retry=retry).data
 
     def get_public_key_with_http_info(
         self,
         kid: str,
         *,
         timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> ApiResponse[JsonWebKey]:
         """Same as ``get_public_key``, with the status code, the headers and the bytes of the answer beside the data."""
         return self._client.call(
@@ -319,4 +344,5 @@ class FlexAPIApi:
                 "kid": kid,
             },
             timeout=timeout,
+            retry=retry,
         )

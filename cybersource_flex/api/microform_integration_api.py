@@ -10,7 +10,7 @@ from ..transport import Operation
 if TYPE_CHECKING:
     from cybersource_flex.models.generate_capture_context_request import GenerateCaptureContextRequest
 
-    from ..transport import ApiResponse
+    from ..transport import ApiResponse, RetryPolicy
 
 __all__ = ["MicroformIntegrationApi"]
 
@@ -27,6 +27,7 @@ GENERATE_CAPTURE_CONTEXT: Final = Operation(
         "default": "ResponseStatusError",
     },
     models="cybersource_flex.models",
+    repeatable=True,
 )
 
 
@@ -50,6 +51,7 @@ class MicroformIntegrationApi:
         generate_capture_context_request: GenerateCaptureContextRequest,
         *,
         timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> str:
         """Ask for a capture context for Microform.
 
@@ -60,7 +62,8 @@ class MicroformIntegrationApi:
 
         Args:
             generate_capture_context_request: Where Microform will run and what it may capture.
-            timeout: seconds for this call in place of the configuration's.
+            timeout: seconds for each attempt in place of the configuration's.
+            retry: how often to try, and for how long in all, in place of the configuration's.
 
         Returns:
             The capture context, as bare text.
@@ -70,13 +73,16 @@ class MicroformIntegrationApi:
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
-        return self.generate_capture_context_with_http_info(generate_capture_context_request, timeout=timeout).data
+        return self.generate_capture_context_with_http_info(
+            generate_capture_context_request, timeout=timeout, retry=retry
+        ).data
 
     def generate_capture_context_with_http_info(
         self,
         generate_capture_context_request: GenerateCaptureContextRequest,
         *,
         timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> ApiResponse[str]:
         """Same as ``generate_capture_context``, with the status code, the headers and the bytes of the answer beside
         the data.
@@ -85,4 +91,5 @@ class MicroformIntegrationApi:
             GENERATE_CAPTURE_CONTEXT,
             body=generate_capture_context_request,
             timeout=timeout,
+            retry=retry,
         )

@@ -153,7 +153,7 @@ class MessageLevelEncryption(Credential):
             raise problem(
                 request.operation, response, message=f"{accepted}its answer cannot be decrypted: {cause}"
             ) from None
-        return Response(response.status, response.reason, response.headers, plaintext)
+        return Response(response.status, response.reason, response.headers, plaintext, response.attempts)
 
     def _decrypt(self, token: str) -> bytes:
         if self._response is None:

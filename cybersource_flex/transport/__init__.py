@@ -7,9 +7,12 @@ made these before, where there is one. ``Tls`` says which hosts are believed.
 
 from typing import TYPE_CHECKING
 
+from .clock import Clock
 from .message import Encryption, Request, Response, Signer
 from .operation import ApiResponse, Operation
+from .retry import RetryPolicy
 from .settings import Settings
+from .telemetry import AttemptEvent, Events, ResponseEvent
 from .tls import Tls
 
 if TYPE_CHECKING:
@@ -17,10 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApiResponse",
+    "AttemptEvent",
+    "Clock",
     "Encryption",
+    "Events",
     "Operation",
     "Request",
     "Response",
+    "ResponseEvent",
+    "RetryPolicy",
     "Settings",
     "Signer",
     "Tls",

@@ -6,10 +6,17 @@ fails later, so its connections are told to say it.
 
 from __future__ import annotations
 
+import http.client
+import io
 import re
+import socket
 import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from http.client import HTTPException
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -19,7 +26,7 @@ from .. import errors
 from .settings import Settings
 from .tls import Tls
 
-__all__ = ["PROXY_AUTHENTICATION", "NotConnected", "pool_manager", "refuses_certificate"]
+__all__ = ["PROXY_AUTHENTICATION", "NotConnected", "bounded", "pool_manager", "refuses_certificate"]
 
 PROXY_AUTHENTICATION: Final = "the proxy asks for credentials, or does not accept those it got (407)"
 
@@ -35,15 +42,93 @@ class NotConnected(HTTPError):
     Attributes:
         kind: the class of exception that says so.
         text: why.
+        transient: whether trying again may help.
     """
 
-    def __init__(self, kind: type[errors.TransportError], text: str) -> None:
+    def __init__(self, kind: type[errors.TransportError], text: str, *, transient: bool = True) -> None:
         super().__init__(text)
         self.kind = kind
         self.text = text
+        self.transient = transient
+
+
+class _Bounds(NamedTuple):
+    """What holds for the attempt under way in this thread: its target as it is sent, and when it must be over."""
+
+    target: str
+    deadline: float | None
+
+
+_bounds: Final[ContextVar[_Bounds | None]] = ContextVar("cybersource_flex_bounds", default=None)
+
+
+@contextmanager
+def bounded(target: str, deadline: float | None) -> Iterator[None]:
+    """Have the request inside sent to ``target``, whatever the URL given to urllib3 says, and the reading of its answer
+    end at ``deadline`` (on the monotonic clock), however slowly and steadily it comes.
+    """
+    token = _bounds.set(_Bounds(target, deadline))
+    try:
+        yield
+    finally:
+        _bounds.reset(token)
+
+
+class _BoundedReader(io.RawIOBase):
+    """Reads from a socket until the deadline. A socket's own timeout begins anew with each byte."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline of the call has passed")
+        own = self._sock.gettimeout()
+        self._sock.settimeout(left if own is None else min(own, left))
+        try:
+            return self._raw.readinto(buffer)
+        finally:
+            self._sock.settimeout(own)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer whose reading ends at the deadline."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        found = _bounds.get()
+        if found is not None and found.deadline is not None:
+            self.fp.close()
+            raw = sock.makefile("rb", buffering=0)
+            self.fp = io.BufferedReader(_BoundedReader(raw, sock, found.deadline))
+
+
+def _real(url: str) -> str:
+    """The target to send in place of the one that urllib3 was given."""
+    found = _bounds.get()
+    if found is None:
+        return url
+    # Through a forwarding proxy the whole URL is sent.
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}{found.target}" if separator else found.target
 
 
 class _Connection(HTTPConnection):
+    response_class = _Answer
+
+    def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        super().request(method, _real(url), *args, **options)
+
     def connect(self) -> None:
         try:
             super().connect()
@@ -52,6 +137,11 @@ class _Connection(HTTPConnection):
 
 
 class _TlsConnection(HTTPSConnection):
+    response_class = _Answer
+
+    def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        super().request(method, _real(url), *args, **options)
+
     def connect(self) -> None:
         try:
             super().connect()
@@ -72,7 +162,12 @@ def pool_manager(settings: Settings, timeout: urllib3.Timeout) -> urllib3.PoolMa
     """The pool of connections that the settings ask for. Contexts for TLS are made here, once, and only if needed."""
     tunnels = settings.base_url.startswith("https:")
     proxy = settings.proxy
-    options: dict[str, Any] = {"retries": False, "timeout": timeout, "maxsize": 10}
+    options: dict[str, Any] = {
+        "retries": False,
+        "timeout": timeout,
+        "maxsize": settings.pool_size,
+        "block": settings.pool_block,
+    }
     if tunnels or (proxy is not None and proxy.url.startswith("https:")):
         tls = settings.tls or Tls()
         # None leaves it to the context. False says it to urllib3 too, which else looks at the name by itself.
@@ -114,13 +209,17 @@ def _not_connected(connection: HTTPConnection, cause: Exception) -> NotConnected
             errors.ConnectionTimeoutError, f"no connection in time{', through the proxy' if through else ''}"
         )
     if isinstance(cause, ssl.SSLError):
-        return NotConnected(errors.ConnectionFailedError, f"TLS with the {who} failed: {_tls_reason(cause)}")
+        return NotConnected(
+            errors.ConnectionFailedError, f"TLS with the {who} failed: {_tls_reason(cause)}", transient=False
+        )
     status = _TUNNEL.search(str(cause)) if at_proxy else None
     if status is None:
         return NotConnected(errors.ConnectionFailedError, f"the {who} ended the connection while it was being made")
     if status[1] == "407":
-        return NotConnected(errors.ConnectionFailedError, PROXY_AUTHENTICATION)
-    return NotConnected(errors.ConnectionFailedError, f"the proxy refuses to connect to the host ({status[1]})")
+        return NotConnected(errors.ConnectionFailedError, PROXY_AUTHENTICATION, transient=False)
+    return NotConnected(
+        errors.ConnectionFailedError, f"the proxy refuses to connect to the host ({status[1]})", transient=False
+    )
 
 
 def _tls_reason(cause: ssl.SSLError) -> str:

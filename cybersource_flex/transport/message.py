@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from ..errors import Attempt
     from .operation import Operation
 
 __all__ = ["Encryption", "Request", "Response", "Signer"]
@@ -65,15 +66,24 @@ class Response:
         reason: HTTP reason phrase, may be empty.
         headers: the headers; look-up ignores case.
         body: the content, decompressed.
+        attempts: the attempts that it took, the last one last.
     """
 
-    __slots__ = ("body", "headers", "reason", "status")
+    __slots__ = ("attempts", "body", "headers", "reason", "status")
 
-    def __init__(self, status: int, reason: str, headers: Mapping[str, str], body: bytes) -> None:
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        attempts: tuple[Attempt, ...] = (),
+    ) -> None:
         self.status = status
         self.reason = reason
         self.headers = headers
         self.body = body
+        self.attempts = attempts
 
     def __repr__(self) -> str:
         return f"<Response {self.status} with {len(self.body)}-byte body>"

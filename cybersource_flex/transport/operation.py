@@ -62,9 +62,10 @@ class Operation:
         responses: type of the body by status (``"201"``, ``"4XX"``, ``"default"``), as ``_model.converter`` names
             types; ``"str"`` is the body's text as it is, ``None`` no body.
         models: name of the package that holds the generated models.
+        repeatable: whether the call can be made twice and nothing happens twice.
     """
 
-    __slots__ = ("accept", "content_type", "method", "models", "name", "path", "responses", "signed")
+    __slots__ = ("accept", "content_type", "method", "models", "name", "path", "repeatable", "responses", "signed")
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class Operation:
         content_type: str | None = None,
         responses: Mapping[str, str | None],
         models: str,
+        repeatable: bool = False,
     ) -> None:
         self.name = name
         self.method = method
@@ -87,6 +89,7 @@ class Operation:
         self.content_type = content_type
         self.responses = responses
         self.models = models
+        self.repeatable = repeatable
 
     def __repr__(self) -> str:
         return f"<Operation {self.name}: {self.method} {self.path}>"

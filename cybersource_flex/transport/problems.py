@@ -52,6 +52,8 @@ def problem(
         headers=response.headers,
         body=response.body,
         data=data,
+        repeatable=operation.repeatable,
+        attempts=response.attempts,
     )
 
 

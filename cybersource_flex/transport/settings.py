@@ -10,6 +10,8 @@ from ..errors import ConfigurationError
 from .address import check_host, is_production
 from .frozen import Frozen
 from .proxy import Proxy, from_environment
+from .retry import RetryPolicy
+from .telemetry import Events
 from .tls import Tls
 
 if TYPE_CHECKING:
@@ -45,6 +47,11 @@ class Settings(Frozen):
         read_timeout: seconds to wait for the next bytes of an answer.
         max_response_bytes: size in bytes from which on an answer is refused.
         user_agent_suffix: text to add to the ``User-Agent`` header, for example ``shop/1.2``.
+        retry: how often to try, and how long a call may take in all; None for ``RetryPolicy()``.
+        events: functions that are told of attempts and calls.
+        correct_clock: whether, after a 401 and with the clocks well apart, requests are signed with the host's time.
+        pool_size: idle connections that are kept.
+        pool_block: whether a call waits for a connection when ``pool_size`` are in use, in place of opening another.
 
     Attributes:
         base_url: where connections lead to: the intermediate host, else the host.
@@ -59,12 +66,17 @@ class Settings(Frozen):
         "auth",
         "base_url",
         "connect_timeout",
+        "correct_clock",
+        "events",
         "host",
         "intermediate_host",
         "max_response_bytes",
         "mle",
+        "pool_block",
+        "pool_size",
         "proxy",
         "read_timeout",
+        "retry",
         "signed_host",
         "tls",
         "user_agent",
@@ -82,6 +94,11 @@ class Settings(Frozen):
     base_url: str
     signed_host: str
     user_agent: str
+    retry: RetryPolicy
+    events: Events
+    correct_clock: bool
+    pool_size: int
+    pool_block: bool
 
     def __init__(
         self,
@@ -97,6 +114,11 @@ class Settings(Frozen):
         read_timeout: float = 30.0,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         user_agent_suffix: str | None = None,
+        retry: RetryPolicy | None = None,
+        events: Events | None = None,
+        correct_clock: bool = True,
+        pool_size: int = 10,
+        pool_block: bool = False,
     ) -> None:
         base = check_host(host)
         intermediate = None if intermediate_host is None else check_host(intermediate_host, "intermediate_host")
@@ -113,6 +135,11 @@ class Settings(Frozen):
             connect_timeout=check_seconds("connect_timeout", connect_timeout),
             read_timeout=check_seconds("read_timeout", read_timeout),
             max_response_bytes=_check_size(max_response_bytes),
+            retry=_check_type("retry", retry, RetryPolicy) or RetryPolicy(),
+            events=_check_type("events", events, Events) or Events(),
+            correct_clock=_check_type("correct_clock", correct_clock, bool),
+            pool_size=_check_pool_size(pool_size),
+            pool_block=_check_type("pool_block", pool_block, bool),
             user_agent=USER_AGENT if user_agent_suffix is None else f"{USER_AGENT} {_check_suffix(user_agent_suffix)}",
         )
         if tls is not None and tls.insecure_skip_verification:
@@ -136,6 +163,18 @@ def check_seconds(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         raise ConfigurationError(f"{name} must be a positive number of seconds, not {value!r}")
     return float(value)
+
+
+def _check_type(name: str, value: Any, kind: type) -> Any:
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
+def _check_pool_size(size: int) -> int:
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 10_000:
+        raise ConfigurationError("pool_size must be a whole number from 1 to 10000")
+    return size
 
 
 def _check_auth(auth: Signer | None) -> Signer | None:

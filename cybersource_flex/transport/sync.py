@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -10,9 +12,13 @@ import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 
 from .. import errors
-from .connections import PROXY_AUTHENTICATION, NotConnected, pool_manager, refuses_certificate
+from .attempts import Attempts
+from .clock import Clock
+from .connections import PROXY_AUTHENTICATION, NotConnected, bounded, pool_manager, refuses_certificate
 from .message import Request, Response
+from .retry import RetryPolicy
 from .settings import Settings, check_seconds
+from .telemetry import ResponseEvent
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -20,20 +26,28 @@ if TYPE_CHECKING:
 __all__ = ["Transport"]
 
 _CHUNK: Final = 64 * 1024
+# Seconds: an attempt is not begun with less than this left of the deadline.
+_LEAST: Final = 0.001
 
 
 class Transport:
-    """A pool of connections to one host, and the rules for using it. Safe in threads.
+    """A pool of connections to one host, and the rules for using it. Safe in threads; forked processes get their own.
 
     Redirects are never followed and urllib3's own retries are off: both would send a signature to a place, or at a
     time, it was not made for.
+
+    Attributes:
+        clock: how far the host's clock is from ours.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._timeout = urllib3.Timeout(connect=settings.connect_timeout, read=settings.read_timeout)
-        self._pool = pool_manager(settings, self._timeout)
         self._forwarded = settings.proxy is not None and settings.base_url.startswith("http:")
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._pool = pool_manager(settings, self._timeout)
+        self.clock = Clock(correct=settings.correct_clock)
 
     def __enter__(self) -> Self:
         return self
@@ -45,58 +59,78 @@ class Transport:
         """Close the idle connections. The transport can still be used: it opens new ones."""
         self._pool.clear()
 
-    def send(self, request: Request, *, timeout: float | None = None) -> Response:
+    def send(self, request: Request, *, timeout: float | None = None, retry: RetryPolicy | None = None) -> Response:
         """Send a request and read the answer to its end, whatever its status.
-
-        After a 401, a signer that can renew its credentials does so, and the request is signed and sent once more.
 
         Args:
             request: what to send.
             timeout: seconds for each attempt in place of the settings' read timeout; the connect timeout is shortened
                 to it where it is longer.
+            retry: how often to try, and for how long in all, in place of the settings' policy.
 
         Raises:
             TransportError: no complete answer came; the subclass says what happened.
         """
-        limits = self._timeout if timeout is None else self._shorter(check_seconds("timeout", timeout))
-        sent, response = self._attempt(request, limits)
-        if response.status == 401 and request.operation.signed and self._renew():
-            sent, response = self._attempt(request, limits)
-        if self._settings.mle is not None and request.operation.signed:
-            return self._settings.mle.incoming(sent, response)
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        started = time.monotonic()
+        call = Attempts(request, self._settings, self.clock, self._settings.retry if retry is None else retry)
+        try:
+            response = self._until_answered(call, timeout)
+            if self._settings.mle is not None and request.operation.signed:
+                response = self._settings.mle.incoming(call.sent, response)
+        except errors.CallError as error:
+            self._ended(request, started, error.attempts, getattr(error, "status", None), error)
+            raise
+        self._ended(request, started, response.attempts, response.status, None)
         return response
 
-    def _shorter(self, seconds: float) -> urllib3.Timeout:
-        return urllib3.Timeout(connect=min(self._settings.connect_timeout, seconds), read=seconds)
-
-    def _renew(self) -> bool:
-        renew = getattr(self._settings.auth, "renew", None)
-        return callable(renew) and bool(renew())
-
-    def _attempt(self, request: Request, limits: urllib3.Timeout) -> tuple[Request, Response]:
-        """One attempt: the request as it was sent, and its answer as it came."""
-        # Encrypted and then signed here, and not before, so that each attempt carries a time and a token id of its own.
-        auth, mle = self._settings.auth, self._settings.mle
-        credentials = {}
-        if request.operation.signed and auth is not None:
-            now = time.time()
-            if mle is not None:
-                request = mle.outgoing(request, now)
-            credentials = dict(auth.sign(request, now))
-        headers = {"User-Agent": self._settings.user_agent, **request.headers, "Host": request.host, **credentials}
-        try:
-            answer = self._pool.request(
-                request.method,
-                request.url,
-                body=request.body,
-                headers=headers,
-                redirect=False,
-                retries=False,
-                timeout=limits,
-                preload_content=False,
-            )
+    def _until_answered(self, call: Attempts, timeout: float | None) -> Response:
+        while True:
+            headers = call.begin()
             try:
-                body = self._read(answer, request)
+                response = self._attempt(call.sent, headers, self._limits(call.deadline, timeout), call.deadline)
+            except errors.TransportError as error:
+                pause = call.failed(error)
+            else:
+                again = call.answered(response)
+                if again is None:
+                    return response
+                pause = again
+            if pause:
+                time.sleep(pause)
+
+    def _limits(self, deadline: float | None, timeout: float | None) -> urllib3.Timeout:
+        if deadline is None and timeout is None:
+            return self._timeout
+        connect, read = self._settings.connect_timeout, self._settings.read_timeout if timeout is None else timeout
+        if timeout is not None:
+            connect = min(connect, timeout)
+        if deadline is not None:
+            left = max(_LEAST, deadline - time.monotonic())
+            if left >= connect and left >= read and timeout is None:
+                return self._timeout
+            connect, read = min(connect, left), min(read, left)
+        return urllib3.Timeout(connect=connect, read=read)
+
+    def _attempt(
+        self, request: Request, headers: dict[str, str], limits: urllib3.Timeout, deadline: float | None
+    ) -> Response:
+        try:
+            # What urllib3 writes into its log is the template: a path can hold the id of a token.
+            with bounded(request.target, deadline):
+                answer = self._connections().request(
+                    request.method,
+                    self._settings.base_url + request.operation.path,
+                    body=request.body,
+                    headers=headers,
+                    redirect=False,
+                    retries=False,
+                    timeout=limits,
+                    preload_content=False,
+                )
+            try:
+                body = self._read(answer, request, deadline)
             except BaseException:
                 # Half-read: the connection cannot serve another request.
                 answer.close()
@@ -105,30 +139,78 @@ class Transport:
         except HTTPError as cause:
             raise _translated(cause, request) from cause
         if self._forwarded and answer.status == 407:
-            raise _failure(errors.ConnectionFailedError, request, PROXY_AUTHENTICATION)
-        return request, Response(answer.status, answer.reason or "", answer.headers, body)
+            raise _failure(errors.ConnectionFailedError, request, PROXY_AUTHENTICATION, "not_sent", transient=False)
+        return Response(answer.status, answer.reason or "", answer.headers, body)
 
-    def _read(self, answer: urllib3.BaseHTTPResponse, request: Request) -> bytes:
+    def _connections(self) -> urllib3.PoolManager:
+        # A connection that two processes share gives each the other's answers.
+        if self._process != os.getpid():
+            with self._lock:
+                if self._process != os.getpid():
+                    self._pool = pool_manager(self._settings, self._timeout)
+                    self._process = os.getpid()
+        return self._pool
+
+    def _read(self, answer: urllib3.BaseHTTPResponse, request: Request, deadline: float | None) -> bytes:
         limit = self._settings.max_response_bytes
         body = bytearray()
         while chunk := answer.read(_CHUNK):
             body += chunk
             if len(body) > limit:
-                raise _failure(errors.ResponseTooLargeError, request, f"the answer is larger than {limit} bytes")
+                raise _failure(
+                    errors.ResponseTooLargeError,
+                    request,
+                    f"the answer is larger than {limit} bytes",
+                    errors.outcome_of(answer.status),
+                )
         return bytes(body)
+
+    def _ended(
+        self,
+        request: Request,
+        started: float,
+        attempts: tuple[errors.Attempt, ...],
+        status: int | None,
+        error: errors.CallError | None,
+    ) -> None:
+        operation = request.operation
+        outcome = error.outcome if error is not None else errors.outcome_of(status or 0)
+        self._settings.events.response(
+            ResponseEvent(
+                operation.name,
+                operation.method,
+                operation.path,
+                attempts,
+                time.monotonic() - started,
+                status,
+                outcome,
+                None if error is None else type(error).__name__,
+            )
+        )
 
 
 def _translated(cause: HTTPError, request: Request) -> errors.TransportError:
     if isinstance(cause, NotConnected):
-        return _failure(cause.kind, request, cause.text)
+        return _failure(cause.kind, request, cause.text, "not_sent", transient=cause.transient)
     if isinstance(cause, ReadTimeoutError):
-        return _failure(errors.ResponseTimeoutError, request, "no answer in time")
+        return _failure(errors.ResponseTimeoutError, request, "no answer in time", "unknown")
     if isinstance(cause, SSLError) and any(refuses_certificate(each) for each in cause.args):
         text = "the host wants a client certificate, or does not accept the one it got"
-        return _failure(errors.ConnectionFailedError, request, text)
-    return _failure(errors.ConnectionBrokenError, request, "the connection broke before the answer was complete")
+        return _failure(errors.ConnectionFailedError, request, text, "not_sent", transient=False)
+    text = "the connection broke before the answer was complete"
+    return _failure(errors.ConnectionBrokenError, request, text, "unknown")
 
 
-def _failure(kind: type[errors.TransportError], request: Request, text: str) -> errors.TransportError:
-    method, path = request.method, request.operation.path
-    return kind(f"{method} {path}: {text}", method=method, path=path)
+def _failure(
+    kind: type[errors.TransportError], request: Request, text: str, outcome: errors.Outcome, *, transient: bool = True
+) -> errors.TransportError:
+    operation = request.operation
+    error = kind(
+        f"{request.method} {operation.path}: {text}",
+        method=request.method,
+        path=operation.path,
+        outcome=outcome,
+        repeatable=operation.repeatable,
+    )
+    error.transient = transient
+    return error

@@ -316,14 +316,15 @@ def test_no_variable_of_a_frame_holds_the_credentials(host: Server, tls: Tls, st
 
 
 def test_a_proxy_that_does_not_lead_there(host: Server, tls: Tls, start: Start) -> None:
-    for tunnels, rule in (
-        (403, r"the proxy refuses to connect to the host \(403\)"),
-        (502, r"the proxy refuses to connect to the host \(502\)"),
-        ("close", "the proxy ended the connection while it was being made"),
+    for tunnels, rule, attempts in (
+        (403, r"the proxy refuses to connect to the host \(403\)", 1),
+        (502, r"the proxy refuses to connect to the host \(502\)", 1),
+        # May be over in a moment, and nothing was sent.
+        ("close", "the proxy ended the connection while it was being made", 3),
     ):
         proxy = start(Proxy(host.server_port, tunnels=tunnels))
         fails(rule, proxy=proxy.url_with("user", PASSWORD), tls=tls)
-        assert len(proxy.received) == 1
+        assert len(proxy.received) == attempts
     assert host.received == []
 
 

@@ -277,7 +277,7 @@ class Stub(Transport):
         self.asked: list[tuple[Request, float | None]] = []
         self.closed = False
 
-    def send(self, request: Request, *, timeout: float | None = None) -> Response:
+    def send(self, request: Request, *, timeout: float | None = None, retry: object = None) -> Response:
         self.asked.append((request, timeout))
         return self.answer
 

@@ -26,7 +26,7 @@ class Stub(Transport):
         self.answer = Response(status, "", {"Content-Type": "application/json"}, body)
         self.asked: list[Request] = []
 
-    def send(self, request: Request, *, timeout: float | None = None) -> Response:
+    def send(self, request: Request, *, timeout: float | None = None, retry: object = None) -> Response:
         self.asked.append(request)
         return self.answer
 

@@ -1,0 +1,153 @@
+"""The attempts of one call: when to sign, when to try again, when to give up.
+
+Decisions alone: nothing is sent and nobody waits here, so that every way of sending shares them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from ..errors import Attempt, TransportError
+from .retry import RetryPolicy, retry_after
+from .telemetry import AttemptEvent
+
+if TYPE_CHECKING:
+    from .clock import Clock
+    from .message import Request, Response
+    from .settings import Settings
+
+__all__ = ["Attempts"]
+
+_log: Final = logging.getLogger("cybersource_flex.transport")
+
+
+class Attempts:
+    """One call on its way.
+
+    Args:
+        request: what to send; encrypted and signed anew for each attempt.
+        settings: who signs, and who is told.
+        clock: the time to sign with.
+        policy: how often to try.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_corrected",
+        "_deadline",
+        "_made",
+        "_policy",
+        "_renewed",
+        "_request",
+        "_sent_at",
+        "_settings",
+        "_started",
+        "sent",
+    )
+
+    def __init__(self, request: Request, settings: Settings, clock: Clock, policy: RetryPolicy) -> None:
+        self._request = request
+        self._settings = settings
+        self._clock = clock
+        self._policy = policy
+        self._deadline = None if policy.deadline is None else time.monotonic() + policy.deadline
+        self._made: list[Attempt] = []
+        self._renewed = self._corrected = False
+        self._started = self._sent_at = 0.0
+        #: The request as it was last sent: encrypted, if that is on.
+        self.sent = request
+
+    @property
+    def deadline(self) -> float | None:
+        """When the call must be over, on the monotonic clock; None for never."""
+        return self._deadline
+
+    def begin(self) -> dict[str, str]:
+        """Begin an attempt: encrypt, sign, and return the headers to send ``self.sent`` with."""
+        request, settings = self._request, self._settings
+        credentials: dict[str, str] = {}
+        if request.operation.signed and settings.auth is not None:
+            # Here, and not before, so that each attempt carries a time and a token id of its own.
+            now = self._clock.now()
+            if settings.mle is not None:
+                request = settings.mle.outgoing(request, now)
+            credentials = dict(settings.auth.sign(request, now))
+        self.sent = request
+        self._sent_at = time.time()
+        self._started = time.monotonic()
+        return {"User-Agent": settings.user_agent, **request.headers, "Host": request.host, **credentials}
+
+    def answered(self, response: Response) -> float | None:
+        """Take note of a complete answer.
+
+        Returns:
+            Seconds to wait before the next attempt; None if this is the answer to give out.
+        """
+        self._note(status=response.status, correlation_id=response.headers.get("v-c-correlation-id"))
+        date = response.headers.get("Date")
+        self._clock.learn(date, sent=self._sent_at, received=time.time())
+        response.attempts = tuple(self._made)
+        if response.status == 401 and self._request.operation.signed:
+            return self._again_after_401()
+        if response.status not in self._policy.statuses or not self._repeatable():
+            return None
+        asked = retry_after(response.headers.get("Retry-After"), time.time() + (self._clock.measured or 0.0))
+        return self._pause(asked)
+
+    def failed(self, error: TransportError) -> float:
+        """Take note of an attempt without a complete answer.
+
+        Returns:
+            Seconds to wait before the next attempt.
+
+        Raises:
+            TransportError: the error, where there is to be none.
+        """
+        self._note(error=type(error).__name__)
+        error.attempts = tuple(self._made)
+        pause = None
+        if error.transient and (error.outcome == "not_sent" or (error.outcome == "unknown" and self._repeatable())):
+            pause = self._pause(None)
+        if pause is None:
+            raise error
+        return pause
+
+    def _repeatable(self) -> bool:
+        return self._request.operation.repeatable or self._policy.repeat_any
+
+    def _again_after_401(self) -> float | None:
+        """One more attempt with new credentials, and one with the right time. A wrong secret gets neither."""
+        renew = getattr(self._settings.auth, "renew", None)
+        if not self._renewed and callable(renew):
+            self._renewed = True
+            if renew():
+                return self._within_deadline(0.0)
+        if not self._corrected and self._clock.adopt():
+            self._corrected = True
+            _log.warning(
+                "the host refused a request and its clock differs from this machine's by %.0f s; signing with its time",
+                self._clock.offset,
+            )
+            return self._within_deadline(0.0)
+        return None
+
+    def _pause(self, asked: float | None) -> float | None:
+        number = len(self._made)
+        if number >= self._policy.attempts:
+            return None
+        return self._within_deadline(self._policy.pause(number, asked))
+
+    def _within_deadline(self, pause: float) -> float | None:
+        if self._deadline is not None and time.monotonic() + pause >= self._deadline:
+            return None
+        return pause
+
+    def _note(self, *, status: int | None = None, error: str | None = None, correlation_id: str | None = None) -> None:
+        made = Attempt(len(self._made) + 1, self._sent_at, time.monotonic() - self._started, status, error)
+        self._made.append(made)
+        operation = self._request.operation
+        self._settings.events.attempt(
+            AttemptEvent(operation.name, operation.method, operation.path, made, correlation_id)
+        )

@@ -1,0 +1,125 @@
+"""What may be told about a call: which operation, how often, how long, how it ended. Never a body, a header, a token, a
+value in a path.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from ..errors import Attempt, ConfigurationError, Outcome
+from .frozen import Frozen
+
+__all__ = ["AttemptEvent", "Events", "ResponseEvent"]
+
+# Silent unless the program says otherwise; the library decides nothing about anybody's logs.
+logging.getLogger("cybersource_flex").addHandler(logging.NullHandler())
+_log: Final = logging.getLogger("cybersource_flex.transport")
+
+
+class AttemptEvent(NamedTuple):
+    """An attempt that ended.
+
+    Attributes:
+        operation: name of the method that was called.
+        method: HTTP method.
+        path: path template, without the values in it.
+        attempt: number, time, duration, and status or error.
+        correlation_id: ``v-c-correlation-id`` of the answer, or None.
+    """
+
+    operation: str
+    method: str
+    path: str
+    attempt: Attempt
+    correlation_id: str | None
+
+
+class ResponseEvent(NamedTuple):
+    """A call that ended.
+
+    Attributes:
+        operation: name of the method that was called.
+        method: HTTP method.
+        path: path template, without the values in it.
+        attempts: all its attempts.
+        seconds: how long it took, waits included.
+        status: HTTP status of the last answer, or None.
+        outcome: what became of it.
+        error: name of the class of exception that is raised, or None.
+    """
+
+    operation: str
+    method: str
+    path: str
+    attempts: tuple[Attempt, ...]
+    seconds: float
+    status: int | None
+    outcome: Outcome
+    error: str | None
+
+
+class Events(Frozen):
+    """Functions that are told. They are called in the thread of the call and should be quick; what they raise is logged
+    and does not disturb the call.
+
+    Args:
+        on_attempt: told after each attempt.
+        on_response: told once a call, at its end.
+    """
+
+    __slots__ = ("_on_attempt", "_on_response")
+
+    _on_attempt: Callable[[AttemptEvent], object] | None
+    _on_response: Callable[[ResponseEvent], object] | None
+
+    def __init__(
+        self,
+        *,
+        on_attempt: Callable[[AttemptEvent], object] | None = None,
+        on_response: Callable[[ResponseEvent], object] | None = None,
+    ) -> None:
+        for name, given in (("on_attempt", on_attempt), ("on_response", on_response)):
+            if given is not None and not callable(given):
+                raise ConfigurationError(f"{name} must be a function")
+        self._set(_on_attempt=on_attempt, _on_response=on_response)
+
+    def __repr__(self) -> str:
+        return f"Events(on_attempt={self._on_attempt is not None}, on_response={self._on_response is not None})"
+
+    def attempt(self, event: AttemptEvent) -> None:
+        """Tell of an attempt, in the log too."""
+        made = event.attempt
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug(
+                "%s %s attempt %d: %s in %.3f s (correlation id %s)",
+                event.method,
+                event.path,
+                made.number,
+                made.status if made.error is None else made.error,
+                made.seconds,
+                event.correlation_id,
+            )
+        if self._on_attempt is not None:
+            try:
+                self._on_attempt(event)
+            except Exception:
+                _log.exception("on_attempt failed")
+
+    def response(self, event: ResponseEvent) -> None:
+        """Tell of the end of a call, in the log too where it took more than one attempt."""
+        if len(event.attempts) > 1:
+            _log.info(
+                "%s %s: %s after %d attempts in %.3f s",
+                event.method,
+                event.path,
+                event.status if event.error is None else event.error,
+                len(event.attempts),
+                event.seconds,
+            )
+        if self._on_response is not None:
+            try:
+                self._on_response(event)
+            except Exception:
+                _log.exception("on_response failed")
