@@ -6,7 +6,9 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from ..cards import Card
 from ..errors import ConfigurationError, InvalidDataError
+from ..jose import CaptureContext
 from ..models import (
     AmountDetailsFields,
     BillToFields,
@@ -95,14 +97,17 @@ def _group(name: str, entries: Iterable[str]) -> Any:
     return model(**out) if out else None
 
 
-def wire_data(data: Mapping[str, Any]) -> dict[str, Any]:
+def wire_data(data: Mapping[str, Any] | Card, context: CaptureContext) -> dict[str, Any]:
     """Data with its short groups (``card``, ``billTo`` or ``bill_to``) put where the wire has them; the rest unchanged.
+    A ``Card`` becomes those of its fields that the context asks for.
 
     Raises:
         InvalidDataError: the data, or a short group, is not a mapping, or a field is given twice.
     """
+    if isinstance(data, Card):
+        data = {"card": data}
     if not isinstance(data, Mapping):
-        raise InvalidDataError(f"the data must be a mapping, not {type(data).__name__}")
+        raise InvalidDataError(f"the data must be a mapping or a Card, not {type(data).__name__}")
     by_name = {**_GROUPS, **{group.wire: group for group in _GROUPS.values()}}
     out: dict[str, Any] = {}
     for name, value in data.items():
@@ -110,6 +115,8 @@ def wire_data(data: Mapping[str, Any]) -> dict[str, Any]:
         if group is None:
             out[name] = value
             continue
+        if isinstance(value, Card):
+            value = value.to_data(None if context.is_microform else context.required_fields + context.optional_fields)
         if not isinstance(value, Mapping):
             raise InvalidDataError(f"{name} must be a mapping of its fields", field=group.path)
         for leaf, text in value.items():

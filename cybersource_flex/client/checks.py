@@ -13,9 +13,10 @@ from ..configuration import Configuration
 from ..errors import ConfigurationError, ResponseDecodingError
 
 if TYPE_CHECKING:
+    from ..jose import KeySource
     from ..transport import ApiResponse
 
-__all__ = ["base_url", "check_digest", "texts"]
+__all__ = ["base_url", "check_digest", "check_keys", "texts"]
 
 
 def base_url(environment: str) -> str:
@@ -26,6 +27,15 @@ def base_url(environment: str) -> str:
         return environment
     names = ", ".join(repr(name) for name in Configuration.ENVIRONMENTS)
     raise ConfigurationError(f"environment must be one of {names}, or a host such as 'https://apitest.cybersource.com'")
+
+
+def check_keys(keys: KeySource) -> KeySource:
+    """A source of keys. Raises ``ConfigurationError`` for something without its methods."""
+    if not all(callable(getattr(keys, name, None)) for name in ("get", "refresh")):
+        raise ConfigurationError(
+            f"keys must be a KeySource such as PinnedKeys([...]), not an object of type {type(keys).__name__}"
+        )
+    return keys
 
 
 def texts(name: str, values: Iterable[str]) -> list[str]:

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Iterable, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..api.flex_api_api import FlexAPIApi
-from ..api.microform_integration_api import MicroformIntegrationApi
-from ..api_client import ApiClient
-from ..configuration import Configuration
-from ..errors import ConfigurationError, NotFoundError, UnknownKeyError
-from ..jose import CaptureContext, TransientToken, encrypt, verify_capture_context, verify_transient_token
-from ..jose.key_cache import CachedKeys
+from ..jose import (
+    CaptureContext,
+    TransientToken,
+    encrypt,
+    open_payment_credentials,
+    restore_capture_context,
+    store_capture_context,
+    verify_capture_context,
+    verify_transient_token,
+)
 from ..models import (
     CaptureFields,
     GenerateCaptureContextRequest,
     GenerateFlexAPICaptureContextRequest,
     TransientTokenResponseOptions,
 )
-from ..transport.frozen import Frozen
 from .capture_fields import wire_data
-from .checks import base_url, check_digest, texts
-from .operations import check_operations
+from .checks import check_digest, texts
+from .foundation import Foundation
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-    from ..transport import Encryption, Signer, Tls
-    from .plan import Overrides
+    from ..cards import Card
+    from ..jose import Expected, PaymentCredentials
+    from ..transport import RetryPolicy
 
 __all__ = ["FlexClient"]
 
 
-class FlexClient(Frozen):
+class FlexClient(Foundation):
     """A client for one merchant on one host. Make one, keep it, share it between threads; close it at the end.
 
     It cannot be changed once made, nor pickled or copied: it holds credentials. ``from_env`` and
@@ -54,123 +54,34 @@ class FlexClient(Frozen):
         connect_timeout: seconds to wait for a connection.
         read_timeout: seconds to wait for the next bytes of an answer.
         leeway: seconds by which this machine's clock and the service's may differ before a token is refused.
+        retry: how often to try, and how long a call may take in all; None for ``RetryPolicy()``. Each verb takes one of
+            its own for one call.
+        events: functions that are told of attempts and calls: ``Events(on_attempt=..., on_response=...)``.
+        correct_clock: whether, after a 401 and with the clocks well apart, requests are signed with the host's time.
+        pool_size: idle connections that are kept.
+        pool_block: whether a call waits for a connection when ``pool_size`` are in use, in place of opening another.
+        keys: where long-term keys come from, in place of the host and this client's cache: a ``KeySource``, such as
+            ``PinnedKeys`` for programs that cannot reach the host.
 
     Raises:
         ConfigurationError: a setting is wrong.
     """
 
-    __slots__ = ("__weakref__", "_api_client", "_flex", "_keys", "_leeway", "_microform")
+    __slots__ = ()
 
-    _api_client: ApiClient
-    _flex: FlexAPIApi
-    _keys: CachedKeys
-    _leeway: float
-    _microform: MicroformIntegrationApi
-
-    def __init__(
+    def create_capture_context(
         self,
-        auth: Signer | None,
+        fields: CaptureFields | GenerateFlexAPICaptureContextRequest,
         *,
-        environment: str = "test",
-        mle: Encryption | None = None,
-        tls: Tls | None = None,
-        proxy: str | None = None,
-        proxy_from_environment: bool = True,
-        intermediate_host: str | None = None,
-        user_agent_suffix: str | None = None,
-        connect_timeout: float = 5.0,
-        read_timeout: float = 30.0,
-        leeway: float = 30.0,
-    ) -> None:
-        if isinstance(leeway, bool) or not isinstance(leeway, (int, float)) or not 0 <= leeway <= 600:
-            raise ConfigurationError("leeway must be a number of seconds from 0 to 600")
-        configuration = Configuration(
-            host=base_url(environment),
-            auth=auth,
-            mle=mle,
-            tls=tls,
-            proxy=proxy,
-            proxy_from_environment=proxy_from_environment,
-            intermediate_host=intermediate_host,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            user_agent_suffix=user_agent_suffix,
-        )
-        check_operations(getattr(mle, "operations", ()), "mle")
-        api_client = ApiClient(configuration)
-        self._set(
-            _leeway=float(leeway),
-            _api_client=api_client,
-            _flex=FlexAPIApi(api_client),
-            _microform=MicroformIntegrationApi(api_client),
-            _keys=CachedKeys(self._fetch_key),
-        )
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[Overrides]) -> Self:
-        """A client from environment variables, all named ``CYBERSOURCE_...``; the table is in docs/configuration.md.
-
-        ``CYBERSOURCE_AUTH`` says how requests are signed: ``jwt_shared_secret`` where it is not set, which needs
-        ``CYBERSOURCE_MERCHANT_ID``, ``CYBERSOURCE_KEY_ID`` and ``CYBERSOURCE_SECRET_KEY``; or ``jwt_p12``,
-        ``http_signature`` or ``bearer``. An empty variable counts as one that is not set.
-
-        Args:
-            environ: what to read in place of ``os.environ``.
-            overrides: arguments of this class that win over what the variables say.
-
-        Raises:
-            ConfigurationError: a variable is missing, wrong, nearly but not quite the name of a known one, or belongs
-                to another scheme than the chosen one. It names the variable, never the value of a secret.
-        """
-        from .environment import read
-
-        return read(os.environ if environ is None else environ, frozenset(overrides)).make(cls, overrides)
-
-    @classmethod
-    def from_merchant_config(cls, config: Mapping[str, Any], **overrides: Unpack[Overrides]) -> Self:
-        """A client from the configuration dictionary of CyberSource's own Python SDK (0.0.80).
-
-        Every key of that dictionary is translated, or refused, or ignored with a ``UserWarning`` that says why; the
-        table is in docs/configuration.md. As there, the environment's proxy variables are not looked at.
-
-        Args:
-            config: the dictionary.
-            overrides: arguments of this class that win over what the dictionary says.
-
-        Raises:
-            ConfigurationError: a key is unknown, missing or wrong, or can be read in two ways. It names the key, never
-                the value of a secret.
-        """
-        from .merchant_config import read
-
-        plan = read(config, frozenset(overrides))
-        for note in plan.notes:
-            warnings.warn(note, UserWarning, stacklevel=2)
-        return plan.make(cls, overrides)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<FlexClient {self._api_client.configuration!r}>"
-
-    @property
-    def api_client(self) -> ApiClient:
-        """The client underneath, for the generated API classes: ``FlexAPIApi(client.api_client)``."""
-        return self._api_client
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        self._api_client.close()
-
-    def create_capture_context(self, fields: CaptureFields | GenerateFlexAPICaptureContextRequest) -> CaptureContext:
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> CaptureContext:
         """Ask for a capture context and verify it (``POST /flex/v2/sessions``).
 
         Args:
             fields: what to capture: ``fields(card=["number", "expirationMonth", "securityCode?"])``, or the models.
+            timeout: seconds for each attempt in place of the client's ``read_timeout``.
+            retry: how often to try, and for how long in all, in place of the client's policy.
 
         Raises:
             ConfigurationError: the client has no auth.
@@ -179,7 +90,8 @@ class FlexClient(Frozen):
         """
         if isinstance(fields, CaptureFields):
             fields = GenerateFlexAPICaptureContextRequest(fields=fields)
-        return self.verify_capture_context(self._flex.generate_flex_api_capture_context(fields))
+        jwt = self._flex.generate_flex_api_capture_context(fields, timeout=timeout, retry=retry)
+        return verify_capture_context(jwt, self._host_keys, leeway=self._leeway)
 
     def create_microform_context(
         self,
@@ -189,6 +101,8 @@ class FlexClient(Frozen):
         allowed_payment_types: Iterable[str] = (),
         include_card_prefix: bool | None = None,
         client_version: str = "v2",
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> CaptureContext:
         """Ask for a capture context for the browser library Microform and verify it (``POST /microform/v2/sessions``).
 
@@ -199,6 +113,8 @@ class FlexClient(Frozen):
             include_card_prefix: None for six digits of the card number in the token, True for eight where the network
                 has them, False for none.
             client_version: version of the browser library.
+            timeout: seconds for each attempt in place of the client's ``read_timeout``.
+            retry: how often to try, and for how long in all, in place of the client's policy.
 
         Raises:
             As ``create_capture_context``.
@@ -213,32 +129,78 @@ class FlexClient(Frozen):
             allowed_payment_types=texts("allowed_payment_types", allowed_payment_types) or None,
             transient_token_response_options=options,
         )
-        return self.verify_capture_context(self._microform.generate_capture_context(request))
+        jwt = self._microform.generate_capture_context(request, timeout=timeout, retry=retry)
+        return verify_capture_context(jwt, self._host_keys, leeway=self._leeway)
 
-    def verify_capture_context(self, jwt: str) -> CaptureContext:
+    def verify_capture_context(self, jwt: str, *, expected: Expected | None = None) -> CaptureContext:
         """Verify a capture context with the long-term key that this client's host publishes.
 
+        Args:
+            jwt: the capture context, from wherever it came.
+            expected: what it must say about the capture: ``Expected(target_origins=[...])``.
+
         Raises:
-            TokenError: it is not genuine, or not valid now; the subclass says why.
+            TokenError: it is not genuine, or not valid now, or says something else; the subclass says why.
             ApiException, TransportError: the key could not be fetched.
         """
-        return verify_capture_context(jwt, self._keys, leeway=self._leeway)
+        return verify_capture_context(jwt, self._keys, leeway=self._leeway, expected=expected)
 
-    def tokenize(self, context: CaptureContext, data: Mapping[str, Any]) -> TransientToken:
+    def store_capture_context(self, context: CaptureContext, key: str | bytes | None = None, *, bind: str = "") -> str:
+        """A context as a small text, to keep between the two steps. What is safe where: ``docs/trust.md``.
+
+        Args:
+            context: the verified capture context.
+            key: seals the text: 16 bytes at least, secret, the same on all servers. None leaves it unsealed.
+            bind: whom it is for, a session's id. Needs a key.
+
+        Raises:
+            ConfigurationError: the key is too short, or ``bind`` comes without one.
+        """
+        return store_capture_context(context, key, bind=bind)
+
+    def restore_capture_context(self, text: str, key: str | bytes | None = None, *, bind: str = "") -> CaptureContext:
+        """The context that was stored: believed for its seal or, unsealed, verified again. Good for verifying tokens as
+        long as one of this context can be valid.
+
+        Args:
+            text: what ``store_capture_context`` gave.
+            key: what it was sealed with.
+            bind: whom it was for.
+
+        Raises:
+            TokenError: it was changed, is for somebody else, or too old; the subclass says why.
+        """
+        return restore_capture_context(text, self._keys, key, bind=bind, leeway=self._leeway)
+
+    def tokenize(
+        self,
+        context: CaptureContext,
+        data: Mapping[str, Any] | Card,
+        *,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> TransientToken:
         """Encrypt data to a capture context, exchange it for a transient token, and verify that
         (``POST /flex/v2/tokens``).
+
+        A repetition counts against the number of tokens that a context is good for, so it is not tried again once it
+        was sent, unless the policy says ``repeat_any``.
 
         Args:
             context: from ``create_capture_context``.
             data: texts by field: ``{"card": {"number": "4111111111111111", ...}, "billTo": {...}}``, or the whole tree
-                of the wire, or dotted names.
+                of the wire, or dotted names. A ``Card`` stands for its fields, alone or as the value of ``card``; of it
+                only what the context asks for is sent.
+            timeout: seconds for each attempt in place of the client's ``read_timeout``.
+            retry: how often to try, and for how long in all, in place of the client's policy.
 
         Raises:
             InvalidDataError: a field is missing, or not in the context, or not a text. Nothing was sent.
             ApiException, TransportError: the call failed.
             TokenError: the context has expired, or what came back is not what it has to be.
         """
-        answer = self._flex.create_transient_token_with_http_info(encrypt(context, wire_data(data)))
+        jwe = encrypt(context, wire_data(data, context))
+        answer = self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
         check_digest(answer)
         return self.verify_transient_token(answer.data, context)
 
@@ -250,20 +212,46 @@ class FlexClient(Frozen):
         """
         return verify_transient_token(jwt, context, leeway=self._leeway)
 
-    def payment_details(self, token: TransientToken | str) -> dict[str, Any]:
+    def payment_details(
+        self, token: TransientToken | str, *, timeout: float | None = None, retry: RetryPolicy | None = None
+    ) -> dict[str, Any]:
         """What was captured, masked (``GET /flex/v2/payment-details/{jti}``).
 
         Args:
             token: the transient token, or its ``jti``.
+            timeout: seconds for each attempt in place of the client's ``read_timeout``.
+            retry: how often to try, and for how long in all, in place of the client's policy.
 
         Raises:
             ConfigurationError: the client has no auth.
             ApiException, TransportError: the call failed.
         """
-        return self._flex.get_payment_details(token.jti if isinstance(token, TransientToken) else token)
+        jti = token.jti if isinstance(token, TransientToken) else token
+        return self._flex.get_payment_details(jti, timeout=timeout, retry=retry)
 
-    def _fetch_key(self, kid: str) -> Mapping[str, Any]:
-        try:
-            return self._flex.get_public_key(kid).to_dict()
-        except NotFoundError as cause:
-            raise UnknownKeyError(f"{self._api_client.configuration.host} has no public key {kid!r}") from cause
+    def payment_credentials(
+        self,
+        reference: str,
+        private_key: RSAPrivateKey,
+        *,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> PaymentCredentials:
+        """The card behind a transient token, in full: decrypted, and verified
+        (``GET /flex/v2/payment-credentials/{reference}``). **In PCI DSS scope**: the result holds the card number.
+
+        The client must sign as the organisation that the reference belongs to, often the portfolio.
+
+        Args:
+            reference: a value of ``token.payment_credentials_references``.
+            private_key: the merchant's key, whose public half the service has.
+            timeout: seconds for each attempt in place of the client's ``read_timeout``.
+            retry: how often to try, and for how long in all, in place of the client's policy.
+
+        Raises:
+            ConfigurationError: the client has no auth, or this is not a private key.
+            ApiException, TransportError: the call failed.
+            TokenError: what came back cannot be decrypted, or is not genuine.
+        """
+        jwe = self._flex.get_payment_credentials(reference, timeout=timeout, retry=retry)
+        return open_payment_credentials(jwe, private_key, self._host_keys, leeway=self._leeway)

@@ -14,7 +14,8 @@ from ..transport.frozen import Frozen
 
 if TYPE_CHECKING:
     from ..auth import MessageLevelEncryption
-    from ..transport import Encryption, Signer
+    from ..jose import KeySource
+    from ..transport import Encryption, Events, RetryPolicy, Signer
 
 __all__ = ["SCHEMES", "Overrides", "Plan", "check_path"]
 
@@ -45,6 +46,12 @@ class Overrides(TypedDict, total=False):
     connect_timeout: float
     read_timeout: float
     leeway: float
+    retry: RetryPolicy | None
+    events: Events | None
+    correct_clock: bool
+    pool_size: int
+    pool_block: bool
+    keys: KeySource | None
 
 
 class Plan(Frozen):

@@ -103,7 +103,7 @@ def _is_unicode(text: str) -> bool:
 def _check(context: CaptureContext, values: Mapping[str, str]) -> None:
     required: set[str] = set(context.required_fields)
     allowed = required.union(context.optional_fields)
-    if context.type.startswith("mf-"):
+    if context.is_microform:
         required, allowed = {f"{_CARD}number"}, _MICROFORM_FIELDS
     for path in sorted(values):
         if path not in allowed:
@@ -114,7 +114,7 @@ def _check(context: CaptureContext, values: Mapping[str, str]) -> None:
 
 
 def _shaped(context: CaptureContext, values: Mapping[str, str]) -> dict[str, Any]:
-    if context.type.startswith("mf-"):
+    if context.is_microform:
         return {path.removeprefix(_CARD): value for path, value in values.items()}
     tree: dict[str, Any] = {}
     for path, value in values.items():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cybersource_flex import (
     ApiClient,
@@ -18,16 +21,22 @@ from cybersource_flex import (
     CaptureContext,
     Configuration,
     ConfigurationError,
+    DecryptionError,
     FlexAPIApi,
     FlexClient,
+    InvalidClaimError,
     InvalidDataError,
+    InvalidSignatureError,
     MicroformIntegrationApi,
     NotFoundError,
+    TokenNotYetValidError,
     UnknownKeyError,
     fields,
 )
 from cybersource_flex.auth import HttpSignature, JwtSharedSecret
+from cybersource_flex.cards import Card
 from cybersource_flex.emulator import Emulator
+from cybersource_flex.jose import Expected, PinnedKeys
 from cybersource_flex.models import GenerateCaptureContextRequest, GenerateFlexAPICaptureContextRequest
 from cybersource_flex.transport import Signer
 
@@ -382,3 +391,99 @@ def test_wrong_leeway(leeway: Any) -> None:
 def test_environments_by_name() -> None:
     for name, host in Configuration.ENVIRONMENTS.items():
         assert FlexClient(None, environment=name).api_client.configuration.host == host
+
+
+# Cards, storage, keys, and what stays up.
+
+
+def test_a_card_stands_for_its_fields(client: FlexClient) -> None:
+    context = client.create_capture_context(CARD_FIELDS)
+    with Card("4111 1111 1111 1111", expiration=f"12/{YEAR}", security_code="123") as card:
+        assert client.tokenize(context, card).masked_number == "XXXXXXXXXXXX1111"
+    microform = client.create_microform_context(
+        target_origins=["https://shop.example.com"], allowed_card_networks=["VISA"]
+    )
+    whole = client.create_capture_context(fields(card=["number"], bill_to=["firstName"]))
+    with Card("4111111111111111", expiration=f"12/{YEAR}") as card:
+        assert client.tokenize(microform, card).card_types == ("001",)
+        assert client.tokenize(whole, {"card": card, "billTo": {"firstName": "Zoë"}}).masked_number
+    with pytest.raises(InvalidDataError, match="wiped"):
+        client.tokenize(context, card)
+
+
+def test_a_context_is_kept_between_the_steps(client: FlexClient) -> None:
+    context = client.create_capture_context(CARD_FIELDS)
+    token = client.tokenize(context, {"card": CARD})
+    key = "a sealing key of the servers"
+    for text, arguments in (
+        (client.store_capture_context(context), {}),
+        (client.store_capture_context(context, key, bind="session 7"), {"key": key, "bind": "session 7"}),
+    ):
+        assert len(text) < len(context.jwt)
+        restored = client.restore_capture_context(text, **arguments)  # type: ignore[arg-type]
+        assert restored == context
+        assert client.verify_transient_token(token.jwt, restored) == token
+    with pytest.raises(InvalidSignatureError):
+        client.restore_capture_context(text, key, bind="session 8")
+
+
+def test_what_was_asked_for_can_be_pinned(client: FlexClient) -> None:
+    context = client.create_microform_context(
+        target_origins=["https://shop.example.com"], allowed_card_networks=["VISA", "AMEX"]
+    )
+    wanted = Expected(target_origins=["https://shop.example.com"], allowed_card_networks=["AMEX", "VISA"])
+    assert client.verify_capture_context(context.jwt, expected=wanted) == context
+    with pytest.raises(InvalidClaimError, match="target_origins"):
+        client.verify_capture_context(context.jwt, expected=Expected(target_origins=["https://evil.example.com"]))
+
+
+def test_pinned_keys_need_no_host(emulator: Emulator, client: FlexClient) -> None:
+    context = client.create_capture_context(CARD_FIELDS)
+    kid = json.loads(base64.urlsafe_b64decode(context.jwt.partition(".")[0] + "=="))["kid"]
+    jwk = FlexAPIApi(client.api_client).get_public_key(kid).to_dict()
+    emulator.clear()
+    with FlexClient(None, environment="https://flex.invalid", keys=PinnedKeys([jwk])) as offline:
+        assert offline.verify_capture_context(context.jwt) == context
+    assert emulator.requests == []
+    with pytest.raises(ConfigurationError, match="keys must be a KeySource"):
+        FlexClient(None, keys=[jwk])  # type: ignore[arg-type]
+
+
+def test_payment_credentials_are_opened_and_guarded() -> None:
+    with (
+        Emulator(payment_credentials=True) as emulator,
+        FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
+    ):
+        token = client.tokenize(client.create_capture_context(CARD_FIELDS), {"card": CARD})
+        (reference,) = token.payment_credentials_references.values()
+        key = load_pem_private_key(emulator.credentials_key_pem, None)
+        assert isinstance(key, RSAPrivateKey)
+        credentials = client.payment_credentials(reference, key)
+        assert credentials.reveal()["card"]["number"] == NUMBER
+        assert NUMBER not in f"{credentials} {credentials!r}"
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(credentials)
+        with pytest.raises(DecryptionError):
+            client.payment_credentials(reference, generate_private_key(65537, 2048))
+
+
+@pytest.mark.parametrize("offset", [600.0, -600.0])
+def test_a_clock_that_is_off_does_not_stop_a_client(offset: float) -> None:
+    with (
+        Emulator(clock=lambda: time.time() + offset) as emulator,
+        FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
+    ):
+        for statuses in ([401, 404], [404]):
+            with pytest.raises(NotFoundError) as caught:
+                client.payment_details("A" * 64)
+            assert [made.status for made in caught.value.attempts] == statuses
+        assert client.clock.offset == pytest.approx(offset, abs=3)
+
+
+def test_the_correction_is_for_signing_alone() -> None:
+    with (
+        Emulator(clock=lambda: time.time() + 600) as emulator,
+        FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
+        pytest.raises(TokenNotYetValidError, match="is the clock right"),
+    ):
+        client.create_capture_context(CARD_FIELDS)

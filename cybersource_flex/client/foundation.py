@@ -1,0 +1,165 @@
+"""What a client stands on: its settings, its connections, its keys, and where all of these are read from."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ..api.flex_api_api import FlexAPIApi
+from ..api.microform_integration_api import MicroformIntegrationApi
+from ..api_client import ApiClient
+from ..configuration import Configuration
+from ..errors import ConfigurationError, NotFoundError, UnknownKeyError
+from ..jose import CachedKeys
+from ..transport.frozen import Frozen
+from .checks import base_url, check_keys
+from .operations import check_operations
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from ..jose import KeySource
+    from ..transport import Clock, Encryption, Events, RetryPolicy, Signer, Tls
+    from .plan import Overrides
+
+__all__ = ["Foundation"]
+
+
+class Foundation(Frozen):
+    """Everything of ``FlexClient`` but its verbs. See there."""
+
+    __slots__ = ("__weakref__", "_api_client", "_flex", "_host_keys", "_keys", "_leeway", "_microform")
+
+    _api_client: ApiClient
+    _flex: FlexAPIApi
+    _host_keys: KeySource
+    _keys: KeySource
+    _leeway: float
+    _microform: MicroformIntegrationApi
+
+    def __init__(
+        self,
+        auth: Signer | None,
+        *,
+        environment: str = "test",
+        mle: Encryption | None = None,
+        tls: Tls | None = None,
+        proxy: str | None = None,
+        proxy_from_environment: bool = True,
+        intermediate_host: str | None = None,
+        user_agent_suffix: str | None = None,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 30.0,
+        leeway: float = 30.0,
+        retry: RetryPolicy | None = None,
+        events: Events | None = None,
+        correct_clock: bool = True,
+        pool_size: int = 10,
+        pool_block: bool = False,
+        keys: KeySource | None = None,
+    ) -> None:
+        if isinstance(leeway, bool) or not isinstance(leeway, (int, float)) or not 0 <= leeway <= 600:
+            raise ConfigurationError("leeway must be a number of seconds from 0 to 600")
+        configuration = Configuration(
+            host=base_url(environment),
+            auth=auth,
+            mle=mle,
+            tls=tls,
+            proxy=proxy,
+            proxy_from_environment=proxy_from_environment,
+            intermediate_host=intermediate_host,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            user_agent_suffix=user_agent_suffix,
+            retry=retry,
+            events=events,
+            correct_clock=correct_clock,
+            pool_size=pool_size,
+            pool_block=pool_block,
+        )
+        check_operations(getattr(mle, "operations", ()), "mle")
+        api_client = ApiClient(configuration)
+        cached = CachedKeys(self._fetch_key)
+        self._set(
+            _leeway=float(leeway),
+            _api_client=api_client,
+            _flex=FlexAPIApi(api_client),
+            _microform=MicroformIntegrationApi(api_client),
+            _keys=cached if keys is None else check_keys(keys),
+            # Names of keys in what came straight from the host are no inventions: they never wait for a cooldown.
+            _host_keys=cached.from_host() if keys is None else keys,
+        )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[Overrides]) -> Self:
+        """A client from environment variables, all named ``CYBERSOURCE_...``; the table is in docs/configuration.md.
+
+        ``CYBERSOURCE_AUTH`` says how requests are signed: ``jwt_shared_secret`` where it is not set, which needs
+        ``CYBERSOURCE_MERCHANT_ID``, ``CYBERSOURCE_KEY_ID`` and ``CYBERSOURCE_SECRET_KEY``; or ``jwt_p12``,
+        ``http_signature`` or ``bearer``. An empty variable counts as one that is not set.
+
+        Args:
+            environ: what to read in place of ``os.environ``.
+            overrides: arguments of this class that win over what the variables say.
+
+        Raises:
+            ConfigurationError: a variable is missing, wrong, nearly but not quite the name of a known one, or belongs
+                to another scheme than the chosen one. It names the variable, never the value of a secret.
+        """
+        from .environment import read
+
+        return read(os.environ if environ is None else environ, frozenset(overrides)).make(cls, overrides)
+
+    @classmethod
+    def from_merchant_config(cls, config: Mapping[str, Any], **overrides: Unpack[Overrides]) -> Self:
+        """A client from the configuration dictionary of CyberSource's own Python SDK (0.0.80).
+
+        Every key of that dictionary is translated, or refused, or ignored with a ``UserWarning`` that says why; the
+        table is in docs/configuration.md. As there, the environment's proxy variables are not looked at.
+
+        Args:
+            config: the dictionary.
+            overrides: arguments of this class that win over what the dictionary says.
+
+        Raises:
+            ConfigurationError: a key is unknown, missing or wrong, or can be read in two ways. It names the key, never
+                the value of a secret.
+        """
+        from .merchant_config import read
+
+        plan = read(config, frozenset(overrides))
+        for note in plan.notes:
+            warnings.warn(note, UserWarning, stacklevel=2)
+        return plan.make(cls, overrides)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._api_client.configuration!r}>"
+
+    @property
+    def api_client(self) -> ApiClient:
+        """The client underneath, for the generated API classes: ``FlexAPIApi(client.api_client)``."""
+        return self._api_client
+
+    @property
+    def clock(self) -> Clock:
+        """How far the host's clock is from this machine's, and whether requests are signed with its time."""
+        return self._api_client.clock
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._api_client.close()
+
+    def _fetch_key(self, kid: str) -> Mapping[str, Any]:
+        try:
+            return self._flex.get_public_key(kid).to_dict()
+        except NotFoundError as cause:
+            raise UnknownKeyError(f"{self._api_client.configuration.host} has no public key {kid!r}") from cause
