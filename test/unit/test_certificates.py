@@ -1,4 +1,4 @@
-"""Keys and certificates from files: every container of the Business Center loads, and what is wrong with one is named."""
+"""Keys and certificates from files: every container of the Business Center loads, and what is wrong is named."""
 
 from __future__ import annotations
 
