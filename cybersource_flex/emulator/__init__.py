@@ -16,6 +16,13 @@ makes what the Business Center would hand out:
     e.issue_access_token()               # and e.revoke_access_token(token)
     Emulator(tls=True)                   # https; e.write_ca(path), e.issue_client_certificate(name)
 
+And it misbehaves on demand, with any of `SCENARIOS`:
+
+    e.script(["status-503;retry-after=1", "reset-during", "ok"])   # one each for the next requests
+    e.faults(rate=0.05, seed=1)                                    # at random
+    Emulator(scenario="latency;seconds=2")                         # always
+    v-c-emulator-scenario: truncated                               # as a header, for one request
+
 It judges what it is sent as the real host would: signatures line by line, the JWE, the fields that the
 capture context asked for. It imports nothing of the rest of this package and no JOSE library, so that a
 mistake in the client does not hide in it. It holds fake keys and keeps what it is sent in memory: never give
@@ -27,6 +34,7 @@ from __future__ import annotations
 try:
     from .exchange import RecordedRequest
     from .merchants import Merchant
+    from .scenarios import SCENARIOS, Scenario, ScenarioKind
     from .server import Emulator
 except ModuleNotFoundError as error:
     if error.name is not None and error.name.split(".")[0] in {"starlette", "uvicorn", "h11", "anyio"}:
@@ -35,4 +43,4 @@ except ModuleNotFoundError as error:
         ) from error
     raise
 
-__all__ = ["Emulator", "Merchant", "RecordedRequest"]
+__all__ = ["Emulator", "Merchant", "RecordedRequest", "SCENARIOS", "Scenario", "ScenarioKind"]  # noqa: RUF022 (as `sorted` has it)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,22 +14,21 @@ from email.utils import formatdate
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from . import capture, mle, retrieval, tokens
+from . import capture, clock, mle, retrieval, tampering, tokens
 from .authentication import authenticate
 from .authority import Authority, Caller, Refused
 from .business_center import BusinessCenter
 from .call import Call
+from .delivery import Delivery, deliver
+from .director import Director
 from .exchange import Answer, Received, RecordedRequest, Records
+from .inbound import BODY_LIMIT, read_body, read_head
 from .problems import Problem, Reason, Shape, authentication_failed
+from .protocol import client_name, wire_of
+from .scenarios import HEADER, Scenario
 from .state import State
-from .tls import client_name
 
 LOGGER = logging.getLogger("cybersource_flex.emulator")
-
-# Bytes of a request body. The real limit is unpublished; no documented request comes near.
-BODY_LIMIT = 1 << 20
-# A body over the limit is still read up to here, so that the client sees the 413 and not a broken connection.
-_READ_LIMIT = 16 * BODY_LIMIT
 
 Handler = Callable[[Call], Answer]
 
@@ -45,6 +45,7 @@ class Service:
     authority: Authority
     center: BusinessCenter
     records: Records
+    director: Director
     explain: bool
     mle_algorithms: tuple[str, ...]
 
@@ -56,8 +57,16 @@ class _Visit:
     request: Received
     correlation_id: str
     client_certificate: str | None
+    arrived: float
     caller: Caller | None = None
     opened: bytes | None = None
+    scenario: Scenario | None = None
+    wrong_scenario: str | None = None
+    processed: bool = False
+
+    def plays(self, name: str) -> bool:
+        """Whether that is the scenario."""
+        return self.scenario is not None and self.scenario.name == name
 
 
 @dataclass(frozen=True)
@@ -78,24 +87,56 @@ class Operation:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        request, complete, oversized = await _read(scope, receive)
-        visit = _Visit(request, str(uuid.uuid4()), client_name(scope))
+        visit = _Visit(read_head(scope), str(uuid.uuid4()), client_name(scope), time.monotonic())
+        self._choose(visit)
+        if visit.plays("reset-before"):
+            self._record(visit, Answer(0, "", b""), status=None)
+            await wire_of(scope).reset()
+            return
+        body, complete, oversized = await read_body(receive)
+        visit.request = replace(visit.request, body=body)
         if not complete:
             self._record(visit, Answer(0, "", b"", refusal="the client went away"), status=None)
             return
         argument = next(iter(scope.get("path_params", {}).values()), "")
-        answer = self._answer(visit, oversized, argument)
-        if visit.caller is not None and visit.caller.response_key is not None:
-            answer = mle.sealed(answer, visit.caller.response_key, self.service.state.now())
+        answer = self._finished(visit, self._answer(visit, oversized, argument))
         # Recorded before it is sent: whoever has the answer finds the record.
         self._record(visit, answer, status=answer.status)
-        await _send(send, answer, self._headers(answer, visit.correlation_id))
+        headers = self._headers(visit, answer)
+        await deliver(Delivery(wire_of(scope), send, answer.status, headers, answer.body), visit.scenario)
+
+    def _choose(self, visit: _Visit) -> None:
+        """Find the request's scenario, and do what must be done before the request is looked at."""
+        try:
+            visit.scenario = self.service.director.choose(visit.request)
+        except ValueError as error:
+            visit.wrong_scenario = str(error)
+        scenario = visit.scenario
+        clock.skew(scenario.number("seconds") if scenario and scenario.name == "clock-skew" else 0.0)
+        if scenario is not None and scenario.name == "rotated-key":
+            self.service.state.rotate_key(bool(scenario.value("same-kid")))
+
+    def _finished(self, visit: _Visit, answer: Answer) -> Answer:
+        """The answer with what the scenario does to it, and encrypted where that is wanted."""
+        state, scenario = self.service.state, visit.scenario
+        if visit.plays("unknown-members"):
+            answer = tampering.extended(answer)
+        key = None if visit.caller is None else visit.caller.response_key
+        # What stands in front of the service encrypts nothing.
+        if key is not None and answer.flex:
+            if visit.plays("mle-wrong-key"):
+                key = tampering.wrong_key(key, state.stranger_key)
+            answer = mle.sealed(answer, key, state.now())
+        return answer if scenario is None else tampering.replaced(answer, scenario)
 
     def _answer(self, visit: _Visit, oversized: bool, argument: str) -> Answer:
         service, request = self.service, visit.request
         href = service.state.origin + request.target.partition("?")[0]
         gateway = False
         try:
+            if visit.wrong_scenario is not None:
+                gateway = True
+                raise Problem(400, Reason.SCENARIO, f"{HEADER}: {visit.wrong_scenario}")
             if request.method != self.method:
                 gateway = True
                 raise Problem(405, Reason.METHOD, "Method not allowed", headers=(("allow", self.method),))
@@ -107,7 +148,14 @@ class Operation:
                 visit.opened = mle.opened(service.center, visit.caller, request.body, service.mle_algorithms)
             if visit.opened is not None:
                 request = replace(request, body=visit.opened)
-            return self.handler(Call(service.state, request, argument, visit.caller))
+            call = Call(service.state, request, argument, visit.caller, visit.scenario)
+            gateway = True
+            if (found := tampering.instead(call)) is not None:
+                return found
+            gateway = False
+            answer = self.handler(call)
+            visit.processed = True
+            return answer
         except Refused as refused:
             return authentication_failed(str(refused))
         except Problem as problem:
@@ -120,20 +168,22 @@ class Operation:
         names = {"correlation_id": visit.correlation_id, "method": request.method, "href": href}
         return met.answer(self.shape, **names, flex=not gateway)
 
-    def _headers(self, answer: Answer, correlation_id: str) -> list[tuple[str, str]]:
+    def _headers(self, visit: _Visit, answer: Answer) -> list[tuple[bytes, bytes]]:
         headers = [
             ("date", formatdate(self.service.state.settings.clock(), usegmt=True)),
-            ("content-type", answer.media_type),
             ("content-length", str(len(answer.body))),
-            ("v-c-correlation-id", correlation_id),
+            ("v-c-correlation-id", visit.correlation_id),
             *answer.headers,
         ]
-        if answer.flex:
-            digest = base64.b64encode(hashlib.sha256(answer.body).digest()).decode("ascii")
-            headers.append(("digest", f"SHA-256={digest}"))
+        if answer.media_type:
+            headers.append(("content-type", answer.media_type))
+        wrong = visit.plays("wrong-digest")
+        if answer.flex or wrong:
+            digest = hashlib.sha256(b"another body" if wrong else answer.body).digest()
+            headers.append(("digest", f"SHA-256={base64.b64encode(digest).decode('ascii')}"))
         if self.service.explain and answer.status == 401 and answer.refusal is not None:
             headers.append(("v-c-emulator-refusal", answer.refusal))
-        return headers
+        return [(name.encode("ascii"), value.encode("ascii", "backslashreplace")) for name, value in headers]
 
     def _record(self, visit: _Visit, answer: Answer, *, status: int | None) -> None:
         request, caller, correlation_id = visit.request, visit.caller, visit.correlation_id
@@ -151,6 +201,9 @@ class Operation:
             merchant_id=None if caller is None else caller.merchant.merchant_id,
             client_certificate=visit.client_certificate,
             opened=visit.opened,
+            scenario=None if visit.scenario is None else str(visit.scenario),
+            arrived=visit.arrived,
+            processed=visit.processed,
         )
         self.service.records.add(item)
         # The raw path is percent-encoded, so that it cannot break the line.
@@ -168,36 +221,6 @@ def _lines(error: BaseException) -> str:
         places.append(f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}")
         trace = trace.tb_next
     return " > ".join(places)
-
-
-async def _read(scope: Scope, receive: Receive) -> tuple[Received, bool, bool]:
-    """The request, whether it is complete, and whether its body was over the limit (and then dropped)."""
-    raw_path: bytes = scope["raw_path"]
-    query: bytes = scope["query_string"]
-    target = (raw_path + b"?" + query if query else raw_path).decode("latin-1")
-    raw_headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-    chunks: list[bytes] = []
-    size, more, complete = 0, True, True
-    while more and size <= _READ_LIMIT:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            complete = False
-            break
-        chunk: bytes = message.get("body", b"")
-        size += len(chunk)
-        if size <= BODY_LIMIT:
-            chunks.append(chunk)
-        else:
-            chunks.clear()
-        more = message.get("more_body", False)
-    request = Received.of(scope["method"], target, raw_headers, b"".join(chunks))
-    return request, complete, size > BODY_LIMIT
-
-
-async def _send(send: Send, answer: Answer, headers: list[tuple[str, str]]) -> None:
-    raw = [(name.encode("ascii"), value.encode("ascii", "backslashreplace")) for name, value in headers]
-    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-    await send({"type": "http.response.body", "body": answer.body})
 
 
 def _nothing_here(call: Call) -> Answer:

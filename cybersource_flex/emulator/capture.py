@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeGuard
 
-from . import cards, jose
+from . import cards, jose, tampering
 from .call import Call
 from .exchange import Answer, jwt_answer
 from .fields import CARD, CHECK, leaf_paths
@@ -168,16 +168,19 @@ def _issue(
     kid, key = state.next_one_time_key()
     public = jose.public_jwk(key.public_key(), kid)
     jwk = {"kty": public["kty"], "e": public["e"], "use": "enc", "n": public["n"], "kid": kid}
-    issued_at = state.now()
+    expires_at = state.now() + LIFETIME
+    if (scenario := call.plays("expired-context")) is not None:
+        expires_at = state.now() + scenario.count("left")
+    issued_at = expires_at - LIFETIME
     payload: dict[str, object] = {
         "flx": {"path": "/flex/v2/tokens", "data": context_data(), "origin": state.origin, "jwk": jwk},
         "ctx": [{"data": data, "type": kind}],
         "iss": "Flex API",
-        "exp": issued_at + LIFETIME,
+        "exp": expires_at,
         "iat": issued_at,
         "jti": context_jti(),
     }
-    token = jose.sign_rs256(state.long_term_key, {"kid": state.long_term_kid, "alg": "RS256"}, payload)
+    token = tampering.sign(call, state.long_term.key, {"kid": state.long_term.kid, "alg": "RS256"}, payload)
     context = Context(
         sha256=hashlib.sha256(token.encode("ascii")).digest(),
         merchant=call.merchant,
@@ -185,7 +188,7 @@ def _issue(
         type=kind,
         required=required,
         optional=optional,
-        expires_at=issued_at + LIFETIME,
+        expires_at=expires_at,
         networks=networks,
         include_prefix=include_prefix,
     )

@@ -94,7 +94,8 @@ class RecordedRequest(Received):
     """A request that the emulator received, with what became of it. The repr shows no header and no body.
 
     Attributes:
-        status: HTTP status answered; None when the client went away before its request was complete.
+        status: HTTP status answered; None when the client went away before its request was complete, or the
+            connection was reset before that. Where a scenario breaks the answer, what it would have been.
         correlation_id: `v-c-correlation-id` of the answer.
         refusal: why it was refused, for example "jti was used before"; None when it was not.
         received_at: seconds since the epoch on the emulator's clock.
@@ -103,6 +104,10 @@ class RecordedRequest(Received):
         merchant_id: the authenticated merchant.
         client_certificate: CN of the certificate that the client presented on the connection (TLS).
         opened: the body before its encryption, when it was an encrypted request; `body` is always what was sent.
+        scenario: text of the scenario that was chosen for the request, whether or not it could show there.
+        arrived: when the head of the request was here, on the clock of `time.monotonic`.
+        processed: whether the operation was carried out with success, whatever became of its answer: a session or
+            a token was made, though perhaps nobody was told.
     """
 
     status: int | None = None
@@ -113,6 +118,9 @@ class RecordedRequest(Received):
     merchant_id: str | None = None
     client_certificate: str | None = None
     opened: bytes | None = field(default=None, repr=False)
+    scenario: str | None = None
+    arrived: float = 0.0
+    processed: bool = False
 
 
 class Records:

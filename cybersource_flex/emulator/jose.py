@@ -68,7 +68,11 @@ def compact_json(value: object) -> bytes:
 
 def sign_rs256(key: rsa.RSAPrivateKey, header: dict[str, object], payload: dict[str, object]) -> str:
     """A compact JWS with RS256; the members keep the order given."""
-    signed = f"{encode(compact_json(header))}.{encode(compact_json(payload))}"
+    return sign_text(key, f"{encode(compact_json(header))}.{encode(compact_json(payload))}")
+
+
+def sign_text(key: rsa.RSAPrivateKey, signed: str) -> str:
+    """The same for the first two parts, whatever they are."""
     signature = key.sign(signed.encode("ascii"), padding.PKCS1v15(), hashes.SHA256())
     return f"{signed}.{encode(signature)}"
 

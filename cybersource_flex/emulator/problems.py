@@ -50,6 +50,11 @@ class Reason:
     MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
     TOO_LARGE = "REQUEST_TOO_LARGE"
     INTERNAL = "API_INTERNAL_ERROR"
+    # Scenarios; the first is what payments say of a used token.
+    INVALID_DATA = "INVALID_DATA"
+    TOO_MANY = "TOO_MANY_REQUESTS"
+    UNAVAILABLE = "SERVICE_UNAVAILABLE"
+    SCENARIO = "EMULATOR_SCENARIO"
 
 
 @dataclass(frozen=True)

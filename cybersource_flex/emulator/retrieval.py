@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import TypeVar
 
-from . import jose
+from . import jose, tampering
 from .call import Call
 from .exchange import Answer, json_answer, jwt_answer
 from .problems import Problem, Reason
@@ -17,14 +17,17 @@ _Kept = TypeVar("_Kept", Token, Credential)
 
 def public_key(call: Call) -> Answer:
     """`GET /flex/v2/public-keys/{kid}`: long-term keys only. The body of its errors is unpublished."""
-    if call.argument != call.state.long_term_kid:
+    jwk = call.state.long_term_jwk(call.argument)
+    if jwk is None or call.plays("404-key"):
         raise Problem(404, Reason.NOT_FOUND, "There is no such key")
-    return json_answer(200, call.state.long_term_jwk())
+    return json_answer(200, jwk)
 
 
 def payment_details(call: Call) -> Answer:
     """`GET /flex/v2/payment-details/{jti}`: what was captured, masked."""
     token = _own(call.state.tokens, call, "There is no such transient token")
+    if call.plays("used-token"):
+        raise tampering.used_token()
     return json_answer(200, token.details)
 
 
@@ -45,8 +48,8 @@ def payment_credentials(call: Call) -> Answer:
         **credential.content,
     }
     # The guide prints kid and cty only; alg is what makes it a JWS.
-    inner_header: dict[str, object] = {"kid": state.long_term_kid, "cty": "json+pc", "alg": "RS256"}
-    inner = jose.sign_rs256(state.long_term_key, inner_header, claims)
+    inner_header: dict[str, object] = {"kid": state.long_term.kid, "cty": "json+pc", "alg": "RS256"}
+    inner = tampering.sign(call, state.long_term.key, inner_header, claims)
     header: dict[str, object] = {
         "aud": "psp",
         "sub": merchant_id,

@@ -12,7 +12,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from . import address
-from .tls import Protocol, ServerTls
+from .protocol import Protocol
+from .tls import ServerTls
 
 # Seconds.
 _START_TIMEOUT = 10.0

@@ -9,19 +9,23 @@ from types import TracebackType
 from starlette.routing import Router
 
 from . import address
+from .adversary import Adversary
 from .app import Service, make_app
 from .authority import Authority
 from .business_center import BusinessCenter
+from .clock import HostClock
+from .director import Director
 from .directory import Directory
 from .exchange import RecordedRequest, Records
 from .issuer import Issuer
 from .merchants import Merchant
 from .runner import Runner
+from .scenarios import Scenario
 from .state import Settings, State
 from .tls import ClientCertificates, ServerTls
 
 
-class Emulator(Issuer):
+class Emulator(Issuer, Adversary):
     """A local Flex host.
 
     A context manager: entering starts it, leaving stops it. After `stop` it can be started again and then has
@@ -55,6 +59,8 @@ class Emulator(Issuer):
         allow_remote: permit a host that is not loopback. The emulator holds fake keys and is not hardened.
         record_limit: how many of the last requests `requests` keeps.
         key_pool: how many one-time RSA keys are made at start and used in turn, each context with a new kid.
+        scenario: what goes wrong with every request that nothing else is said about: one of `SCENARIOS`, as text
+            or `Scenario`. See `script` and `faults` too.
     """
 
     def __init__(
@@ -80,6 +86,7 @@ class Emulator(Issuer):
         allow_remote: bool = False,
         record_limit: int = 10_000,
         key_pool: int = 2,
+        scenario: Scenario | str | None = None,
     ) -> None:
         if not allow_remote and not address.is_loopback(host):
             raise ValueError(f"host {host!r} is not loopback: the emulator is a test tool, say allow_remote=True")
@@ -96,7 +103,10 @@ class Emulator(Issuer):
         if client_certificates is not None and not tls:
             raise ValueError("client_certificates needs tls=True")
         self._host, self._signed_hosts = host, tuple(signed_hosts)
-        super().__init__(
+        host_clock = HostClock(clock)
+        Adversary.__init__(self, Director(scenario), host_clock)
+        Issuer.__init__(
+            self,
             directory=Directory([Merchant.generate()] if merchants is None else merchants),
             center=BusinessCenter(clock, request_mle),
             tls=ServerTls(address.certified_names(host, self._signed_hosts), client_certificates) if tls else None,
@@ -104,7 +114,7 @@ class Emulator(Issuer):
         self._mle_algorithms = ("RSA-OAEP-256", "RSA-OAEP") if accept_rsa_oaep else ("RSA-OAEP-256",)
         self._clock_tolerance, self._jwt_leeway = clock_tolerance, jwt_leeway
         self._settings = Settings(
-            clock=clock,
+            clock=host_clock,
             context_uses=context_uses,
             payment_credentials=payment_credentials,
             check_luhn=check_luhn,
@@ -168,6 +178,20 @@ class Emulator(Issuer):
             raise RuntimeError("the emulator has no keys before it is started")
         return self._service.state.credentials_key_pem()
 
+    def rotate_key(self, same_kid: bool = False) -> str:
+        """Sign capture contexts with a new long-term key from now on.
+
+        Args:
+            same_kid: put it in the place of the old one, whose contexts can then no longer be verified. Otherwise
+                it has a new kid, and the old one can still be fetched.
+
+        Returns:
+            The kid of the new key.
+        """
+        if self._service is None:
+            raise RuntimeError("the emulator has no keys before it is started")
+        return self._service.state.rotate_key(same_kid)
+
     def start(self) -> Emulator:
         """Serve from a thread. Returns when requests are answered; RuntimeError when the port is taken."""
         self._runner.start(self._make_app)
@@ -204,4 +228,12 @@ class Emulator(Issuer):
             clock_tolerance=self._clock_tolerance,
             jwt_leeway=self._jwt_leeway,
         )
-        return Service(state, authority, self._center, self._records, self._explain, self._mle_algorithms)
+        return Service(
+            state=state,
+            authority=authority,
+            center=self._center,
+            records=self._records,
+            director=self._director,
+            explain=self._explain,
+            mle_algorithms=self._mle_algorithms,
+        )

@@ -7,19 +7,22 @@ import secrets
 import string
 import uuid
 from base64 import b64encode
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import deque
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from . import jose
+from .clock import HostClock
 from .merchants import Merchant
 
 # Seconds: capture contexts and transient tokens live 15 minutes in every published sample.
 LIFETIME = 900
+# Long-term keys that can be fetched, the new one among them.
+_PUBLISHED = 8
 _ALPHANUMERIC = string.ascii_letters + string.digits
 _UPPER = string.digits + string.ascii_uppercase
 _Kept = TypeVar("_Kept", "Context", "Token", "Credential")
@@ -29,7 +32,7 @@ _Kept = TypeVar("_Kept", "Context", "Token", "Credential")
 class Settings:
     """How the emulator judges; see `Emulator` for the meaning of each."""
 
-    clock: Callable[[], float]
+    clock: HostClock
     context_uses: int | None
     payment_credentials: bool
     check_luhn: bool
@@ -83,15 +86,27 @@ class Credential:
     content: dict[str, object] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class LongTermKey:
+    """The key that signs capture contexts."""
+
+    kid: str
+    key: rsa.RSAPrivateKey = field(repr=False)
+
+
 class State:
-    """Keys, contexts and tokens. Only the server's own thread touches it, so there is no lock."""
+    """Keys, contexts and tokens. Only the server's own thread touches it, so there is no lock.
+
+    But for the rotation of the long-term key, which may come from any thread: nothing is changed in place there.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.origin = ""  # known once the port is
-        self.long_term_key = _new_key()
         # Two characters in every published sample.
-        self.long_term_kid = _random(_ALPHANUMERIC.lower(), 2)
+        self.long_term = LongTermKey(_random(_ALPHANUMERIC.lower(), 2), _new_key())
+        # All that are published: contexts signed with the last one are still about.
+        self._published = {self.long_term.kid: self.long_term}
         # A real one-time key serves one context. Making one costs 50 to 100 ms, which would be the price of
         # every session; so a few are made at start and used in turn, each time under a new kid. Two are
         # enough for tests to notice a token that is checked with the key of another context.
@@ -99,17 +114,38 @@ class State:
         self._turn = 0
         self.credentials_key = _new_key() if settings.payment_credentials else None
         self.credentials_kid = str(uuid.uuid4())
-        self.contexts: OrderedDict[str, Context] = OrderedDict()
-        self.tokens: OrderedDict[str, Token] = OrderedDict()
-        self.credentials: OrderedDict[str, Credential] = OrderedDict()
+        self.contexts: dict[str, Context] = {}
+        self.tokens: dict[str, Token] = {}
+        self.credentials: dict[str, Credential] = {}
+        # When to forget what, oldest first, by the right time.
+        self._kept: deque[tuple[float, dict[str, Any], str]] = deque()
 
     def now(self) -> int:
         """Whole seconds since the epoch on the emulator's clock."""
         return int(self.settings.clock())
 
-    def long_term_jwk(self) -> dict[str, str]:
-        """The key that signs capture contexts, as published: `use` says enc although it verifies."""
-        jwk = jose.public_jwk(self.long_term_key.public_key(), self.long_term_kid)
+    def rotate_key(self, same_kid: bool) -> str:
+        """Make a new long-term key, under a new kid or in place of the last one. The kid is returned."""
+        kid = self.long_term.kid
+        while not same_kid and kid in self._published:
+            kid = _random(_ALPHANUMERIC.lower(), 2)
+        new = LongTermKey(kid, _new_key())
+        # The last few only: there are not that many names of two characters.
+        self._published = dict([*self._published.items(), (kid, new)][-_PUBLISHED:])
+        self.long_term = new
+        return kid
+
+    @cached_property
+    def stranger_key(self) -> rsa.RSAPrivateKey:
+        """A key of nobody, for scenarios. Made when first used."""
+        return _new_key()
+
+    def long_term_jwk(self, kid: str) -> dict[str, str] | None:
+        """A key that signs capture contexts, as published: `use` says enc although it verifies."""
+        known = self._published.get(kid)
+        if known is None:
+            return None
+        jwk = jose.public_jwk(known.key.public_key(), kid)
         return {"kty": jwk["kty"], "use": "enc", "kid": jwk["kid"], "n": jwk["n"], "e": jwk["e"]}
 
     def next_one_time_key(self) -> tuple[str, rsa.RSAPrivateKey]:
@@ -117,15 +153,17 @@ class State:
         self._turn = (self._turn + 1) % len(self._pool)
         return "00" + _random(_ALPHANUMERIC, 30), self._pool[self._turn]
 
-    def remember(self, kept: OrderedDict[str, _Kept], name: str, item: _Kept) -> None:
+    def remember(self, kept: dict[str, _Kept], name: str, item: _Kept) -> None:
         """Keep something under a name, and forget what expired a lifetime ago.
 
         Expired contexts stay that long so that "expired" and "never heard of" can be told apart.
         """
         kept[name] = item
-        now = self.now()
-        while kept and next(iter(kept.values())).expires_at + LIFETIME < now:
-            kept.popitem(last=False)
+        now = self.settings.clock.steady()
+        self._kept.append((now + 2 * LIFETIME, kept, name))
+        while self._kept[0][0] < now:
+            _, old, forgotten = self._kept.popleft()
+            old.pop(forgotten, None)
 
     def credentials_key_pem(self) -> bytes:
         """Private key, PKCS #8 PEM, that opens what payment-credentials returns."""

@@ -6,20 +6,14 @@ it reads from files only, and these are in the system's temporary folder and del
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
-
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import trustme
 
 ClientCertificates = Literal["optional", "required"]
-# The application is told about the connection in this member of the scope's extensions.
-_EXTENSION = "cybersource_flex.client_certificate"
 
 
 class ServerTls:
@@ -68,49 +62,3 @@ def _new_authority() -> trustme.CA:
             raise
         raise ImportError("tls=True needs 'trustme': install this package with its extra 'emulator'") from error
     return trustme.CA()
-
-
-def client_name(scope: Scope) -> str | None:
-    """CN of the certificate that the client presented on this connection."""
-    name = scope.get("extensions", {}).get(_EXTENSION)
-    return name if isinstance(name, str) else None
-
-
-class Protocol(H11Protocol):
-    """uvicorn's HTTP/1.1, with three differences.
-
-    It tells the application whose client certificate the connection has; uvicorn keeps that to itself. And when
-    the server stops, an idle https connection ends at once: closing one in order would wait half a minute for
-    a client that does not listen. And it closes what was lost.
-    """
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        certificate = transport.get_extra_info("peercert") or {}
-        names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
-        if names:
-            self.app = _Told(self.app, str(names[0]))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if exc is not None:
-            # uvicorn closes only without an error, and Python 3.10 then complains of a transport left open.
-            self.transport.close()
-
-    def shutdown(self) -> None:
-        idle = self.cycle is None or self.cycle.response_complete
-        super().shutdown()
-        if idle and self.scheme == "https":
-            self.transport.abort()
-
-
-class _Told:
-    """An application that is told of a client certificate."""
-
-    def __init__(self, app: Any, name: str) -> None:
-        self._app: ASGIApp = app
-        self._name = name
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        extensions = {**scope.get("extensions", {}), _EXTENSION: self._name}
-        await self._app({**scope, "extensions": extensions}, receive, send)

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from typing import Any
 
-from . import cards, jose, submission
+from . import cards, jose, submission, tampering
 from .call import Call
 from .exchange import Answer, jwt_answer
 from .fields import BANK_PREFIX, CARD_PREFIX, SHOWN, nest
@@ -29,7 +29,7 @@ def create_token(call: Call) -> Answer:
     except jose.DecryptionError:
         raise Problem(400, Reason.DECRYPTION, "The JWE cannot be decrypted") from None
     data = _data(plaintext, context)
-    if call.state.now() >= context.expires_at:
+    if call.state.now() >= context.expires_at or call.plays("expired-context"):
         raise Problem(400, Reason.CONTEXT_EXPIRED, "The capture context has expired")
     # What counts as a use is unpublished. Here it is a token made, so that a customer's typing errors are
     # free.
@@ -103,7 +103,7 @@ def _issue(call: Call, kid: str, context: Context, values: dict[str, str]) -> st
         "content": nest(_content(context, values)),
     }
     state.remember(state.tokens, jti, Token(context.merchant, expires_at, nest(_details(values))))
-    return jose.sign_rs256(context.key, {"kid": kid, "alg": "RS256"}, payload)
+    return tampering.sign(call, context.key, {"kid": kid, "alg": "RS256"}, payload)
 
 
 def _content(context: Context, values: dict[str, str]) -> dict[str, object]:

@@ -1125,7 +1125,7 @@ def test_echeck(e: Emulator) -> None:
 
 
 def test_public_names() -> None:
-    assert emulator.__all__ == ["Emulator", "Merchant", "RecordedRequest"]
+    assert emulator.__all__ == ["Emulator", "Merchant", "RecordedRequest", "SCENARIOS", "Scenario", "ScenarioKind"]
 
 
 def test_what_it_tells(e: Emulator) -> None:

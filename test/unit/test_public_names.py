@@ -48,7 +48,7 @@ def test_top_level_names() -> None:
             ],
         ),
         (client, ["FlexClient", "fields"]),
-        (emulator, ["Emulator", "Merchant", "RecordedRequest"]),
+        (emulator, ["Emulator", "Merchant", "RecordedRequest", "SCENARIOS", "Scenario", "ScenarioKind"]),
         (
             jose,
             [

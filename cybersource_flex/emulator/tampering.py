@@ -1,0 +1,189 @@
+"""Answers and tokens that are not what they should be: the scenarios that are about content."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from dataclasses import replace
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from . import jose
+from .call import Call
+from .exchange import Answer, json_answer
+from .merchants import ResponseMleKey
+from .problems import Detail, Problem, Reason, authentication_failed
+from .scenarios import Scenario
+
+_MIB = 1 << 20
+_PAGE = (
+    b"<!DOCTYPE html>\n<html><head><title>%s</title></head>\n"
+    b"<body><h1>%s</h1><p>This is not the service you are looking for.</p></body></html>\n"
+)
+_HUGE = 10**20
+# What no document names.
+_EXTRA: dict[str, object] = {"emulatorExtra": {"nested": [1, None, True, {"deep": "text"}]}, "emulatorText": "unknown"}
+
+
+def instead(call: Call) -> Answer | None:
+    """What something in front of the service answers, so that the operation is not carried out; None to go on."""
+    scenario = call.scenario
+    if scenario is None:
+        return None
+    name = scenario.name
+    if name in ("status-429", "status-503"):
+        status, reason, message = {
+            "status-429": (429, Reason.TOO_MANY, "Too many requests"),
+            "status-503": (503, Reason.UNAVAILABLE, "Service unavailable"),
+        }[name]
+        raise Problem(
+            status, reason, message, headers=_retry_after(scenario.text("retry-after"), call.settings.clock())
+        )
+    if name == "status-500":
+        raise Problem(500, Reason.INTERNAL, "Internal error")
+    if name == "html-502":
+        return _page(502, b"502 Bad Gateway")
+    if name == "empty-500":
+        return Answer(500, "", b"", refusal="Internal error", flex=False)
+    if name == "redirect":
+        location = (("location", scenario.text("location")),)
+        return Answer(scenario.count("status"), "", b"", location, refusal="redirected", flex=False)
+    if name == "refuse":
+        return _refusal(scenario)
+    return None
+
+
+def _page(status: int, title: bytes) -> Answer:
+    refusal = None if status < 400 else title.decode("ascii")
+    return Answer(status, "text/html; charset=utf-8", _PAGE % (title, title), refusal=refusal, flex=False)
+
+
+def _retry_after(form: str, now: float) -> tuple[tuple[str, str], ...]:
+    if form == "none":
+        return ()
+    if form.startswith("date"):
+        return (("retry-after", formatdate(now + int(form[4:] or 0), usegmt=True)),)
+    return (("retry-after", {"garbage": "as soon as possible", "negative": "-1", "huge": str(_HUGE)}.get(form, form)),)
+
+
+def _refusal(scenario: Scenario) -> Answer:
+    answer, shape = authentication_failed(scenario.text("reason")), scenario.text("shape")
+    if shape == "empty":
+        return replace(answer, body=b"", media_type="")
+    if shape == "json":
+        text = json.dumps({"error": "UNAUTHORIZED_USER", "message": "Authentication Failed"})
+        return json_answer(401, {"response": {"rmsg": text}}, refusal=answer.refusal, flex=False)
+    return answer
+
+
+def extended(answer: Answer) -> Answer:
+    """A JSON answer with members and values that no document names; another answer as it is."""
+    if answer.media_type != "application/json":
+        return answer
+    value: Any = json.loads(answer.body)
+    if not isinstance(value, dict):
+        return answer
+    value |= _EXTRA
+    for part in (value, value.get("responseStatus")):
+        if isinstance(part, dict) and isinstance(part.get("reason"), str):
+            part |= {**_EXTRA, "reason": "EMULATOR_UNKNOWN_REASON"}
+    if "kty" in value:
+        value["use"] = "emulated"
+    card = value.get("paymentInformation", {}).get("card")
+    if isinstance(card, dict):
+        card |= {**_EXTRA, "type": "999"}
+    return replace(answer, body=json_answer(answer.status, value).body)
+
+
+def wrong_key(key: ResponseMleKey, stranger: rsa.RSAPrivateKey) -> ResponseMleKey:
+    """Under the name that was asked for, a key that nobody has."""
+    return replace(key, public_key=stranger.public_key())
+
+
+def replaced(answer: Answer, scenario: Scenario) -> Answer:
+    """The finished answer under a scenario that is about what the client gets to read."""
+    name = scenario.name
+    if name == "html-200":
+        return _page(200, b"Welcome")
+    if name == "empty-200":
+        return Answer(200, "", b"", refusal=answer.refusal, flex=False)
+    if name == "wrong-content-type":
+        return replace(answer, media_type=scenario.text("type"))
+    if name == "gzip-bomb":
+        headers = (*answer.headers, ("content-encoding", "gzip"))
+        return replace(answer, body=gzip_spaces(scenario.count("size")), headers=headers, flex=False)
+    return answer
+
+
+@lru_cache(maxsize=2)
+def gzip_spaces(size: int) -> bytes:
+    """gzip of so many spaces. A compressed block is repeated, which costs next to nothing."""
+    spaces = b" " * _MIB
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    # After a full flush nothing refers back, so the block means the same wherever it stands.
+    block = compressor.compress(spaces) + compressor.flush(zlib.Z_FULL_FLUSH)
+    blocks, rest = divmod(size, _MIB)
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    tail = compressor.compress(spaces[:rest]) + compressor.flush()
+    check = 0
+    for _ in range(blocks):
+        check = zlib.crc32(spaces, check)
+    check = zlib.crc32(spaces[:rest], check)
+    head = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"
+    return head + block * blocks + tail + struct.pack("<II", check, size & 0xFFFFFFFF)
+
+
+def sign(call: Call, key: rsa.RSAPrivateKey, header: dict[str, object], payload: dict[str, object]) -> str:
+    """A JWS as the scenario of the call wants it: mostly a good one."""
+    if call.plays("unknown-members"):
+        return jose.sign_rs256(key, {**header, "emulatorExtra": "unknown"}, _extended_claims(payload))
+    scenario = call.plays("malformed-jwt")
+    if scenario is None:
+        return jose.sign_rs256(key, header, payload)
+    kind = scenario.text("kind")
+    if kind == "wrong-key":
+        return jose.sign_rs256(call.state.stranger_key, header, payload)
+    head, content = (jose.encode(jose.compact_json(part)) for part in (header, payload))
+    if kind == "none-alg":
+        return f"{jose.encode(jose.compact_json({**header, 'alg': 'none'}))}.{content}."
+    if kind == "not-json":
+        return jose.sign_text(key, f"{head}.{jose.encode(b'{not JSON')}")
+    if kind == "bad-base64":
+        return jose.sign_text(key, f"{head}.{content[:9]}*{content[10:]}")
+    token = jose.sign_text(key, f"{head}.{content}")
+    return {"truncated": token[:-20], "two-parts": token.rpartition(".")[0], "quoted": f'"{token}"'}[kind]
+
+
+def _extended_claims(payload: dict[str, object]) -> dict[str, object]:
+    """The claims with more in them. What was asked for stays, so that a client finds what it must find."""
+    claims: dict[str, Any] = {**payload, **_EXTRA}
+    if isinstance(claims.get("flx"), dict):
+        claims["flx"] = {**claims["flx"], **_EXTRA, "jwk": {**claims["flx"]["jwk"], "emulatorExtra": "unknown"}}
+    if isinstance(claims.get("ctx"), list):
+        first = claims["ctx"][0]
+        more = {"data": {"emulatorExtra": []}, "type": "emulated-9.9.9"}
+        claims["ctx"] = [{**first, **_EXTRA, "data": {**first["data"], **_EXTRA}}, more]
+    if isinstance(claims.get("content"), dict):
+        claims["content"] = _extended_content(claims["content"])
+        claims["metadata"] = {"emulatorExtra": "unknown"}
+    return claims
+
+
+def _extended_content(content: dict[str, Any]) -> dict[str, Any]:
+    content = {**content, "emulatorExtra": {"leaf": {"value": "unknown", "more": None}}}
+    card = content.get("paymentInformation", {}).get("card")
+    if isinstance(card, dict) and isinstance(card.get("number"), dict):
+        number = {**card["number"], **_EXTRA}
+        number["detectedCardTypes"] = [*number.get("detectedCardTypes", ()), "999"]
+        content["paymentInformation"] = {**content["paymentInformation"], "card": {**card, "number": number}}
+    return content
+
+
+def used_token() -> Problem:
+    """What a payment says of a used token; what payment-details says is unpublished."""
+    detail = Detail("tokenInformation.jti", "The transient token was used")
+    return Problem(400, Reason.INVALID_DATA, "The transient token was used", [detail])
