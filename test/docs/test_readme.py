@@ -32,6 +32,7 @@ def adapted(block: str, emulator: Emulator) -> str:
         ('"your_merchant_id"', repr(auth["merchant_id"])),
         ('key_id="..."', f"key_id={auth['key_id']!r}"),
         ('secret_key="..."', f"secret_key={auth['secret_key']!r}"),
+        ("FlexClient.from_env()", f"FlexClient.from_env({emulator.environ!r})"),
     ):
         block = block.replace(written, meant)
     return block
