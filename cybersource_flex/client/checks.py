@@ -63,4 +63,5 @@ def check_digest(answer: ApiResponse[str]) -> None:
             correlation_id=answer.headers.get("v-c-correlation-id"),
             headers=answer.headers,
             body=answer.raw_data,
+            attempts=answer.attempts,
         )

@@ -35,15 +35,24 @@ class ApiResponse(Generic[_T]):
         headers: headers of the answer; look-up ignores case.
         data: the body as the method's return type says.
         raw_data: the body's bytes as they came, decompressed.
+        attempts: the attempts that it took, the last one last.
     """
 
-    __slots__ = ("data", "headers", "raw_data", "status_code")
+    __slots__ = ("attempts", "data", "headers", "raw_data", "status_code")
 
-    def __init__(self, status_code: int, headers: Mapping[str, str], data: _T, raw_data: bytes) -> None:
+    def __init__(
+        self,
+        status_code: int,
+        headers: Mapping[str, str],
+        data: _T,
+        raw_data: bytes,
+        attempts: tuple[errors.Attempt, ...] = (),
+    ) -> None:
         self.status_code = status_code
         self.headers = headers
         self.data = data
         self.raw_data = raw_data
+        self.attempts = attempts
 
     def __repr__(self) -> str:
         return f"<ApiResponse {self.status_code} with {len(self.raw_data)}-byte body>"
@@ -157,7 +166,7 @@ class Operation:
             raise problem(
                 self, response, message=f"the call was accepted, but its answer cannot be read: {_why(cause)}"
             ) from None
-        return ApiResponse(response.status, response.headers, data, response.body)
+        return ApiResponse(response.status, response.headers, data, response.body, response.attempts)
 
     def _encode(self, body: Any) -> bytes | None:
         if body is None:
