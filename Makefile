@@ -14,7 +14,7 @@ COMMA := ,
 export TOX_DISCOVER ?= $(subst $(SPACE),$(COMMA),$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1?.*/bin/python))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test generate check-generated format clean
+.PHONY: help demo test generate check-generated bench fuzz format clean
 
 help: ## show this list
 	@$(PYTHON) -c "import re; [print(f'make {v:16} {t}') for v, t in re.findall(r'(?m)^([a-z-]+):.*?## (.*)', open('Makefile').read())]"
@@ -30,6 +30,12 @@ generate: $(VENV)/.generator ## make the generated files anew from openapi.yaml 
 
 check-generated: $(VENV)/.generator ## say which generated files are not what make generate would write
 	$(BIN)/python tools/generate.py check
+
+bench: $(VENV)/.installed ## what signing, verifying and a whole call cost beside the bare operations
+	@for each in signing verification call; do echo "## $$each"; $(BIN)/python bench/$$each.py; echo; done
+
+fuzz: $(VENV)/.tox ## fuzz the token readers for ten minutes, or SECONDS=...
+	$(BIN)/tox run -e fuzz -- $(or $(SECONDS),600) .fuzz
 
 format: $(VENV)/.generator ## format and tidy the hand-written code
 	$(BIN)/ruff format .

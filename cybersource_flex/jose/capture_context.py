@@ -210,12 +210,12 @@ def verify_capture_context(
 
 
 def _one_time_key(flx: Any) -> PublicKey:
-    if not isinstance(flx, Mapping):
+    if type(flx) is not MappingProxyType:
         raise InvalidClaimError(f"the claim flx of the {_WHAT} is missing or not an object", claim="flx")
     if flx.get("path") != TOKENS_PATH:
         raise InvalidClaimError(f"the claim flx.path of the {_WHAT} is not {TOKENS_PATH}", claim="flx.path")
     jwk = flx.get("jwk")
-    if not isinstance(jwk, Mapping):
+    if type(jwk) is not MappingProxyType:
         raise InvalidClaimError(f"the claim flx.jwk of the {_WHAT} is missing or not an object", claim="flx.jwk")
     if not isinstance(jwk.get("kid"), str) or not jwk["kid"]:
         raise InvalidClaimError(f"the claim flx.jwk of the {_WHAT} has no kid", claim="flx.jwk.kid")
@@ -227,10 +227,10 @@ def _one_time_key(flx: Any) -> PublicKey:
 
 def _context(ctx: Any) -> tuple[str, Mapping[str, Any]]:
     first = ctx[0] if isinstance(ctx, tuple) and ctx else None
-    if not isinstance(first, Mapping) or not isinstance(first.get("type"), str) or not first["type"]:
+    if type(first) is not MappingProxyType or not isinstance(first.get("type"), str) or not first["type"]:
         raise InvalidClaimError(f"the claim ctx of the {_WHAT} does not say its type", claim="ctx")
     data = first.get("data")
-    return first["type"], data if isinstance(data, Mapping) else MappingProxyType({})
+    return first["type"], data if type(data) is MappingProxyType else MappingProxyType({})
 
 
 def _compare(context: CaptureContext, expected: Expected) -> None:

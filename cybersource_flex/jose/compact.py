@@ -8,7 +8,6 @@ nothing is forgiven here. Messages name the part, the rule and the position, and
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 import re
@@ -29,7 +28,10 @@ from ..errors import (
 
 __all__ = ["DEFAULT_LIMITS", "Jwe", "Jws", "Limits", "Signed", "parse_jwe", "parse_jws", "split_jws"]
 
+_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _ALPHABET: Final = re.compile(r"[A-Za-z0-9_-]*")
+# What the last letter may be, by the length modulo 4: its bits beyond the last whole byte are zero.
+_LAST: Final = {0: _LETTERS, 2: _LETTERS[::16], 3: _LETTERS[::4]}
 # What ends or begins a level in JSON, and texts, in which brackets mean nothing. A text need not end: if it had to,
 # each quotation mark of a token made for it would be tried to the token's end.
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{}]', re.S)
@@ -124,7 +126,8 @@ def split_jws(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Signed:
     Args and errors are those of ``parse_jws``.
     """
     token, parts = _split(token, 3, what, limits)
-    header = _object(_decode(parts[0], f"header of the {what}"), f"header of the {what}", limits)
+    where = f"header of the {what}"
+    header = _object(_decode(parts[0], where), where, limits)
     payload = _decode(parts[1], f"payload of the {what}") if parts[1] else b""
     signature = _decode(parts[2], f"signature of the {what}")
     if header.get("alg") != "RS256":
@@ -189,7 +192,7 @@ def _decode(part: str, where: str) -> bytes:
         data = binascii.a2b_base64(part.replace("-", "+").replace("_", "/") + "=" * (-len(part) % 4))
     except binascii.Error:
         raise Base64UrlError(f"the {where} has a length that base64url cannot have", len(part)) from None
-    if len(part) % 4 and base64.urlsafe_b64encode(data[-(len(data) % 3) :]).rstrip(b"=")[-1:] != part[-1:].encode():
+    if part[-1] not in _LAST[len(part) % 4]:
         # The last character may carry bits that decoding drops: several texts for one signature.
         raise Base64UrlError(f"the {where} ends in bits that base64url must leave zero", len(part) - 1)
     return data
@@ -206,7 +209,7 @@ def _object(data: bytes, where: str, limits: Limits) -> dict[str, Any]:
         _check_depth(text, where, limits.depth)
         try:
             found = _decoder(limits.number_digits).decode(text)
-            if _SURROGATE.search(text):
+            if "\\" in text and _SURROGATE.search(text):
                 # Would fail later, wherever it is written out.
                 json.dumps(found, ensure_ascii=False).encode("utf-8")
         except _Refused as cause:

@@ -9,6 +9,7 @@ is refused here, where the message can name it, and never leaves the process.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,7 +48,7 @@ def encrypt(context: CaptureContext, data: Mapping[str, Any]) -> str:
     """
     if not isinstance(context, CaptureContext):
         raise TypeError(f"context must be a CaptureContext, which verification makes, not {type(context).__name__}")
-    if context.expires_in().total_seconds() <= 0:
+    if time.time() >= context.claims["exp"]:
         raise ExpiredTokenError("the capture context has expired; ask for a new one")
     values = flatten(data)
     _check(context, values)
@@ -61,7 +62,7 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     Raises:
         InvalidDataError: a leaf is not a text, a name is not one, or a field is given twice.
     """
-    if not isinstance(data, Mapping):
+    if not isinstance(data, (dict, Mapping)):
         raise InvalidDataError(f"the data must be a mapping, not {type(data).__name__}")
     if prefix.count(".") > _MAX_DEPTH:
         raise InvalidDataError("the data is nested deeper than any field")
@@ -71,10 +72,10 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             raise InvalidDataError("a field's name must be a text", field=prefix.rstrip(".") or None)
         path = f"{prefix}{name}"
         if isinstance(value, str):
-            if not _is_unicode(value):
+            if not (value.isascii() or _is_unicode(value)):
                 raise InvalidDataError(f"{path} has half of a surrogate pair in it", field=path)
             found = {path: value} if value else {}
-        elif isinstance(value, Mapping):
+        elif isinstance(value, (dict, Mapping)):
             found = flatten(value, f"{path}.")
         elif value is None:
             found = {}
@@ -82,17 +83,15 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             raise InvalidDataError(
                 f"{path} must be a text, not {type(value).__name__} (leading zeros count)", field=path
             )
-        for key in found:
-            if key in out:
-                raise InvalidDataError(f"{key} is given twice", field=key)
+        if twice := found.keys() & out.keys():
+            path = min(twice)
+            raise InvalidDataError(f"{path} is given twice", field=path)
         out.update(found)
     return out
 
 
 def _is_unicode(text: str) -> bool:
     # Before the text is part of anything: the error of encoding holds all that was to be encoded.
-    if text.isascii():
-        return True
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -105,12 +104,12 @@ def _check(context: CaptureContext, values: Mapping[str, str]) -> None:
     allowed = required.union(context.optional_fields)
     if context.is_microform:
         required, allowed = {f"{_CARD}number"}, _MICROFORM_FIELDS
-    for path in sorted(values):
-        if path not in allowed:
-            raise InvalidDataError(f"{path} is not a field that the capture context asks for", field=path)
-    for path in sorted(required):
-        if path not in values:
-            raise InvalidDataError(f"{path} is required by the capture context and missing", field=path)
+    if unasked := values.keys() - allowed:
+        path = min(unasked)
+        raise InvalidDataError(f"{path} is not a field that the capture context asks for", field=path)
+    if missing := required - values.keys():
+        path = min(missing)
+        raise InvalidDataError(f"{path} is required by the capture context and missing", field=path)
 
 
 def _shaped(context: CaptureContext, values: Mapping[str, str]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Any, Final
 
 from ..errors import ConfigurationError, FlexError, UnknownKeyError, UnsupportedAlgorithmError
@@ -41,7 +41,8 @@ class KeyShelf:
         self._max_misses = max_misses
         self._clock = clock
         self._keys: dict[str, PublicKey] = {}
-        self._misses: deque[tuple[float, str]] = deque()
+        # Unknown names that were asked for, and until when they count; while the host is being asked, without end.
+        self._asked: dict[str, float] = {}
         self._refreshed: dict[str, float] = {}
 
     def known(self, kid: str) -> PublicKey | None:
@@ -49,7 +50,7 @@ class KeyShelf:
         return self._keys.get(kid)
 
     def check_allowed(self, kid: str, *, from_host: bool) -> None:
-        """Whether the host may be asked for this name now.
+        """Whether the host may be asked for this name now. Where it may, ``store`` or ``missed`` is to follow.
 
         Raises:
             UnknownKeyError: not for a while.
@@ -57,20 +58,20 @@ class KeyShelf:
         if from_host:
             return
         now = self._clock()
-        while self._misses and now - self._misses[0][0] >= self._cooldown:
-            self._misses.popleft()
-        if any(missed == kid for _, missed in self._misses):
-            raise UnknownKeyError(f"the host did not know this kid less than {self._cooldown:g} s ago")
-        if len(self._misses) >= self._max_misses:
+        self._asked = {name: until for name, until in self._asked.items() if until > now}
+        if kid in self._asked:
+            raise UnknownKeyError(f"the host gave no key for this kid less than {self._cooldown:g} s ago")
+        if len(self._asked) >= self._max_misses:
             raise UnknownKeyError(
                 f"too many unknown kids in the last {self._cooldown:g} s; no other is asked for until that has passed"
             )
+        self._asked[kid] = inf
 
-    def check_refresh(self, kid: str) -> bool:
+    def check_refresh(self, kid: str, *, from_host: bool) -> bool:
         """Whether a key that is here may be fetched once more now: once in a cooldown for each name."""
         now = self._clock()
         last = self._refreshed.get(kid)
-        if last is not None and now - last < self._cooldown:
+        if not from_host and last is not None and now - last < self._cooldown:
             return False
         self._refreshed[kid] = now
         return True
@@ -85,6 +86,7 @@ class KeyShelf:
         found = PublicKey(jwk, f"public key {kid!r}")
         if found.kid is not None and found.kid != kid:
             raise UnknownKeyError(f"the host answered with another key than {kid!r}")
+        self._asked.pop(kid, None)
         self._keys.pop(kid, None)
         self._keys[kid] = found
         while len(self._keys) > MAX_KEYS:
@@ -95,7 +97,8 @@ class KeyShelf:
 
     def missed(self, kid: str) -> None:
         """Remember that asking for this name came to nothing."""
-        self._misses.append((self._clock(), kid))
+        if kid in self._asked:
+            self._asked[kid] = self._clock() + self._cooldown
 
 
 class CachedKeys:
@@ -111,6 +114,7 @@ class CachedKeys:
         self._shelf = KeyShelf() if shelf is None else shelf
         self._lock = threading.Lock()
         self._flights: dict[str, _Flight] = {}
+        self._refreshes: dict[str, threading.Event] = {}
 
     def get(self, kid: str) -> PublicKey:
         """The key of this name. See ``KeySource``; errors of fetching pass through to everyone who waited."""
@@ -139,22 +143,37 @@ class CachedKeys:
 
     def refresh(self, kid: str) -> PublicKey | None:
         """The key anew, at most once in a cooldown. The last good one stays where the host cannot be reached."""
+        return self._refresh(kid, from_host=False)
+
+    def _refresh(self, kid: str, *, from_host: bool) -> PublicKey | None:
         with self._lock:
-            if not self._shelf.check_refresh(kid):
-                return None
+            landed = self._refreshes.get(kid)
+            leads = landed is None
+            if landed is None:
+                if not self._shelf.check_refresh(kid, from_host=from_host):
+                    # Someone else may have fetched it since the caller got theirs.
+                    return self._shelf.known(kid)
+                landed = self._refreshes[kid] = threading.Event()
+        if not leads:
+            landed.wait()
+            return self._shelf.known(kid)
         try:
             jwk = self._fetch(kid)
             with self._lock:
                 return self._shelf.store(kid, jwk)
         except FlexError:
-            return None
+            return self._shelf.known(kid)
+        finally:
+            with self._lock:
+                del self._refreshes[kid]
+            landed.set()
 
     def _fly(self, kid: str, flight: _Flight) -> None:
         try:
             jwk = self._fetch(kid)
             with self._lock:
                 flight.key = self._shelf.store(kid, jwk)
-        except FlexError as cause:
+        except BaseException as cause:
             flight.error = cause
             with self._lock:
                 self._shelf.missed(kid)
@@ -177,7 +196,7 @@ class _FromHost:
         return self._keys._get(kid, from_host=True)
 
     def refresh(self, kid: str) -> PublicKey | None:
-        return self._keys.refresh(kid)
+        return self._keys._refresh(kid, from_host=True)
 
 
 class _Flight:

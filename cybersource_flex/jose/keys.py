@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
-import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -15,15 +13,21 @@ from ..errors import InvalidSignatureError, UnknownKeyError, UnsupportedAlgorith
 from .compact import Jws, Signed
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.padding import OAEP, PKCS1v15
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-    from cryptography.hazmat.primitives.hashes import SHA256
+    from types import ModuleType
+
+    from .primitives import RSAPublicKey
 
 __all__ = ["KeySource", "PublicKey", "check_kid"]
 
 MIN_BITS: Final = 2048
 # More would make each verification a gift to whoever chose the key.
 MAX_BITS: Final = 8192
+
+_PRIVATE_MEMBERS: Final = frozenset(("d", "p", "q", "dp", "dq", "qi"))
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+# What a key may say that it is for. One-time keys are for both; published ones do not say.
+_ALGORITHMS: Final = ("RS256", "RSA-OAEP")
 
 # The official SDK's rule for a `kid` before it goes into a URL; a length is ours.
 _SAFE_KID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -45,24 +49,25 @@ class PublicKey:
     """An RSA public key out of a JWK (RFC 7517, RFC 7518 section 6.3.1).
 
     Args:
-        jwk: the key as JSON types. ``use``, ``alg`` and ``key_ops`` are not looked at: the service publishes the keys
-            it signs with as ``"use": "enc"``.
+        jwk: the key as JSON types. ``use`` and ``key_ops`` are not looked at: the service publishes the keys it signs
+            with as ``"use": "enc"``.
         what: whose key it is, for messages.
 
     Raises:
-        UnsupportedAlgorithmError: not an RSA public key of 2048 to 8192 bits.
+        UnsupportedAlgorithmError: for another algorithm, or not an RSA public key of 2048 to 8192 bits.
     """
 
-    __slots__ = ("_key", "exponent", "kid", "modulus")
+    __slots__ = ("_made", "exponent", "kid", "modulus")
 
     def __init__(self, jwk: Mapping[str, Any], what: str = "public key") -> None:
-        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
-
         if not isinstance(jwk, Mapping) or jwk.get("kty") != "RSA":
             raise UnsupportedAlgorithmError(f"the {what} is not an RSA key")
-        if any(member in jwk for member in ("d", "p", "q", "dp", "dq", "qi")):
+        if jwk.get("alg", "RS256") not in _ALGORITHMS:
+            raise UnsupportedAlgorithmError(f"the {what} is for another algorithm than RS256 and RSA-OAEP")
+        if not _PRIVATE_MEMBERS.isdisjoint(jwk):
             raise UnsupportedAlgorithmError(f"the {what} has private parts in it")
-        modulus, exponent = _number(jwk.get("n"), "n", what), _number(jwk.get("e"), "e", what)
+        modulus = _number(jwk.get("n"), "n", what)
+        exponent = 65537 if jwk.get("e") == "AQAB" else _number(jwk.get("e"), "e", what)
         if not MIN_BITS <= modulus.bit_length() <= MAX_BITS:
             raise UnsupportedAlgorithmError(
                 f"the {what} has {modulus.bit_length()} bits; from {MIN_BITS} to {MAX_BITS} are accepted"
@@ -74,10 +79,8 @@ class PublicKey:
         self.modulus, self.exponent = modulus, exponent
         kid = jwk.get("kid")
         self.kid = kid if isinstance(kid, str) else None
-        try:
-            self._key: RSAPublicKey = RSAPublicNumbers(exponent, modulus).public_key()
-        except ValueError:
-            raise UnsupportedAlgorithmError(f"the {what} is not an RSA key that can be used") from None
+        # Made when it is used first: nothing that has passed the checks above can be refused then.
+        self._made: RSAPublicKey | None = None
 
     def __repr__(self) -> str:
         return f"PublicKey(kid={self.kid!r})"
@@ -95,53 +98,44 @@ class PublicKey:
         out = {"kty": "RSA", "n": _number_text(self.modulus), "e": _number_text(self.exponent)}
         return out if self.kid is None else {**out, "kid": self.kid}
 
+    @property
+    def _key(self) -> RSAPublicKey:
+        made = self._made
+        if made is None:
+            made = self._made = _primitives().public_key(self.modulus, self.exponent)
+        return made
+
     def verify(self, jws: Jws | Signed, what: str) -> None:
         """Check an RS256 signature (RFC 7518 section 3.3).
 
         Raises:
             InvalidSignatureError: the signature does not fit.
         """
-        from cryptography.exceptions import InvalidSignature
-
         signed = jws.signed if isinstance(jws, Jws) else jws
-        try:
-            self._key.verify(signed.signature, signed.signing_input, *_rs256())
-        except (InvalidSignature, ValueError):
-            raise InvalidSignatureError(f"the signature of the {what} does not fit its key and content") from None
+        if not _primitives().verify(self._key, signed.signature, signed.signing_input):
+            raise InvalidSignatureError(f"the signature of the {what} does not fit its key and content")
 
     def encrypt(self, plaintext: bytes) -> str:
         """A compact JWE (RFC 7516 section 5.1) to this key: ``RSA-OAEP``, ``A256GCM``, and this key's ``kid``."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        header = {"alg": "RSA-OAEP", "enc": "A256GCM", "kid": str(self.kid)}
-        protected = _text(json.dumps(header).encode("ascii"))
-        content_key, iv = os.urandom(32), os.urandom(12)
-        sealed = AESGCM(content_key).encrypt(iv, plaintext, protected.encode("ascii"))
-        wrapped = self._key.encrypt(content_key, _oaep())
-        return ".".join((protected, *map(_text, (wrapped, iv, sealed[:-16], sealed[-16:]))))
+        header = f'{{"alg":"RSA-OAEP","enc":"A256GCM","kid":{json.dumps(str(self.kid))}}}'
+        protected = _text(header.encode("ascii"))
+        parts = _primitives().seal(self._key, protected.encode("ascii"), plaintext)
+        return ".".join((protected, *map(_text, parts)))
 
 
 @cache
-def _rs256() -> tuple[PKCS1v15, SHA256]:
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-    from cryptography.hazmat.primitives.hashes import SHA256
+def _primitives() -> ModuleType:
+    from . import primitives
 
-    return PKCS1v15(), SHA256()
-
-
-@cache
-def _oaep() -> OAEP:
-    from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
-    from cryptography.hazmat.primitives.hashes import SHA1
-
-    # RFC 7518 section 4.3: RSA-OAEP means SHA-1, which is no weakness in this place.
-    return OAEP(MGF1(SHA1()), SHA1(), None)  # noqa: S303
+    return primitives
 
 
 @cache
 def _roca_residues() -> tuple[tuple[int, frozenset[int]], ...]:
     primes = [p for p in range(3, 168, 2) if all(p % d for d in range(3, p, 2))]
-    return tuple((p, frozenset(pow(65537, power, p) for power in range(p - 1))) for p in primes)
+    found = [(p, frozenset(pow(65537, power, p) for power in range(p - 1))) for p in primes]
+    # Those first that tell the most keys apart.
+    return tuple(sorted(found, key=lambda entry: len(entry[1]) / entry[0]))
 
 
 def _is_roca(modulus: int) -> bool:
@@ -150,12 +144,13 @@ def _is_roca(modulus: int) -> bool:
 
 
 def _number(text: Any, member: str, what: str) -> int:
-    if not isinstance(text, str) or len(text) > 2048 or not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+    if not isinstance(text, str) or len(text) > 2048 or not _BASE64URL.fullmatch(text):
         raise UnsupportedAlgorithmError(f"the {what} has no readable member {member}")
     try:
-        return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
-    except (binascii.Error, ValueError):
+        data = binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4))
+    except binascii.Error:
         raise UnsupportedAlgorithmError(f"the {what} has no readable member {member}") from None
+    return int.from_bytes(data, "big")
 
 
 def _number_text(number: int) -> str:

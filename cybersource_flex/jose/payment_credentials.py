@@ -23,7 +23,7 @@ from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-__all__ = ["PaymentCredentials", "open_payment_credentials"]
+__all__ = ["PaymentCredentials", "decrypt", "open_payment_credentials"]
 
 ISSUER: Final = "https://flex.visa.com"
 _ALG, _ENC = "RSA-OAEP-256", "A256GCM"
@@ -85,24 +85,10 @@ def open_payment_credentials(
         UnknownKeyError, InvalidSignatureError, InvalidClaimError, ExpiredTokenError, TokenNotYetValidError: the JWS
             inside is not what it has to be.
     """
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from joserfc import jwe
-    from joserfc.errors import JoseError
-    from joserfc.jwk import RSAKey
-
-    if not isinstance(private_key, RSAPrivateKey):
-        raise ConfigurationError(f"private_key must be an RSAPrivateKey, not {type(private_key).__name__}")
-    sealed = parse_jwe(token, _WHAT, limits)
-    if (sealed.header.get("alg"), sealed.header.get("enc")) != (_ALG, _ENC):
-        raise UnsupportedAlgorithmError(f"the {_WHAT} are not encrypted with {_ALG} and {_ENC}")
-    # The service puts claims (`aud`, `exp`, `jti`) into the header, which strict readers refuse.
-    registry = jwe.JWERegistry(algorithms=[_ALG, _ENC], strict_check_header=False)
-    try:
-        plaintext = jwe.decrypt_compact(sealed.compact, RSAKey(private_key, private_key), registry=registry).plaintext
-        inner = (plaintext or b"").decode("ascii")
-    except (JoseError, ValueError, TypeError):
-        raise DecryptionError(f"the {_WHAT} cannot be decrypted: another key, or changed on the way") from None
-    jws = parse_jws(inner, f"JWS inside the {_WHAT}", limits)
+    inner = decrypt(token, private_key, _WHAT, limits=limits)
+    if not inner.isascii():
+        raise DecryptionError(f"what is inside the {_WHAT} is not a JWS")
+    jws = parse_jws(inner.decode("ascii"), f"JWS inside the {_WHAT}", limits)
     kid = check_kid(jws.kid)
     key = keys.get(kid)
     try:
@@ -117,3 +103,33 @@ def open_payment_credentials(
     check_times(jws.claims, _WHAT, now=now, leeway=leeway)
     text_claim(jws.claims, "jti", _WHAT)
     return PaymentCredentials._from(jws)
+
+
+def decrypt(
+    token: str, private_key: RSAPrivateKey, what: str, *, alg: str = _ALG, limits: Limits = DEFAULT_LIMITS
+) -> bytes:
+    """What is inside a JWE in strict compact form. The errors are those of ``open_payment_credentials``.
+
+    Args:
+        token: the compact form.
+        private_key: what opens it.
+        what: what the token is, for messages.
+        alg: the one algorithm to open it with; the content is ``A256GCM``.
+        limits: how large it may be.
+    """
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from joserfc import jwe
+    from joserfc.errors import JoseError
+    from joserfc.jwk import RSAKey
+
+    if not isinstance(private_key, RSAPrivateKey):
+        raise ConfigurationError(f"private_key must be an RSAPrivateKey, not {type(private_key).__name__}")
+    sealed = parse_jwe(token, what, limits)
+    if (sealed.header.get("alg"), sealed.header.get("enc")) != (alg, _ENC):
+        raise UnsupportedAlgorithmError(f"the {what} are not encrypted with {alg} and {_ENC}")
+    # The service puts claims (`aud`, `exp`, `jti`) into the header, which strict readers refuse.
+    registry = jwe.JWERegistry(algorithms=[alg, _ENC], strict_check_header=False)
+    try:
+        return jwe.decrypt_compact(sealed.compact, RSAKey(private_key, private_key), registry=registry).plaintext or b""
+    except (JoseError, ValueError, TypeError):
+        raise DecryptionError(f"the {what} cannot be decrypted: another key, or changed on the way") from None

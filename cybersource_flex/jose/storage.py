@@ -32,7 +32,7 @@ TOKEN_LIFETIME: Final = 900
 
 
 def store_capture_context(context: CaptureContext, key: str | bytes | None = None, *, bind: str = "") -> str:
-    """A context as a text of letters, digits, ``.``, ``-`` and ``_``; about two thirds as long as its JWT.
+    """A context as a text of letters, digits, ``.``, ``-`` and ``_``; about four fifths as long as its JWT.
 
     Args:
         context: the verified capture context.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from ..errors import InvalidClaimError, UnknownKeyError
@@ -17,6 +18,8 @@ from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
 __all__ = ["TransientToken", "verify_transient_token"]
 
 _WHAT: Final = "transient token"
+# What an object in the claims is, before and after they were made unchangeable. Asking for a Mapping is dear.
+_OBJECT: Final = (dict, MappingProxyType)
 _ISSUER: Final = re.compile(r"Flex/[0-9]{2}")
 # Published ids have 64 characters; the length is not documented, the alphabet of what goes into a URL is a safe one.
 _JTI: Final = re.compile(r"[0-9A-Za-z_-]{16,128}")
@@ -153,8 +156,8 @@ def _check_content(content: Any, context: CaptureContext) -> None:
 
 def _leaf(tree: Any, path: Sequence[str]) -> Mapping[str, Any] | None:
     for name in path:
-        tree = tree.get(name) if isinstance(tree, Mapping) else None
-    return tree if isinstance(tree, Mapping) else None
+        tree = tree.get(name) if isinstance(tree, _OBJECT) else None
+    return tree if isinstance(tree, _OBJECT) else None
 
 
 def _text(value: Any) -> str | None:
