@@ -1,4 +1,4 @@
-"""CPU of a whole call: a typed request built, signed, sent and its answer read. Beside it raw urllib3, signed by hand."""
+"""CPU of a whole call: a typed request built, signed, sent, and its answer read. Beside it raw urllib3."""
 
 from __future__ import annotations
 

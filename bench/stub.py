@@ -7,10 +7,16 @@ import sys
 import threading
 
 BODY = b"a" * 300 + b"." + b"b" * 1200 + b"." + b"c" * 342
-ANSWER = (
-    b"HTTP/1.1 201 Created\r\nContent-Type: application/jwt\r\n"
-    b"v-c-correlation-id: 5f1c2d3e-4a5b-4c7d-8e9f-0a1b2c3d4e5f\r\nDate: Sun, 22 Nov 2026 12:00:00 GMT\r\nContent-Length: %d\r\n\r\n%s"
-    % (len(BODY), BODY)
+ANSWER = b"\r\n".join(
+    [
+        b"HTTP/1.1 201 Created",
+        b"Content-Type: application/jwt",
+        b"v-c-correlation-id: 5f1c2d3e-4a5b-4c7d-8e9f-0a1b2c3d4e5f",
+        b"Date: Sun, 22 Nov 2026 12:00:00 GMT",
+        b"Content-Length: %d" % len(BODY),
+        b"",
+        BODY,
+    ]
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -230,3 +232,31 @@ def test_the_client_goes_on_after_a_failure(host: Callable[..., Host]) -> None:
         for _ in range(2):
             assert transport.send(operation.request(settings)).status == 200
     assert [b"Bearer %d" % n in head for n, head in enumerate(server.received, 1)] == [True, True, True]
+
+
+def test_a_forked_process_gets_connections_of_its_own(
+    host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The kernel gives a child another process id; nothing else about a fork matters here.
+    server = host(OK, OK, OK)
+    settings = Settings(host=server.url, auth=Counting())
+    operation = Operation(name="call", method="GET", path="/x", signed=True, responses={}, models="")
+    with Transport(settings) as transport:
+        transport.send(operation.request(settings))
+        parents = transport._connections()
+        assert transport._connections() is parents
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        childs = transport._connections()
+        assert childs is not parents
+        assert transport._connections() is childs
+
+
+def test_what_urllib3_logs_has_no_value_of_a_path(host: Callable[..., Host], caplog: pytest.LogCaptureFixture) -> None:
+    server = host(OK)
+    settings = Settings(host=server.url, auth=Counting())
+    operation = Operation(name="call", method="GET", path="/flex/{jti}", signed=True, responses={}, models="")
+    with caplog.at_level(logging.DEBUG), Transport(settings) as transport:
+        transport.send(operation.request(settings, path={"jti": "C4N4RY"}))
+    assert server.received[0].startswith(b"GET /flex/C4N4RY HTTP/1.1")
+    assert any(record.name.startswith("urllib3") for record in caplog.records)
+    assert "C4N4RY" not in caplog.text
