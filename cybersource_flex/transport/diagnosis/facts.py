@@ -1,0 +1,289 @@
+"""What is known about a request that was answered with 401: numbers, yes or no, and words of a fixed vocabulary.
+
+Never an id, a secret, a host's name, a value in a path, or a text of the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..address import is_loopback
+from ..clock import MOST
+
+if TYPE_CHECKING:
+    from ..clock import Clock
+    from ..message import Request, Response
+    from ..settings import Settings
+
+__all__ = ["OURS", "Accepted", "Facts", "circumstances", "of_answer"]
+
+#: By name of the operation and whether there was a body: how many signed calls were accepted, and when the last one
+#: was, on the monotonic clock.
+Accepted = dict[tuple[str, bool], tuple[int, float]]
+_REST_HOST: Final = re.compile(r"api(test)?(\.[a-z]{2})?\.cybersource\.com")
+OURS: Final = ("jwt_shared_secret", "http_signature", "jwt_p12", "external_key")
+_HOSTS: Final = (
+    *("test", "production", "test_regional", "production_regional"),
+    *("cybersource_other", "loopback", "other"),
+)
+# What the text of an answer can name. The text itself is not kept: it may quote what was sent.
+_TOPICS: Final = {
+    "digest": re.compile(r"\bdigest\b"),
+    "clock": re.compile(r"\bdate\b|\bclock\b|timestamp|\biat\b|\bskew"),
+    "path": re.compile(r"resource-path|request-target|\bpath\b"),
+    "host": re.compile(r"\b(request-)?host\b|(missing|required) .*header|header.* (is )?(missing|required)"),
+    "credentials": re.compile(r"merchant|portfolio|\biss\b"),
+    "key_id": re.compile(r"key[ _-]?id\b|\bkid\b"),
+    "lifetime": re.compile(r"\bexp\b|lifetime|expir(y|ation) (time )?(is )?too"),
+    "signed_lines": re.compile(r"parenthes|\border\b|\bheaders parameter"),
+    "key_ended": re.compile(r"expired|inactive|deactivated|disabled|revoked"),
+    "scheme_retired": re.compile(r"retired|deprecated|no longer|http[ _]signature"),
+}
+_SHAPES: Final = ("gateway", "service", "other_json", "html", "text", "empty", "encrypted")
+# Ten digits: enough for seconds since the epoch, and too few for the number of a card.
+_MOST_DIGITS: Final = 9_999_999_999
+# What a fact can be: words, or a type.
+_RULES: Final[Mapping[str, Any]] = {
+    "signed": bool,
+    "method": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
+    "has_body": bool,
+    "body_encrypted": bool,
+    "path_parameters": bool,
+    "path_encoded": bool,
+    "path_query": bool,
+    "host": _HOSTS,
+    "host_port": bool,
+    "intermediate_host": bool,
+    "proxy": ("tunnel", "forward"),
+    "own_trust": bool,
+    "clock_measured": float,
+    "clock_correction": float,
+    "clock_correctable": bool,
+    "refusals": int,
+    "accepted": int,
+    "accepted_same": int,
+    "accepted_with_body": int,
+    "accepted_seconds_ago": float,
+    "scheme": (*OURS, "bearer", "custom"),
+    "key_id_shape": ("uuid", "22 digits", "other"),
+    "secret_bytes": int,
+    "portfolio": bool,
+    "portfolio_is_merchant": bool,
+    "algorithm": tuple(f"{kind}{bits}" for kind in ("HS", "RS", "PS") for bits in (256, 384, 512)),
+    "spelling_method": ("upper", "lower"),
+    "spelling_digest": ("digestAlgorithm", "digest-algorithm"),
+    "certificate_days_left": int,
+    "renewable": bool,
+    "date": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    "answer_shape": _SHAPES,
+    "answer_correlated": bool,
+    "answer_names": (*_TOPICS,),
+}
+_OF_SIGNER: Final = (
+    *("scheme", "key_id_shape", "secret_bytes", "portfolio", "portfolio_is_merchant", "algorithm"),
+    *("spelling_method", "spelling_digest", "certificate_days_left", "renewable"),
+)
+
+
+class Facts(NamedTuple):
+    """What is known about a call that was answered with 401. None, or an empty tuple: not known.
+
+    Attributes:
+        signed: whether the operation carries credentials at all.
+        body_encrypted: whether message-level encryption made the body.
+        host: kind of the signed host.
+        host_port: whether the ``Host`` header has a port in it.
+        proxy: ``tunnel``, which it cannot look into, or ``forward``, which it can.
+        own_trust: whether other authorities than the system's are believed, or none is asked for.
+        clock_measured: seconds by which the host is ahead of this machine.
+        clock_correction: seconds of that which the last attempt was signed with.
+        refusals: attempts of this call that were answered with 401.
+        accepted: signed calls of this client that were accepted before.
+        accepted_same: those of the same operation.
+        accepted_with_body: those with a body.
+        date: day at the host.
+        answer_names: causes that the text of the answer names.
+    """
+
+    signed: bool | None = None
+    method: str | None = None
+    has_body: bool | None = None
+    body_encrypted: bool | None = None
+    path_parameters: bool | None = None
+    path_encoded: bool | None = None
+    path_query: bool | None = None
+    host: str | None = None
+    host_port: bool | None = None
+    intermediate_host: bool | None = None
+    proxy: str | None = None
+    own_trust: bool | None = None
+    clock_measured: float | None = None
+    clock_correction: float | None = None
+    clock_correctable: bool | None = None
+    refusals: int | None = None
+    accepted: int | None = None
+    accepted_same: int | None = None
+    accepted_with_body: int | None = None
+    accepted_seconds_ago: float | None = None
+    scheme: str | None = None
+    key_id_shape: str | None = None
+    secret_bytes: int | None = None
+    portfolio: bool | None = None
+    portfolio_is_merchant: bool | None = None
+    algorithm: str | None = None
+    spelling_method: str | None = None
+    spelling_digest: str | None = None
+    certificate_days_left: int | None = None
+    renewable: bool | None = None
+    date: str | None = None
+    answer_shape: str | None = None
+    answer_correlated: bool | None = None
+    answer_names: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Facts:
+        """Facts from JSON types. Names that are not known are passed over: a newer version may have written them.
+
+        Raises:
+            ValueError: a fact has a value that it cannot have. It names the fact and never the value.
+        """
+        known: dict[str, Any] = {}
+        for name in cls._fields:
+            value = found.get(name)
+            if value is None:
+                continue
+            if not _fits(name, value):
+                raise ValueError(f"the fact {name!r} has a value that it cannot have")
+            known[name] = tuple(value) if name == "answer_names" else value
+        return cls(**known)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The facts as JSON types; what is not known is left out."""
+        found = {name: value for name, value in self._asdict().items() if value is not None and value != ()}
+        if self.answer_names:
+            found["answer_names"] = list(self.answer_names)
+        return found
+
+
+def circumstances(
+    request: Request, settings: Settings, clock: Clock, accepted: Accepted, response: Response
+) -> dict[str, Any]:
+    """The facts about a 401 that whoever sent the request knows.
+
+    Args:
+        request: the request as it was sent.
+        settings: where and how it was sent.
+        clock: the time it was signed with.
+        accepted: calls that were accepted before.
+        response: the answer.
+    """
+    operation, name = request.operation, request.host
+    # What says more is no time that one could tell the day by.
+    ahead = clock.measured if clock.measured is not None and abs(clock.measured) <= MOST else 0.0
+    same = sum(count for (each, _), (count, _) in accepted.items() if each == operation.name)
+    latest = max((when for _, when in accepted.values()), default=None)
+    found: dict[str, Any] = {
+        "signed": operation.signed,
+        "method": request.method,
+        "has_body": request.body is not None,
+        "body_encrypted": settings.mle is not None and (request.body or b"").startswith(b'{"encryptedRequest"'),
+        "path_parameters": "{" in operation.path,
+        "path_encoded": "%" in request.target,
+        "path_query": "?" in request.target,
+        "host": _kind(name),
+        "host_port": re.search(r":[0-9]+\Z", name) is not None,
+        "intermediate_host": settings.intermediate_host is not None,
+        "own_trust": settings.tls is not None
+        and (settings.tls.ca_file is not None or settings.tls.insecure_skip_verification),
+        "clock_correction": round(clock.offset, 1),
+        "clock_correctable": settings.correct_clock,
+        "refusals": sum(made.status == 401 for made in response.attempts),
+        "accepted": sum(count for count, _ in accepted.values()),
+        "accepted_same": same,
+        "accepted_with_body": sum(count for (_, body), (count, _) in accepted.items() if body),
+        "date": datetime.fromtimestamp(time.time() + ahead, timezone.utc).strftime("%Y-%m-%d"),
+        "answer_correlated": "v-c-correlation-id" in response.headers,
+    }
+    if settings.proxy is not None:
+        found["proxy"] = "forward" if settings.base_url.startswith("http:") else "tunnel"
+    if clock.measured is not None:
+        found["clock_measured"] = round(clock.measured, 1)
+    if latest is not None:
+        found["accepted_seconds_ago"] = round(time.monotonic() - latest, 1)
+    if operation.signed:
+        found.update(_of_signer(settings.auth))
+    return {key: value for key, value in found.items() if _fits(key, value)}
+
+
+def of_answer(body: bytes, text: str) -> dict[str, Any]:
+    """The facts that the answer itself gives.
+
+    Args:
+        body: its bytes.
+        text: reason and message that were found in it; not kept.
+    """
+    text = text.lower().strip()
+    return {
+        "answer_shape": _shape(body, text),
+        "answer_names": [name for name, pattern in _TOPICS.items() if pattern.search(text)],
+    }
+
+
+def _kind(host: str) -> str:
+    name = re.sub(r":[0-9]+\Z", "", host).strip("[]").rstrip(".")
+    found = _REST_HOST.fullmatch(name)
+    if found is not None:
+        return ("test" if found[1] else "production") + ("_regional" if found[2] else "")
+    if name.endswith(".cybersource.com"):
+        return "cybersource_other"
+    return "loopback" if is_loopback(name) else "other"
+
+
+def _shape(body: bytes, text: str) -> str:
+    if not body.strip():
+        return "empty"
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return "html" if body.lstrip()[:1] == b"<" else "text"
+    if isinstance(found, dict) and "encryptedResponse" in found:
+        return "encrypted"
+    if isinstance(found, dict) and isinstance(found.get("response"), dict):
+        return "gateway"
+    return "service" if text else "other_json"
+
+
+def _of_signer(auth: Any) -> dict[str, Any]:
+    """What a signer says of itself, as far as it is one of the facts that there are."""
+    found: Any = None
+    facts = getattr(auth, "facts", None)
+    if callable(facts):
+        try:
+            found = facts()
+        except Exception:
+            # Anybody's code; the error that is being explained matters more.
+            found = None
+    if not isinstance(found, Mapping):
+        found = {}
+    kept = {name: found[name] for name in _OF_SIGNER if name in found and _fits(name, found[name])}
+    return {"scheme": "custom", **kept}
+
+
+def _fits(name: str, value: Any) -> bool:
+    rule = _RULES[name]
+    if name == "answer_names":
+        return isinstance(value, (list, tuple)) and all(isinstance(each, str) and each in rule for each in value)
+    if isinstance(rule, tuple):
+        return isinstance(value, str) and value in rule
+    if isinstance(rule, re.Pattern):
+        return isinstance(value, str) and rule.fullmatch(value) is not None
+    if rule is bool:
+        return isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, (int, float) if rule is float else int):
+        return False
+    return bool(abs(value) <= _MOST_DIGITS)

@@ -1,0 +1,305 @@
+"""A 401 of the emulator, seen through the client, saved, and explained by the command line."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from cybersource_flex import FlexClient, errors, fields
+from cybersource_flex.auth import BearerToken, HttpSignature, JwtP12, JwtSharedSecret
+from cybersource_flex.cli.commands import cli
+from cybersource_flex.emulator import Emulator, Merchant
+from cybersource_flex.errors import AuthenticationError
+
+WRONG_SECRET = base64.b64encode(b"another secret of 32 bytes......").decode()
+OTHER_KEY = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+def call(client: FlexClient) -> None:
+    client.create_capture_context(fields(card=["number"]))
+
+
+def refused(auth: Any, url: str, **settings: Any) -> AuthenticationError:
+    with FlexClient(auth, environment=url, **settings) as client, pytest.raises(AuthenticationError) as caught:
+        call(client)
+    error = caught.value
+    assert json.loads(json.dumps(error.report())) == error.report()
+    assert len(str(error).splitlines()) == 1
+    return error
+
+
+def first(error: AuthenticationError) -> str:
+    return error.diagnosis[0].name
+
+
+def explain(*arguments: str, stdin: str | bytes | None = None) -> tuple[int, str, str]:
+    done = CliRunner().invoke(cli, ["explain", *arguments], input=stdin)
+    return done.exit_code, done.stdout, done.stderr
+
+
+def saved(error: AuthenticationError, folder: Path) -> str:
+    path = folder / "report.json"
+    path.write_text(json.dumps(error.report()), "utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("changes", [{"secret_key": WRONG_SECRET}, {"key_id": OTHER_KEY}, {"merchant_id": "another"}])
+def test_credentials_that_do_not_belong_together(changes: dict[str, str], emulator: Emulator) -> None:
+    error = refused(JwtSharedSecret(**{**emulator.auth, **changes}), emulator.url)
+    assert first(error) == "credentials"
+    assert [attempt.status for attempt in error.attempts] == [401]
+
+
+def test_a_secret_that_was_cut(emulator: Emulator) -> None:
+    error = refused(JwtSharedSecret(**{**emulator.auth, "secret_key": WRONG_SECRET[:32]}), emulator.url)
+    assert first(error) == "secret"
+    assert "24 bytes" in error.diagnosis[0].speaks_for[0]
+    assert str(error).endswith("likely cause: the secret is not decoded, or not the whole secret")
+
+
+@pytest.mark.parametrize("off", [600, -600])
+def test_a_clock_that_is_off(off: int) -> None:
+    with Emulator(clock=lambda: time.time() + off) as emulator:
+        error = refused(JwtSharedSecret(**emulator.auth), emulator.url, correct_clock=False)
+        assert first(error) == "clock"
+        assert "signing with the host's time is switched off" in error.diagnosis[0].speaks_for
+        assert len(error.attempts) == 1
+        # With the correction, what is left is not the clock.
+        error = refused(JwtSharedSecret(**{**emulator.auth, "secret_key": WRONG_SECRET}), emulator.url)
+        assert first(error) == "credentials"
+        assert len(error.attempts) == 2
+        clock = next(cause for cause in error.diagnosis if cause.name == "clock")
+        assert clock.score == 0
+        assert "it was refused none the less" in clock.speaks_against[0]
+
+
+def test_a_key_of_another_kind(emulator: Emulator) -> None:
+    error = refused(JwtSharedSecret(**{**emulator.auth, "key_id": "1234567890123456789012"}), emulator.url)
+    assert first(error) == "key_id"
+    assert "1234567890123456789012" not in json.dumps(error.report()) + repr(error.diagnosis)
+
+
+def test_a_meta_key_with_its_ids_exchanged() -> None:
+    merchant = Merchant("shop", OTHER_KEY, WRONG_SECRET, portfolio_id="group")
+    with Emulator(merchants=[merchant]) as emulator:
+        right = JwtSharedSecret("shop", OTHER_KEY, WRONG_SECRET, portfolio_id="group")
+        with FlexClient(right, environment=emulator.url) as client:
+            call(client)
+        for ids in ({"portfolio_id": "shop"}, {}):
+            assert (
+                first(refused(JwtSharedSecret("shop", OTHER_KEY, WRONG_SECRET, **ids), emulator.url)) == "credentials"
+            )
+        error = refused(JwtSharedSecret("group", OTHER_KEY, WRONG_SECRET, portfolio_id="shop"), emulator.url)
+        assert first(error) == "credentials"
+        assert "can be exchanged" in error.diagnosis[0].speaks_for[0]
+
+
+def test_a_p12_of_another_place(emulator: Emulator) -> None:
+    with Emulator(merchants=[Merchant(emulator.auth["merchant_id"], OTHER_KEY, WRONG_SECRET)]) as other:
+        signer = JwtP12(other.auth["merchant_id"], other.make_p12("password"), "password")
+        error = refused(signer, emulator.url)
+    assert first(error) == "environment"
+    assert error.report()["facts"]["certificate_days_left"] > 0
+
+
+def test_an_access_token_that_was_revoked(emulator: Emulator) -> None:
+    token = emulator.issue_access_token()
+    with FlexClient(BearerToken(token), environment=emulator.url) as client:
+        call(client)
+        emulator.revoke_access_token(token)
+        with pytest.raises(AuthenticationError) as caught:
+            call(client)
+    assert first(caught.value) == "key_ended"
+    assert caught.value.report()["facts"]["accepted_same"] == 1
+    assert token not in json.dumps(caught.value.report())
+
+
+def test_a_key_that_worked_before() -> None:
+    moment = [0.0]
+    with (
+        Emulator(clock=lambda: time.time() + moment[0]) as shifting,
+        FlexClient(JwtSharedSecret(**shifting.auth), environment=shifting.url, correct_clock=False) as client,
+    ):
+        call(client)
+        moment[0] = 200_000.0
+        with pytest.raises(AuthenticationError) as caught:
+            call(client)
+    assert first(caught.value) == "clock"
+    ended = next(cause for cause in caught.value.diagnosis if cause.name == "key_ended")
+    assert ended.speaks_for[0].startswith("1 signed call of this operation was accepted before")
+
+
+def test_http_signature_is_explained_too(emulator: Emulator) -> None:
+    with pytest.warns(DeprecationWarning, match="March 2027"):
+        signer = HttpSignature(**{**emulator.auth, "secret_key": WRONG_SECRET})
+    error = refused(signer, emulator.url)
+    assert error.report()["facts"]["scheme"] == "http_signature"
+    assert {cause.name: cause.score for cause in error.diagnosis}["signed_lines"] == 0
+
+
+def test_counting_survives_other_failures(emulator: Emulator) -> None:
+    with FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
+        call(client)
+        with pytest.raises(errors.NotFoundError):
+            client.payment_details("00000000-0000-4000-8000-00000000ffff")
+        call(client)
+        emulator.script(["clock-skew;seconds=172800"])
+        with pytest.raises(AuthenticationError) as caught:
+            call(client)
+    facts = caught.value.report()["facts"]
+    assert (facts["accepted"], facts["accepted_same"], facts["accepted_with_body"]) == (2, 2, 2)
+
+
+# The command.
+
+
+def test_a_saved_report_is_explained(emulator: Emulator, tmp_path: Path) -> None:
+    error = refused(JwtSharedSecret(**{**emulator.auth, "secret_key": WRONG_SECRET}), emulator.url)
+    code, out, err = explain(saved(error, tmp_path))
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "POST /flex/v2/sessions: 401"
+    assert [line for line in lines if line[:1].isdigit()] == [
+        f"{number}. {cause.title} ({word})"
+        for number, (cause, word) in enumerate(zip(error.diagnosis, words(error), strict=True), 1)
+    ]
+    assert str(error.correlation_id) in out
+    assert emulator.auth["merchant_id"] not in out
+    assert emulator.auth["key_id"] not in out
+    assert "127.0.0.1" not in out
+
+
+def words(error: AuthenticationError) -> list[str]:
+    return [
+        "likely"
+        if cause.score >= 70
+        else "possible"
+        if cause.score >= 30
+        else "unlikely"
+        if cause.score
+        else "ruled out"
+        for cause in error.diagnosis
+    ]
+
+
+def test_json_and_standard_input(emulator: Emulator) -> None:
+    error = refused(JwtSharedSecret(**{**emulator.auth, "secret_key": WRONG_SECRET}), emulator.url)
+    code, out, _ = explain("-", "--json", stdin=json.dumps(error.report()))
+    assert code == 0
+    found = json.loads(out)
+    assert found["report"] == error.report()
+    assert [cause["name"] for cause in found["causes"]] == [cause.name for cause in error.diagnosis]
+    assert set(found["causes"][0]) == {
+        *("name", "title", "score", "likelihood", "speaks_for", "speaks_against", "advice"),
+    }
+
+
+GOOD: dict[str, Any] = {
+    "report": "cybersource-flex 401",
+    "version": 1,
+    "method": "POST",
+    "path": "/flex/v2/sessions",
+    "status": 401,
+    "correlation_id": None,
+    "attempts": [],
+    "facts": {"signed": True},
+}
+
+
+def test_the_smallest_report() -> None:
+    assert explain("-", stdin=json.dumps(GOOD))[0] == 0
+    assert explain("-", stdin=json.dumps({**GOOD, "of_a_newer_version": 1}))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("", "it is not JSON"),
+        ("not c4n4ry JSON", "it is not JSON"),
+        (b"\xff\xfe\x00", "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
+        (" " * 300_000, "larger than 256 KiB"),
+        ("[]", "not what AuthenticationError.report() returns"),
+        ('{"report": "something else c4n4ry"}', "not what AuthenticationError.report() returns"),
+        (json.dumps({**GOOD, "version": 2}), "another version"),
+        (json.dumps({**GOOD, "status": 403}), "'status' is missing or wrong"),
+        (json.dumps({**GOOD, "method": "c4n4ry\x1b[2J"}), "'method' is missing or wrong"),
+        (json.dumps({**GOOD, "path": None}), "'path' is missing or wrong"),
+        (json.dumps({**GOOD, "correlation_id": "c4n4ry\n"}), "'correlation_id' is missing or wrong"),
+        (json.dumps({**GOOD, "attempts": [{"started": "c4n4ry"}]}), "'attempts' is missing or wrong"),
+        (json.dumps({**GOOD, "attempts": [{"started": 1e300}]}), "'attempts' is missing or wrong"),
+        (json.dumps({**GOOD, "facts": {}}), "'facts' is missing or wrong"),
+        (json.dumps({**GOOD, "facts": {"scheme": "c4n4ry"}}), "the fact 'scheme' has a value that it cannot have"),
+    ],
+)
+def test_a_wrong_file_is_told(content: str | bytes, text: str) -> None:
+    code, out, err = explain("-", stdin=content)
+    assert (code, out) == (2, "")
+    assert text in err
+    assert "c4n4ry" not in err
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert explain(str(tmp_path / "none.json"))[0] == 2
+    assert explain(str(tmp_path))[0] == 2
+    assert explain()[0] == 2
+
+
+def test_as_a_program(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(GOOD), "utf-8")
+    command = [sys.executable, "-W", "error", "-m", "cybersource_flex.cli", "explain"]
+    done = subprocess.run([*command, str(tmp_path / "report.json")], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert subprocess.run([*command, "-"], input=b"", capture_output=True, timeout=60).returncode == 2
+
+
+# The page.
+
+
+def test_the_page_names_every_error_and_every_cause() -> None:
+    from cybersource_flex.transport.diagnosis import diagnose
+
+    page = (Path(__file__).resolve().parents[2] / "docs" / "errors.md").read_text("utf-8")
+    tree = str(errors.__doc__).partition("::")[2].partition("No message")[0].strip("\n")
+    assert tree.rstrip() in page
+    for cause in diagnose({}):
+        assert f"`{cause.name}`" in page
+        assert cause.title in page.lower()
+
+
+def test_the_example_on_the_page(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "errors.md").read_text("utf-8")
+    shown = page.partition("$ cybersource-flex explain report.json\n")[2].partition("\n...\n```")[0]
+    facts = {
+        "signed": True,
+        "method": "POST",
+        "has_body": True,
+        "host": "test",
+        "accepted": 0,
+        "refusals": 1,
+        "scheme": "jwt_shared_secret",
+        "key_id_shape": "uuid",
+        "secret_bytes": 32,
+        "algorithm": "HS256",
+        "clock_measured": -600.1,
+        "clock_correction": 0.0,
+        "clock_correctable": False,
+    }
+    attempt = {"number": 1, "started": 1795316645.5, "seconds": 0.2, "status": 401, "error": None}
+    report = {**GOOD, "correlation_id": OTHER_KEY, "attempts": [attempt], "facts": facts}
+    assert explain("-", stdin=json.dumps(report))[1].startswith(shown + "\n")
