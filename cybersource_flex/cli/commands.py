@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -89,13 +89,126 @@ def doctor(config: Path | None, as_json: bool, offline: bool, send_token: bool) 
         sys.exit(1)
 
 
+_file = click.Path(dir_okay=False, path_type=Path)
+
+
 @cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 for a free one.")
+@click.option("--merchant", multiple=True, metavar="ID", help="A merchant that may call; can be given again.")
+@click.option("--portfolio", metavar="ID", help="The merchants share a meta key that this portfolio created.")
+@click.option("--p12", type=_file, help="Write the first merchant's P12 file there, and have clients use that.")
+@click.option("--p12-portfolio", is_flag=True, help="Make it the portfolio's P12: a meta key.")
+@click.option(
+    "--p12-password",
+    envvar="CYBERSOURCE_P12_PASSWORD",
+    help="Of the P12 files; else $CYBERSOURCE_P12_PASSWORD, or one that is made up.",
+)
+@click.option("--response-mle-p12", type=_file, help="Write a key for encrypted answers there, a P12 file.")
+@click.option("--request-mle-cert", type=_file, help="Write the certificate for encrypted requests there, PEM.")
+@click.option("--access-token", is_flag=True, help="Issue an OAuth access token and print it.")
+@click.option("--tls", is_flag=True, help="Serve https, with a certificate of an authority made up for it.")
+@click.option("--ca-file", type=_file, help="Write that authority's certificate there, PEM, for clients to trust.")
+@click.option(
+    "--client-certificates",
+    type=click.Choice(["optional", "required"]),
+    help="Whether clients may or must show a certificate (mutual TLS).",
+)
+@click.option("--client-cert", type=_file, help="Write a client's certificate there, PEM.")
+@click.option("--client-key", type=_file, help="Write its private key there, PEM.")
+@click.option("--signed-host", multiple=True, metavar="NAME", help="Another host that may be signed; can be repeated.")
+@click.option("--payment-credentials", is_flag=True, help="Serve payment credentials: keeps card numbers in memory.")
+@click.option("--credentials-key", type=_file, help="Write the private key that opens them there, PEM.")
+@click.option("--scenario", metavar="NAME;PARAMETER=VALUE", help="What goes wrong with each request.")
+@click.option("--list-scenarios", is_flag=True, help="Say what can go wrong, and end.")
+@click.option("--force", is_flag=True, help="Write over files that exist.")
 @_reported
-def emulator(host: str, port: int) -> None:
-    """Serve a local Flex host until interrupted, with a merchant and a key made up for it."""
-    _needs_emulator()
-    from .emulator import serve
+def emulator(list_scenarios: bool, **options: Any) -> None:
+    """Serve a local Flex host until interrupted, with merchants and keys made up for it.
 
-    serve(host, port)
+    Prints the variables that FlexClient.from_env(), demo --url and doctor need. Files are written before it serves, all
+    that are secret for their owner alone. The exit code is 1 where it cannot serve or write, 2 for wrong usage.
+    """
+    _needs_emulator()
+    from . import emulator as command
+
+    if list_scenarios:
+        command.list_scenarios()
+    else:
+        command.serve(command.Options(**options))
+
+
+@cli.command()
+@click.argument("token", required=False)
+@click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File with the token.")
+@click.option("--full", is_flag=True, help="Show long texts whole.")
+@click.option("--json", "as_json", is_flag=True, help="For programs; the keys do not change between versions.")
+@_reported
+def inspect(token: str | None, file: Path | None, full: bool, as_json: bool) -> None:
+    """Show what a token says, without believing it.
+
+    TOKEN is any JWT or JWE of Flex, or the path of a file with it; - or none reads standard input. Nothing is verified
+    and nothing is sent. Card numbers are masked. The exit code is 0 for a well-formed token, 1 for another, 2 for wrong
+    usage.
+    """
+    from .inspect import run
+
+    if not run(token, file, as_json=as_json, full=full):
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("token", required=False)
+@click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File with the token.")
+@click.option("--context", help="For a transient token: its capture context, or the path of a file with it.")
+@click.option(
+    "--context-expired-ok/--no-context-expired-ok",
+    default=True,
+    show_default=True,
+    help="Take a context that expired within the 15 minutes that its tokens live for.",
+)
+@click.option("--environment", help="Fetch the key there: test, production, ... In place of the environment variables.")
+@click.option("--host", help="The same, by address: https://apitest.cybersource.com.")
+@click.option(
+    "--jwk",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the key from this file and ask no host: JWK, JWKS or PEM. Can be repeated.",
+)
+@click.option("--at", metavar="TIME", help="Verify as of then: seconds since 1970, or 2026-11-22T12:00:00Z.")
+@click.option(
+    "--leeway",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0, 600),
+    envvar="CYBERSOURCE_LEEWAY",
+    help="Seconds that clocks may differ; else $CYBERSOURCE_LEEWAY.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs; the keys do not change between versions.")
+@_reported
+def verify(**options: Any) -> None:
+    """Say whether a capture context or transient token is genuine and valid.
+
+    TOKEN is the JWT, or the path of a file with it; - or none reads standard input. Without --jwk the key comes from
+    the host that the variables of FlexClient.from_env() name; no credentials are needed. The exit code is 0 for
+    verified, 1 for not verified, 2 for wrong usage or configuration, 3 where the key could not be fetched.
+    """
+    from .verify import Options, run
+
+    sys.exit(run(Options(**options)))
+
+
+@cli.command()
+@click.argument("report", type=click.File("rb"))
+@click.option("--json", "as_json", is_flag=True, help="For programs; the names of the causes do not change.")
+@_reported
+def explain(report: BinaryIO, as_json: bool) -> None:
+    """Say why a request was answered with 401, from a saved REPORT.
+
+    REPORT is a file with what AuthenticationError.report() returned, as JSON; - reads standard input. All causes that
+    are known are listed, the likeliest first, with what speaks for (+) and against (-) each. Nothing is sent. The exit
+    code is 2 for a file that is no such report.
+    """
+    from .explain import run
+
+    run(report, as_json=as_json)

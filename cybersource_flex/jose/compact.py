@@ -26,7 +26,18 @@ from ..errors import (
     UnsupportedAlgorithmError,
 )
 
-__all__ = ["DEFAULT_LIMITS", "Jwe", "Jws", "Limits", "Signed", "parse_jwe", "parse_jws", "split_jws"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Jwe",
+    "Jws",
+    "Limits",
+    "Signed",
+    "decode_part",
+    "parse_jwe",
+    "parse_jws",
+    "read_object",
+    "split_jws",
+]
 
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _ALPHABET: Final = re.compile(r"[A-Za-z0-9_-]*")
@@ -113,7 +124,7 @@ def parse_jws(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Jws:
     signed = split_jws(token, what, limits)
     if not signed.payload:
         raise CompactFormError(f"the payload of the {what} is empty")
-    claims = _object(signed.payload, f"payload of the {what}", limits)
+    claims = read_object(signed.payload, f"payload of the {what}", limits)
     kid = signed.header.get("kid")
     if not isinstance(kid, str) or not kid:
         raise TokenJsonError(f"the header of the {what} has no kid, or one that is not a text")
@@ -127,9 +138,9 @@ def split_jws(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Signed:
     """
     token, parts = _split(token, 3, what, limits)
     where = f"header of the {what}"
-    header = _object(_decode(parts[0], where), where, limits)
-    payload = _decode(parts[1], f"payload of the {what}") if parts[1] else b""
-    signature = _decode(parts[2], f"signature of the {what}")
+    header = read_object(decode_part(parts[0], where), where, limits)
+    payload = decode_part(parts[1], f"payload of the {what}") if parts[1] else b""
+    signature = decode_part(parts[2], f"signature of the {what}")
     if header.get("alg") != "RS256":
         raise UnsupportedAlgorithmError(f"the {what} is not signed with RS256, the only algorithm allowed for it")
     _check_header(header, what)
@@ -149,9 +160,9 @@ def parse_jwe(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Jwe:
         UnsupportedAlgorithmError: the header names extensions, compression or a key of its own.
     """
     token, parts = _split(token, 5, what, limits)
-    header = _object(_decode(parts[0], f"header of the {what}"), f"header of the {what}", limits)
+    header = read_object(decode_part(parts[0], f"header of the {what}"), f"header of the {what}", limits)
     for part, name in zip(parts[1:], ("encrypted key", "initialization vector", "ciphertext", "tag"), strict=True):
-        _decode(part, f"{name} of the {what}")
+        decode_part(part, f"{name} of the {what}")
     _check_header(header, what)
     if "zip" in header:
         raise UnsupportedAlgorithmError(f"the {what} is compressed (zip), which is not allowed for it")
@@ -181,7 +192,8 @@ def _check_header(header: dict[str, Any], what: str) -> None:
             raise UnsupportedAlgorithmError(f"the header of the {what} names a key of its own ({name})")
 
 
-def _decode(part: str, where: str) -> bytes:
+def decode_part(part: str, where: str) -> bytes:
+    """The bytes of one part. Raises ``CompactFormError`` or ``Base64UrlError``."""
     if not part:
         raise CompactFormError(f"the {where} is empty")
     match = _ALPHABET.match(part)
@@ -198,7 +210,8 @@ def _decode(part: str, where: str) -> bytes:
     return data
 
 
-def _object(data: bytes, where: str, limits: Limits) -> dict[str, Any]:
+def read_object(data: bytes, where: str, limits: Limits) -> dict[str, Any]:
+    """The JSON object in a part, read strictly. Raises a ``MalformedTokenError``."""
     # Errors are raised outside of `except`: what the parser raises holds the whole text, and would go along as context.
     error: MalformedTokenError
     try:
