@@ -15,6 +15,9 @@ ROOT = Path(__file__).parent
 CLI = ["click>=8.1", "rich>=13.7"]
 EMULATOR = ["starlette>=0.37", "trustme>=1.1", "uvicorn>=0.29"]
 
+# Spans and metrics, for programs that have set OpenTelemetry up.
+OTEL = ["opentelemetry-api>=1.30,<2"]
+
 setup(
     name="cybersource-flex",
     version=VERSION,
@@ -30,8 +33,11 @@ setup(
         "cryptography>=42",
         "joserfc>=1.3,<2",
     ],
-    extras_require={"cli": CLI, "emulator": EMULATOR, "all": CLI + EMULATOR},
-    entry_points={"console_scripts": ["cybersource-flex = cybersource_flex.cli:main"]},
+    extras_require={"cli": CLI, "emulator": EMULATOR, "otel": OTEL, "all": CLI + EMULATOR + OTEL},
+    entry_points={
+        "console_scripts": ["cybersource-flex = cybersource_flex.cli:main"],
+        "pytest11": ["cybersource_flex = cybersource_flex.testing.plugin"],
+    },
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Developers",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ._sealed import sealed
 from .configuration import Configuration
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ApiClient"]
 
 
+@sealed
 class ApiClient:
     """What the classes in ``cybersource_flex.api`` call: a configuration and the connections made with it.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
+from ._sealed import sealed
 from .transport import Settings
 from .transport.settings import MAX_RESPONSE_BYTES
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Configuration"]
 
 
+@sealed
 class Configuration(Settings):
     """Where and how to send. Unchangeable once made; safe to share. Holds credentials: it cannot be pickled.
 

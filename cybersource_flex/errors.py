@@ -43,8 +43,12 @@ as ``ApiException.body`` and nowhere else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from .transport.diagnosis import Cause
 
 __all__ = [
     "ApiException",
@@ -366,7 +370,40 @@ class BadRequestError(ApiException):
 
 
 class AuthenticationError(ApiException):
-    """401: the service does not accept the credentials, or what was signed is not what arrived."""
+    """401: the service does not accept the credentials, or what was signed is not what arrived.
+
+    Attributes, besides those of ``ApiException``:
+        diagnosis: the causes that a 401 can have, the likeliest first, each with what speaks for and against it; empty
+            where nothing is known about the call.
+    """
+
+    diagnosis: tuple[Cause, ...] = ()
+    _facts: Mapping[str, Any] = {}
+
+    def _explain(self, facts: Mapping[str, Any], diagnosis: tuple[Cause, ...], *, likely: bool) -> None:
+        """Take in what was found out, before the exception is raised; ``likely`` names the first cause in ``str()``."""
+        self._facts = facts
+        self.diagnosis = diagnosis
+        if likely:
+            self.args = (f"{self.args[0]}; likely cause: {diagnosis[0].title}",)
+
+    def report(self) -> dict[str, Any]:
+        """What is needed to look for the cause elsewhere, as JSON types: ``cybersource-flex explain`` reads it.
+
+        It holds no secret, id, token, host name or text of the service, and nothing of the body: it can be saved, and
+        sent to others. The correlation id is what CyberSource's support asks for.
+        """
+        return {
+            "report": "cybersource-flex 401",
+            "version": 1,
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            # A host can send anything under that name, also a token that it was sent.
+            "correlation_id": self.correlation_id if _CORRELATION_ID.fullmatch(self.correlation_id or "") else None,
+            "attempts": [attempt._asdict() for attempt in self.attempts],
+            "facts": dict(self._facts),
+        }
 
 
 class PermissionDeniedError(ApiException):
@@ -413,6 +450,8 @@ def error_class(status: int) -> type[ApiException]:
         return ServerError
     return _BY_STATUS.get(status, ApiException)
 
+
+_CORRELATION_ID: Final = re.compile(r"[0-9A-Za-z-]{1,40}")
 
 _BY_STATUS: dict[int, type[ApiException]] = {
     400: BadRequestError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from .._sealed import sealed
 from ..api_client import ApiClient
 from ..transport import Operation
 
@@ -91,6 +92,7 @@ GET_PUBLIC_KEY: Final = Operation(
 )
 
 
+@sealed
 class FlexAPIApi:
     """Capture contexts, keys and tokens for code that holds the card data itself.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from .._sealed import sealed
 from ..api_client import ApiClient
 from ..transport import Operation
 
@@ -31,6 +32,7 @@ GENERATE_CAPTURE_CONTEXT: Final = Operation(
 )
 
 
+@sealed
 class MicroformIntegrationApi:
     """Capture contexts for pages in which the Microform library captures the card data.
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from .._sealed import sealed
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ __all__ = ["BearerToken"]
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
+@sealed
 class BearerToken:
     """Sends an access token. Getting one from CyberSource's token endpoint, over mutual TLS, is the caller's affair.
 
@@ -54,6 +56,10 @@ class BearerToken:
             if self._current is None and self._source is not None:
                 self._current = _checked(self._source())
             return {"Authorization": f"Bearer {self._current}"}
+
+    def facts(self) -> dict[str, str | int | bool | None]:
+        """What is safe to tell of the credentials. See ``cybersource_flex.transport.Signer``."""
+        return {"scheme": "bearer", "renewable": self._source is not None}
 
     def renew(self) -> bool:
         """Forget the token, after a 401. Returns whether another can be had."""

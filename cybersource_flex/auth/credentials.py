@@ -9,10 +9,14 @@ from typing import Any, NoReturn
 
 from ..errors import ConfigurationError
 
-__all__ = ["Credential", "SharedSecret", "check_identifier", "shown"]
+__all__ = ["Credential", "SharedSecret", "check_identifier", "ids", "shown"]
 
 # Both end up in headers between quotation marks and in lines that are signed: nothing that could end either.
 _IDENTIFIER = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
+
+# Key ids: those of shared secrets, and those of certificates.
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
+_DIGITS = re.compile(r"[0-9]{22}")
 
 # Business Center secrets decode to 32 bytes; RFC 2104 section 3 discourages less than the hash's length, and a
 # truncated paste is the usual reason for less. Half of it is a lower bound that no real secret fails.
@@ -93,6 +97,19 @@ class SharedSecret(Credential):
 
     def __repr__(self) -> str:
         return "SharedSecret(...)"
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+
+def ids(signer: Any) -> dict[str, str | int | bool | None]:
+    """What is safe to tell of a signer's ids: their shape, and which there are."""
+    shapes = (("uuid", _UUID), ("22 digits", _DIGITS))
+    return {
+        "key_id_shape": next((name for name, pattern in shapes if pattern.fullmatch(signer.key_id)), "other"),
+        "portfolio": signer.portfolio_id is not None,
+        "portfolio_is_merchant": signer.portfolio_id == signer.merchant_id,
+    }
 
 
 def shown(signer: Any) -> str:

@@ -13,7 +13,8 @@ import warnings
 from email.utils import formatdate
 from typing import TYPE_CHECKING, ClassVar
 
-from .credentials import Credential, SharedSecret, check_identifier, shown
+from .._sealed import sealed
+from .credentials import Credential, SharedSecret, check_identifier, ids, shown
 
 if TYPE_CHECKING:
     from ..transport.message import Request
@@ -45,6 +46,7 @@ def string_to_sign(request: Request, date: str, digest: str | None, merchant_id:
     return " ".join(name for name, _ in lines), "\n".join(f"{name}: {value}" for name, value in lines)
 
 
+@sealed
 class HttpSignature(Credential):
     """Signs requests with HTTP Signature (HMAC with SHA-256). Deprecated: CyberSource retires it in March 2027.
 
@@ -69,7 +71,7 @@ class HttpSignature(Credential):
         warnings.warn(
             "CyberSource retires HTTP Signature in March 2027; JwtSharedSecret takes the same key id and secret",
             DeprecationWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
         self.merchant_id = check_identifier("merchant_id", merchant_id)
         self.key_id = check_identifier("key_id", key_id)
@@ -78,6 +80,10 @@ class HttpSignature(Credential):
 
     def __repr__(self) -> str:
         return shown(self)
+
+    def facts(self) -> dict[str, str | int | bool | None]:
+        """What is safe to tell of the credentials. See ``cybersource_flex.transport.Signer``."""
+        return {"scheme": "http_signature", **ids(self), "secret_bytes": len(self._secret)}
 
     def sign(self, request: Request, now: float) -> dict[str, str]:
         """``Date``, ``Digest``, ``Signature`` and ``v-c-merchant-id``. See ``cybersource_flex.transport.Signer``."""

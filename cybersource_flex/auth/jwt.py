@@ -14,8 +14,9 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from .._sealed import sealed
 from ..errors import ConfigurationError
-from .credentials import Credential, SharedSecret, check_identifier, shown
+from .credentials import Credential, SharedSecret, check_identifier, ids, shown
 from .spelling import Spelling
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _HMAC: Final = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 RSA_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 
 
+@sealed
 class JwtSigner(Credential):
     """What all JWT signers share: whose key it is, and the token's layout. Made as one of the subclasses.
 
@@ -45,6 +47,7 @@ class JwtSigner(Credential):
 
     #: Message-level encryption is defined for JWT alone.
     supports_mle: ClassVar[bool] = True
+    _scheme: ClassVar[str] = "custom"
 
     def __init__(
         self,
@@ -68,6 +71,16 @@ class JwtSigner(Credential):
 
     def __repr__(self) -> str:
         return shown(self)
+
+    def facts(self) -> dict[str, str | int | bool | None]:
+        """What is safe to tell of the credentials. See ``cybersource_flex.transport.Signer``."""
+        return {
+            "scheme": self._scheme,
+            **ids(self),
+            "algorithm": self.algorithm,
+            "spelling_method": self.spelling.method,
+            "spelling_digest": self.spelling.digest_algorithm,
+        }
 
     def sign(self, request: Request, now: float) -> dict[str, str]:
         """``Authorization`` with a fresh token. See ``cybersource_flex.transport.Signer``."""
@@ -98,6 +111,7 @@ class JwtSigner(Credential):
         return out
 
 
+@sealed
 class JwtSharedSecret(JwtSigner):
     """Signs requests with a JWT under the shared secret of a REST key. The scheme to use.
 
@@ -114,6 +128,8 @@ class JwtSharedSecret(JwtSigner):
     """
 
     __slots__ = ("_hash", "_secret")
+
+    _scheme: ClassVar[str] = "jwt_shared_secret"
 
     def __init__(
         self,
@@ -136,10 +152,15 @@ class JwtSharedSecret(JwtSigner):
         self._secret = SharedSecret(secret_key)
         self._hash = _HMAC[algorithm]
 
+    def facts(self) -> dict[str, str | int | bool | None]:
+        """What is safe to tell of the credentials. See ``cybersource_flex.transport.Signer``."""
+        return {**super().facts(), "secret_bytes": len(self._secret)}
+
     def _signature(self, data: bytes) -> bytes:
         return hmac.digest(self._secret.key, data, self._hash)
 
 
+@sealed
 class JwtExternalKey(JwtSigner):
     """Signs requests with a JWT whose signature comes from elsewhere: an HSM, a key management service.
 
@@ -157,6 +178,8 @@ class JwtExternalKey(JwtSigner):
     """
 
     __slots__ = ("_sign",)
+
+    _scheme: ClassVar[str] = "external_key"
 
     def __init__(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from .._sealed import sealed
 from . import certificates
 from .certificates import Source
 from .credentials import check_identifier
@@ -19,6 +21,7 @@ __all__ = ["JwtP12"]
 _NAME = "p12"
 
 
+@sealed
 class JwtP12(JwtSigner):
     """Signs requests with a JWT under the private key of a P12 file. The file is read once, here.
 
@@ -41,6 +44,8 @@ class JwtP12(JwtSigner):
     """
 
     __slots__ = ("_hash", "_key", "_padding", "certificate", "expires_at")
+
+    _scheme: ClassVar[str] = "jwt_p12"
 
     certificate: x509.Certificate
     expires_at: datetime
@@ -72,6 +77,10 @@ class JwtP12(JwtSigner):
         self.expires_at = certificates.check_current(certificate, _NAME)
         self._key = certificates.key_of(container, _NAME)
         self._padding, self._hash = _primitives(algorithm)
+
+    def facts(self) -> dict[str, str | int | bool | None]:
+        """What is safe to tell of the credentials. See ``cybersource_flex.transport.Signer``."""
+        return {**super().facts(), "certificate_days_left": int((self.expires_at.timestamp() - time.time()) // 86400)}
 
     def _signature(self, data: bytes) -> bytes:
         return self._key.sign(data, self._padding, self._hash)

@@ -19,6 +19,7 @@ from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
+from .._sealed import sealed
 from ..errors import ConfigurationError
 from ..transport.message import Response
 from ..transport.problems import problem
@@ -40,6 +41,7 @@ _REQUEST_NAME, _RESPONSE_NAME = "request_certificate", "response_key"
 _REGISTRY: Final = jwe.JWERegistry(algorithms=[_ALG, _ENC], strict_check_header=False)
 
 
+@sealed
 class MessageLevelEncryption(Credential):
     """What to encrypt and decrypt with, for ``FlexClient(..., mle=...)``. Needs a signer that makes JWTs.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .._sealed import sealed
 from ..jose import (
     CaptureContext,
     TransientToken,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["FlexClient"]
 
 
+@sealed
 class FlexClient(Foundation):
     """A client for one merchant on one host. Make one, keep it, share it between threads; close it at the end.
 

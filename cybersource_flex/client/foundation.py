@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from .._sealed import sealed
 from ..api.flex_api_api import FlexAPIApi
 from ..api.microform_integration_api import MicroformIntegrationApi
 from ..api_client import ApiClient
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Foundation"]
 
 
+@sealed
 class Foundation(Frozen):
     """Everything of ``FlexClient`` but its verbs. See there."""
 
@@ -132,7 +134,7 @@ class Foundation(Frozen):
 
         plan = read(config, frozenset(overrides))
         for note in plan.notes:
-            warnings.warn(note, UserWarning, stacklevel=2)
+            warnings.warn(note, UserWarning, stacklevel=3)
         return plan.make(cls, overrides)
 
     def __enter__(self) -> Self:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from .._sealed import sealed
 from ..errors import InvalidClaimError, InvalidSignatureError, UnsupportedAlgorithmError
 from .compact import DEFAULT_LIMITS, Jws, Limits, parse_jws
 from .keys import KeySource, PublicKey, check_kid
@@ -179,6 +180,7 @@ class UnverifiedContext:
         return context
 
 
+@sealed
 def verify_capture_context(
     token: str,
     keys: KeySource,

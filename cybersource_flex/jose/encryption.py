@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from .._sealed import sealed
 from ..errors import ExpiredTokenError, InvalidDataError
 from .capture_context import CaptureContext
 
@@ -30,6 +31,7 @@ _MICROFORM_FIELDS = {
 }
 
 
+@sealed
 def encrypt(context: CaptureContext, data: Mapping[str, Any]) -> str:
     """The JWE to post to ``/flex/v2/tokens``: ``RSA-OAEP``, ``A256GCM``, to the key in the context.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from .._sealed import sealed
 from ..errors import (
     ConfigurationError,
     DecryptionError,
@@ -59,6 +60,7 @@ class PaymentCredentials(Verified):
         return f"<PaymentCredentials expires_at={self.expires_at:%Y-%m-%dT%H:%M:%SZ}>"
 
 
+@sealed
 def open_payment_credentials(
     token: str,
     private_key: RSAPrivateKey,

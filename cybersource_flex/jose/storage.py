@@ -17,6 +17,7 @@ import hmac
 import zlib
 from typing import Final
 
+from .._sealed import sealed
 from ..errors import ConfigurationError, InvalidSignatureError, MalformedTokenError
 from .capture_context import CaptureContext, UnverifiedContext
 from .compact import DEFAULT_LIMITS, Limits
@@ -31,6 +32,7 @@ _MIN_KEY_BYTES: Final = 16
 TOKEN_LIFETIME: Final = 900
 
 
+@sealed
 def store_capture_context(context: CaptureContext, key: str | bytes | None = None, *, bind: str = "") -> str:
     """A context as a text of letters, digits, ``.``, ``-`` and ``_``; about four fifths as long as its JWT.
 
@@ -48,6 +50,7 @@ def store_capture_context(context: CaptureContext, key: str | bytes | None = Non
     return f"{_PREFIX}{_text(body)}.{_text(_mac(key, bind, body))}"
 
 
+@sealed
 def restore_capture_context(
     text: str,
     keys: KeySource,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
+from .._sealed import sealed
 from ..errors import InvalidClaimError, UnknownKeyError
 from .capture_context import CaptureContext
 from .compact import DEFAULT_LIMITS, Limits, parse_jws
@@ -96,6 +97,7 @@ class TransientToken(Verified):
         return f"<TransientToken {self.type} expires_at={self.expires_at:%Y-%m-%dT%H:%M:%SZ}>"
 
 
+@sealed
 def verify_transient_token(
     token: str,
     context: CaptureContext,

@@ -126,8 +126,9 @@ def _real(url: str) -> str:
 class _Connection(HTTPConnection):
     response_class = _Answer
 
-    def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
-        super().request(method, _real(url), *args, **options)
+    def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        # Here and not in `request`, which keeps the URL for what urllib3 logs of an answer with malformed headers.
+        super().putrequest(method, _real(url), *args, **options)
 
     def connect(self) -> None:
         try:
@@ -139,8 +140,9 @@ class _Connection(HTTPConnection):
 class _TlsConnection(HTTPSConnection):
     response_class = _Answer
 
-    def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
-        super().request(method, _real(url), *args, **options)
+    def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        # Here and not in `request`, which keeps the URL for what urllib3 logs of an answer with malformed headers.
+        super().putrequest(method, _real(url), *args, **options)
 
     def connect(self) -> None:
         try:

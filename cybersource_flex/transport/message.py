@@ -67,9 +67,10 @@ class Response:
         headers: the headers; look-up ignores case.
         body: the content, decompressed.
         attempts: the attempts that it took, the last one last.
+        facts: with a 401, what is known about the call (``transport.diagnosis``); else None.
     """
 
-    __slots__ = ("attempts", "body", "headers", "reason", "status")
+    __slots__ = ("attempts", "body", "facts", "headers", "reason", "status")
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class Response:
         self.headers = headers
         self.body = body
         self.attempts = attempts
+        self.facts: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         return f"<Response {self.status} with {len(self.body)}-byte body>"
@@ -92,12 +94,15 @@ class Response:
 class Signer(Protocol):
     """Makes the credential headers of a request. Asked anew for every attempt, from any thread, and without any I/O.
 
-    Two more members are looked for and may be absent:
+    Three more members are looked for and may be absent:
 
     - ``renew() -> bool`` is called after a 401. True says that new credentials are at hand: the request is then signed
       and sent once more, and never a third time.
     - ``supports_mle``, an attribute, says with True that its tokens can carry what message-level encryption needs:
       ``Request.response_mle_kid``, and the digest of the body that is sent.
+    - ``facts() -> Mapping[str, str | int | bool | None]`` says what is safe to tell of the credentials, to explain a
+      401: never an id or a secret. The names and values that count are those of ``transport.diagnosis.Facts``, from
+      ``scheme`` to ``renewable``; others are left out.
     """
 
     def sign(self, request: Request, now: float) -> Mapping[str, str]:

@@ -6,8 +6,9 @@ The shapes that the platform's services and gateways use are known; everything e
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import errors
 
@@ -19,6 +20,14 @@ __all__ = ["problem"]
 
 # Texts of the service end up in messages and logs: long enough to help, too short to flood.
 _TEXT_LIMIT = 300
+
+# What a service could repeat of what it was sent: digits of a card number, tokens, and ids of tokens. Ids of requests
+# and of keys are shorter.
+_SECRET: Final = re.compile(
+    r"[0-9](?:[ -]?[0-9]){11,18}(?![0-9])"
+    r"|[A-Za-z0-9+/_=-]{20,}(?:\.[A-Za-z0-9+/_=-]+){2,4}"
+    r"|[A-Za-z0-9_=-]{40,}"
+)
 
 
 def problem(
@@ -41,7 +50,7 @@ def problem(
         correlation_id = correlation_id or from_body
     accepted = 200 <= status < 300
     kind = errors.ResponseDecodingError if accepted else errors.error_class(status)
-    return kind(
+    error = kind(
         method=operation.method,
         path=operation.path,
         status=status,
@@ -55,6 +64,13 @@ def problem(
         repeatable=operation.repeatable,
         attempts=response.attempts,
     )
+    if isinstance(error, errors.AuthenticationError) and response.facts is not None:
+        from .diagnosis import LIKELY, diagnose, of_answer
+
+        facts = {**response.facts, **of_answer(response.body, " ".join((reason, message or "", *map(repr, details))))}
+        causes = diagnose(facts)
+        error._explain(facts, causes, likely=causes[0].score >= LIKELY)
+    return error
 
 
 def _read(body: bytes) -> tuple[str, str, list[errors.ErrorDetail], str | None]:
@@ -123,4 +139,5 @@ def _clean(text: Any) -> str:
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
         return ""
     line = " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
+    line = _SECRET.sub("<removed>", line)
     return line if len(line) <= _TEXT_LIMIT else line[: _TEXT_LIMIT - 1] + "…"

@@ -6,6 +6,7 @@ import os
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
+from .._sealed import sealed
 from ..errors import ConfigurationError
 from .address import has_stray_characters, is_loopback, origin, split
 from .frozen import Frozen
@@ -20,6 +21,7 @@ _EXPECTED = (
 )
 
 
+@sealed
 class Proxy(Frozen):
     """A proxy, and its credentials, which it shows to nobody but the proxy.
 

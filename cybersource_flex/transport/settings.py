@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from .._sealed import sealed
 from .._version import __version__
 from ..errors import ConfigurationError
 from .address import check_host, is_production
@@ -27,6 +28,7 @@ _MAX_SUFFIX: Final = 200
 _SUFFIX: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
 
 
+@sealed
 class Settings(Frozen):
     """Where and how to send. Unchangeable once made; safe to share. Holds credentials: it cannot be pickled.
 

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 
 from .. import errors
+from .._sealed import forget
 from .attempts import Attempts
 from .clock import Clock
 from .connections import PROXY_AUTHENTICATION, NotConnected, bounded, pool_manager, refuses_certificate
 from .message import Request, Response
 from .retry import RetryPolicy
 from .settings import Settings, check_seconds
-from .telemetry import ResponseEvent
+from .telemetry import Call, ResponseEvent, Spans
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from .diagnosis import Accepted
 
 __all__ = ["Transport"]
 
@@ -47,7 +51,9 @@ class Transport:
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._pool = pool_manager(settings, self._timeout)
+        self._spans = Spans(settings.host)
         self.clock = Clock(correct=settings.correct_clock)
+        self._accepted: Accepted = {}
 
     def __enter__(self) -> Self:
         return self
@@ -74,31 +80,56 @@ class Transport:
         if timeout is not None:
             check_seconds("timeout", timeout)
         started = time.monotonic()
+        outer = sys.exc_info()[1]
         call = Attempts(request, self._settings, self.clock, self._settings.retry if retry is None else retry)
+        told = self._spans.call_started(request.operation)
         try:
-            response = self._until_answered(call, timeout)
+            response = self._until_answered(call, timeout, told)
+            facts = response.facts = self._known(call.sent, response)
             if self._settings.mle is not None and request.operation.signed:
                 response = self._settings.mle.incoming(call.sent, response)
-        except errors.CallError as error:
-            self._ended(request, started, error.attempts, getattr(error, "status", None), error)
+                response.facts = facts
+        except BaseException as error:
+            # The frames that it came through had the credentials among their variables.
+            forget(error, outer)
+            told.call_ended(error)
+            if isinstance(error, errors.CallError):
+                self._ended(request, started, error.attempts, getattr(error, "status", None), error)
             raise
+        told.call_ended()
         self._ended(request, started, response.attempts, response.status, None)
         return response
 
-    def _until_answered(self, call: Attempts, timeout: float | None) -> Response:
+    def _until_answered(self, call: Attempts, timeout: float | None, told: Call) -> Response:
         while True:
             headers = call.begin()
+            told.attempt_started()
             try:
                 response = self._attempt(call.sent, headers, self._limits(call.deadline, timeout), call.deadline)
             except errors.TransportError as error:
+                told.attempt_ended(error=error)
                 pause = call.failed(error)
             else:
+                told.attempt_ended(response.status)
                 again = call.answered(response)
                 if again is None:
                     return response
                 pause = again
             if pause:
                 time.sleep(pause)
+
+    def _known(self, sent: Request, response: Response) -> dict[str, Any] | None:
+        """Count what is accepted; after a 401, tell what is known about the call."""
+        if response.status == 401:
+            from .diagnosis import circumstances
+
+            return circumstances(sent, self._settings, self.clock, self._accepted, response)
+        if sent.operation.signed and 200 <= response.status < 300:
+            # Without a lock: a count that another thread overwrites is one that nobody will miss.
+            key = sent.operation.name, sent.body is not None
+            count, _ = self._accepted.get(key, (0, 0.0))
+            self._accepted[key] = count + 1, time.monotonic()
+        return None
 
     def _limits(self, deadline: float | None, timeout: float | None) -> urllib3.Timeout:
         if deadline is None and timeout is None:
@@ -117,27 +148,36 @@ class Transport:
         self, request: Request, headers: dict[str, str], limits: urllib3.Timeout, deadline: float | None
     ) -> Response:
         try:
-            # What urllib3 writes into its log is the template: a path can hold the id of a token.
-            with bounded(request.target, deadline):
-                answer = self._connections().request(
-                    request.method,
-                    self._settings.base_url + request.operation.path,
-                    body=request.body,
-                    headers=headers,
-                    redirect=False,
-                    retries=False,
-                    timeout=limits,
-                    preload_content=False,
-                )
-            try:
-                body = self._read(answer, request, deadline)
-            except BaseException:
-                # Half-read: the connection cannot serve another request.
-                answer.close()
-                raise
-            answer.release_conn()
+            return self._exchange(request, headers, limits, deadline)
         except HTTPError as cause:
-            raise _translated(cause, request) from cause
+            failure = _translated(cause, request)
+            if failure.outcome == "not_sent":
+                raise failure from cause
+        # Outside of the handler, so that the cause does not go along: it may quote an answer that cannot be read.
+        raise failure
+
+    def _exchange(
+        self, request: Request, headers: dict[str, str], limits: urllib3.Timeout, deadline: float | None
+    ) -> Response:
+        # What urllib3 writes into its log is the template: a path can hold the id of a token.
+        with bounded(request.target, deadline):
+            answer = self._connections().request(
+                request.method,
+                self._settings.base_url + request.operation.path,
+                body=request.body,
+                headers=headers,
+                redirect=False,
+                retries=False,
+                timeout=limits,
+                preload_content=False,
+            )
+        try:
+            body = self._read(answer, request, deadline)
+        except BaseException:
+            # Half-read: the connection cannot serve another request.
+            answer.close()
+            raise
+        answer.release_conn()
         if self._forwarded and answer.status == 407:
             raise _failure(errors.ConnectionFailedError, request, PROXY_AUTHENTICATION, "not_sent", transient=False)
         return Response(answer.status, answer.reason or "", answer.headers, body)
@@ -175,6 +215,10 @@ class Transport:
     ) -> None:
         operation = request.operation
         outcome = error.outcome if error is not None else errors.outcome_of(status or 0)
+        raised = None if error is None else type(error).__name__
+        if error is None and outcome != "accepted":
+            # The answer is handed out, and becomes this where it is read.
+            raised = errors.error_class(status or 0).__name__
         self._settings.events.response(
             ResponseEvent(
                 operation.name,
@@ -184,7 +228,7 @@ class Transport:
                 time.monotonic() - started,
                 status,
                 outcome,
-                None if error is None else type(error).__name__,
+                raised,
             )
         )
 
@@ -197,7 +241,8 @@ def _translated(cause: HTTPError, request: Request) -> errors.TransportError:
     if isinstance(cause, SSLError) and any(refuses_certificate(each) for each in cause.args):
         text = "the host wants a client certificate, or does not accept the one it got"
         return _failure(errors.ConnectionFailedError, request, text, "not_sent", transient=False)
-    text = "the connection broke before the answer was complete"
+    inner = next((each for each in cause.args if isinstance(each, BaseException)), cause)
+    text = f"the connection broke before the answer was complete ({type(inner).__name__})"
     return _failure(errors.ConnectionBrokenError, request, text, "unknown")
 
 

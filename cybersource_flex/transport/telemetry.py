@@ -5,17 +5,25 @@ value in a path.
 from __future__ import annotations
 
 import logging
+import re
+import sys
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from ..errors import Attempt, ConfigurationError, Outcome
 from .frozen import Frozen
 
-__all__ = ["AttemptEvent", "Events", "ResponseEvent"]
+if TYPE_CHECKING:
+    from .operation import Operation
+
+__all__ = ["AttemptEvent", "Events", "ResponseEvent", "Spans"]
 
 # Silent unless the program says otherwise; the library decides nothing about anybody's logs.
 logging.getLogger("cybersource_flex").addHandler(logging.NullHandler())
 _log: Final = logging.getLogger("cybersource_flex.transport")
+
+# A host can send anything under the name of a correlation id, also a token or the number of a card.
+_CORRELATION_ID: Final = re.compile(r"[0-9A-Za-z-]{1,40}")
 
 
 class AttemptEvent(NamedTuple):
@@ -99,7 +107,7 @@ class Events(Frozen):
                 made.number,
                 made.status if made.error is None else made.error,
                 made.seconds,
-                event.correlation_id,
+                _shown(event.correlation_id),
             )
         if self._on_attempt is not None:
             try:
@@ -123,3 +131,83 @@ class Events(Frozen):
                 self._on_response(event)
             except Exception:
                 _log.exception("on_response failed")
+
+
+class Call(Protocol):
+    """A call under way. What begins with ``call_started`` ends with ``call_ended``, in the same thread or task."""
+
+    def attempt_started(self) -> None:
+        """An attempt is about to be sent: it is signed, and nothing else is left to do."""
+        ...
+
+    def attempt_ended(self, status: int | None = None, error: BaseException | None = None) -> None:
+        """It ended, with the status of a complete answer or with an error in place of it."""
+        ...
+
+    def call_ended(self, error: BaseException | None = None) -> None:
+        """The call ended, with this error or with none; and so did an attempt that was not ended."""
+        ...
+
+
+class _Calls(Protocol):
+    def call_started(self, operation: Operation) -> Call: ...
+
+
+class _Untold:
+    """Where nobody listens: calls, and each of them."""
+
+    __slots__ = ()
+
+    def call_started(self, operation: Operation) -> Call:
+        return self
+
+    def attempt_started(self) -> None:
+        pass
+
+    def attempt_ended(self, status: int | None = None, error: BaseException | None = None) -> None:
+        pass
+
+    def call_ended(self, error: BaseException | None = None) -> None:
+        pass
+
+
+_UNTOLD: Final = _Untold()
+
+
+class Spans:
+    """OpenTelemetry, for every way of sending: told of calls once the program has loaded it, and never loaded for it.
+
+    Who wants spans has set up an SDK somewhere, and nobody can do that without loading OpenTelemetry.
+
+    Args:
+        host: base URL of the host that is signed.
+    """
+
+    __slots__ = ("_calls", "_host")
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._calls: _Calls | None = None
+
+    def call_started(self, operation: Operation) -> Call:
+        """Tell that a call begins, and return what is to be told of the rest of it."""
+        if self._calls is None:
+            if "opentelemetry" not in sys.modules:
+                return _UNTOLD
+            self._calls = _opentelemetry(self._host)
+        return self._calls.call_started(operation)
+
+
+def _opentelemetry(host: str) -> _Calls:
+    try:
+        from .otel import OpenTelemetry
+    except ImportError:
+        # Other packages share the name and do without the API, or it is older than the extra asks for.
+        return _UNTOLD
+    return OpenTelemetry(host)
+
+
+def _shown(correlation_id: str | None) -> str | None:
+    if correlation_id is None or _CORRELATION_ID.fullmatch(correlation_id):
+        return correlation_id
+    return "<not one>"

@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from .._sealed import sealed
 from ..errors import ConfigurationError
 from .frozen import Frozen
 
@@ -23,6 +24,7 @@ _MISMATCHES: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICAT
 _LABEL: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 
 
+@sealed
 class Tls(Frozen):
     """Which hosts are believed, and the certificate that is shown to them. TLS 1.2 at least.
 

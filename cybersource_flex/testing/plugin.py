@@ -1,0 +1,74 @@
+"""The plugin for pytest: ``flex_emulator``, ``flex_client`` and ``flex_canaries``.
+
+Nothing is imported here but pytest: it is loaded in every run, whether a test asks for it or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from ..client import FlexClient
+    from ..emulator import Emulator
+    from .canaries import Canaries
+
+_EMULATOR: pytest.StashKey[Emulator] = pytest.StashKey()
+_CANARIES: pytest.StashKey[Canaries] = pytest.StashKey()
+
+
+@pytest.fixture(scope="session")
+def flex_emulator_options() -> dict[str, Any]:
+    """Arguments of the emulator. Override it to give others."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def flex_emulator(pytestconfig: pytest.Config, flex_emulator_options: dict[str, Any]) -> Iterator[Emulator]:
+    """A local Flex host, one for the whole run. Before each test it forgets its requests, scripts and faults."""
+    from ..emulator import Emulator
+
+    with Emulator(**flex_emulator_options) as emulator:
+        pytestconfig.stash[_EMULATOR] = emulator
+        yield emulator
+        del pytestconfig.stash[_EMULATOR]
+
+
+@pytest.fixture
+def flex_client(flex_emulator: Emulator) -> Iterator[FlexClient]:
+    """A client of the emulator's first merchant."""
+    from ..auth import JwtSharedSecret
+    from ..client import FlexClient
+
+    with FlexClient(JwtSharedSecret(**flex_emulator.auth), environment=flex_emulator.url) as client:
+        yield client
+
+
+@pytest.fixture
+def flex_canaries(request: pytest.FixtureRequest) -> Iterator[Canaries]:
+    """Plants secrets, and fails the test where one of them turns up in a log, a warning, the output or an exception."""
+    from .canaries import Canaries
+
+    with Canaries() as canaries:
+        request.node.stash[_CANARIES] = canaries
+        yield canaries
+        canaries.check()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave nothing of one test in the emulator for the next one."""
+    emulator = item.config.stash.get(_EMULATOR, None)
+    if emulator is not None and "flex_emulator" in getattr(item, "fixturenames", ()):
+        emulator.behave()
+        emulator.clear()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Listen to the streams that ``capsys`` and ``capfd`` have put there for the test itself."""
+    canaries = item.stash.get(_CANARIES, None)
+    if canaries is not None:
+        canaries.listen_to_output()

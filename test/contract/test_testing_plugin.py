@@ -1,0 +1,228 @@
+"""The plugin as users have it: pytest in a process of its own, with tests that pass and tests that must not."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import re
+import subprocess
+import sys
+import urllib.parse
+import warnings
+from pathlib import Path
+
+import pytest
+
+from cybersource_flex import errors
+from cybersource_flex.testing import Canaries, CanaryFound
+from cybersource_flex.testing.forms import forms
+
+VALUE = "c4n4ry/with+odd=chars & more"
+
+
+def run(folder: Path, test: str, *options: str) -> str:
+    """Output of pytest over a file with this content. The plugin is loaded by name, installed or not."""
+    (folder / "test_it.py").write_text(test, "utf-8")
+    environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = [sys.executable, "-m", "pytest", "-p", "cybersource_flex.testing.plugin", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "-W", "error", *options, "."], cwd=folder, env=environ, capture_output=True, text=True, timeout=120
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_fixtures(tmp_path: Path) -> None:
+    shown = run(
+        tmp_path,
+        """
+import pytest
+from cybersource_flex import errors, fields
+from cybersource_flex.cards import Card
+
+FIELDS = fields(card=["number", "expirationMonth", "expirationYear"])
+
+@pytest.fixture(scope="session")
+def address(flex_emulator):
+    return flex_emulator.url
+
+def test_a_payment(flex_client, flex_emulator, flex_canaries):
+    number = flex_canaries.plant("card number", "4111111111111111")
+    context = flex_client.create_capture_context(FIELDS)
+    with Card(number, expiration="12/31") as card:
+        token = flex_canaries.watch(flex_client.tokenize(context, card))
+    flex_canaries.plant("transient token", token.jwt)
+    assert flex_client.payment_details(token)
+    flex_emulator.script(["status-500"] * 9)
+    flex_emulator.shift_clock(3600)
+
+def test_nothing_is_left_of_it(address, flex_client, flex_emulator):
+    assert flex_emulator.url == address
+    assert flex_emulator.requests == []
+    flex_client.create_capture_context(FIELDS)
+
+@pytest.fixture(scope="session")
+def flex_emulator_options():
+    return {"payment_credentials": True}
+
+def test_options(flex_emulator):
+    assert flex_emulator.credentials_key_pem
+""",
+    )
+    assert "3 passed" in shown, shown
+
+
+@pytest.mark.parametrize(
+    ("leak", "where"),
+    [
+        ("logging.getLogger('shop').debug('number %s', secret)", "the log, DEBUG of shop"),
+        ("logging.getLogger('shop').error('no', extra={'card': secret})", "card"),
+        ("logging.getLogger('quiet').debug(secret)", "the log, DEBUG of quiet"),
+        ("warnings.warn(secret, stacklevel=1)", "a warning, UserWarning"),
+        ("print('a', secret)", "sys.stdout"),
+        ("sys.stderr.write(secret)", "sys.stderr"),
+        ("flex_canaries.watch({'a': [secret]})", "repr() of a watched dict"),
+        ("flex_canaries.search(secret.encode(), 'a file')", "a file"),
+        ("flex_canaries.watch(ValueError(secret))", "str() of a watched ValueError"),
+        ("flex_canaries.watch(Chained(secret))", "ValueError, which Chained came from"),
+        ("flex_canaries.watch(Thing(secret))", "attribute held of a watched Thing"),
+    ],
+)
+def test_a_leak_fails_the_test_and_is_not_repeated(tmp_path: Path, leak: str, where: str) -> None:
+    secret = "s3cr3t-of-the-shop"
+    shown = run(
+        tmp_path,
+        f"""
+import logging, os, sys, warnings
+
+logging.getLogger("quiet").setLevel(logging.CRITICAL)
+logging.getLogger("quiet").propagate = False
+
+class Thing:
+    def __init__(self, held):
+        self.held = held
+
+class Chained(Exception):
+    def __init__(self, text):
+        self.__cause__ = ValueError(text)
+
+def test_it(flex_canaries):
+    secret = flex_canaries.plant("the secret", "".join(reversed({secret[::-1]!r})))
+    {leak}
+""",
+        "-W",
+        "ignore::UserWarning" if "warn" not in leak else "default",
+        "--show-capture=no",
+        "--disable-warnings",
+        "-l",
+    )
+    assert "1 passed" in shown, shown
+    assert "1 error" in shown, shown
+    assert re.search(rf"the secret: .*{re.escape(where)}", shown), shown
+    assert secret not in shown
+
+
+def test_a_leak_into_captured_output_is_found_too(tmp_path: Path) -> None:
+    shown = run(
+        tmp_path,
+        """
+def test_it(flex_canaries, capsys):
+    print(flex_canaries.plant("the secret", "s3cr3t-of-the-shop"))
+    assert capsys.readouterr().out == "s3cr3t-of-the-shop\\n"
+""",
+        "--show-capture=no",
+    )
+    assert "1 passed, 1 error" in shown, shown
+
+
+def test_a_run_that_does_not_ask_for_it_loads_nothing(tmp_path: Path) -> None:
+    shown = run(
+        tmp_path,
+        """
+import sys
+
+def test_it():
+    for name in ("urllib3", "cryptography", "starlette", "cybersource_flex.client", "cybersource_flex.emulator"):
+        assert name not in sys.modules
+    assert "cybersource_flex.testing.canaries" not in sys.modules
+""",
+    )
+    assert "1 passed" in shown, shown
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        VALUE,
+        urllib.parse.quote(VALUE),
+        urllib.parse.quote(VALUE, safe=""),
+        urllib.parse.quote_plus(VALUE),
+        re.sub("%..", lambda found: found[0].lower(), urllib.parse.quote(VALUE, safe="")),
+        VALUE.encode().hex(),
+        VALUE.encode().hex().upper(),
+        *(
+            base64.b64encode(b"x" * before + VALUE.encode() + b"y" * after).decode()
+            for before in range(4)
+            for after in range(4)
+        ),
+        base64.urlsafe_b64encode(b"user:" + VALUE.encode()).decode().rstrip("="),
+    ],
+)
+def test_forms(seen: str) -> None:
+    assert any(needle in seen for needle in forms(VALUE))
+
+
+def test_forms_of_bytes_of_long_and_of_short_values() -> None:
+    data = bytes(range(256))
+    assert any(needle in repr({"key": data}) for needle in forms(data))
+    assert any(needle in repr(data[40:120]) for needle in forms(data))
+    assert any(needle in base64.b64encode(data[5:250]).decode() for needle in forms(data))
+    assert any(needle in "4111-1111-1111-1111" for needle in forms("4111111111111111"))
+    assert any(needle in "{'securityCode': '123'}" for needle in forms("123"))
+    assert not any(needle in "line 123, port 1234" for needle in forms("123"))
+
+
+def test_without_pytest() -> None:
+    with Canaries() as canaries:
+        secret = canaries.secret("key", 24)
+        assert len(base64.b64decode(secret)) == 24
+        logging.getLogger("shop").info("nothing of it")
+    with pytest.raises(CanaryFound, match="key, decoded: the log, INFO of shop"), Canaries() as canaries:
+        logging.getLogger("shop").info("here: %s", base64.b64decode(canaries.secret("key")).hex())
+    with pytest.raises(ValueError, match="empty"):
+        Canaries().plant("nothing", "")
+
+
+def test_everything_is_put_back() -> None:
+    logger = logging.getLogger("shop.restored")
+    logger.setLevel(logging.ERROR)
+    before = (sys.stdout, sys.stderr, warnings.showwarning, logging.root.level, list(logging.root.handlers))
+    with Canaries():
+        assert logger.isEnabledFor(logging.DEBUG)
+    assert before == (sys.stdout, sys.stderr, warnings.showwarning, logging.root.level, list(logging.root.handlers))
+    assert logger.level == logging.ERROR
+
+
+def test_attributes_that_may_hold_it() -> None:
+    body = b'{"number":"4111111111111111"}'
+    error = errors.BadRequestError(method="GET", path="/x", status=400, body=body)
+    with Canaries() as canaries:
+        canaries.plant("card number", "4111111111111111")
+        canaries.watch(error, allow=["body"])
+        canaries.check()
+        canaries.watch(error)
+        with pytest.raises(CanaryFound, match="attribute body of a watched BadRequestError"):
+            canaries.check()
+        canaries._seen.clear()
+
+
+def test_the_callers_own_frames_do_not_count() -> None:
+    from cybersource_flex.cards import Card
+
+    with Canaries() as canaries:
+        number = canaries.plant("card number", "4111111111111112")
+        try:
+            Card(number, expiration="12/31")
+        except errors.InvalidDataError as error:
+            canaries.watch(error)
+        assert number
