@@ -23,8 +23,10 @@ _TEXT_LIMIT = 300
 
 # What a service could repeat of what it was sent: digits of a card number, tokens, and ids of tokens. Ids of requests
 # and of keys are shorter.
+# A UUID is kept, and read first: it is what support asks for, and can have as many digits in a row as a card.
 _SECRET: Final = re.compile(
-    r"[0-9](?:[ -]?[0-9]){11,18}(?![0-9])"
+    r"(?P<uuid>(?<![A-Za-z0-9-])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![A-Za-z0-9-]))"
+    r"|[0-9](?:[ -]?[0-9]){11,18}(?![0-9])"
     r"|[A-Za-z0-9+/_=-]{20,}(?:\.[A-Za-z0-9+/_=-]+){2,4}"
     r"|[A-Za-z0-9_=-]{40,}"
 )
@@ -139,5 +141,5 @@ def _clean(text: Any) -> str:
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
         return ""
     line = " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
-    line = _SECRET.sub("<removed>", line)
+    line = _SECRET.sub(lambda found: found["uuid"] or "<removed>", line)
     return line if len(line) <= _TEXT_LIMIT else line[: _TEXT_LIMIT - 1] + "…"

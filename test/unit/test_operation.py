@@ -255,3 +255,37 @@ def test_the_declared_error_model_is_given() -> None:
     with pytest.raises(errors.ApiException) as caught:
         operation().result(answer(400, json.dumps(SESSIONS).encode()))
     assert caught.value.data.reason == "INVALID_APIKEY"
+
+
+@pytest.mark.parametrize(
+    "correlation_id",
+    [
+        "08b69ffe-f79b-4e09-991f-b030058e21f4",
+        "c83e82a1-2345-4678-9012-c51369846de0",
+        "41111111-1111-4111-8111-411111111111",
+    ],
+)
+def test_a_correlation_id_stays_whole(correlation_id: str) -> None:
+    for response in (
+        answer(500, **{"v-c-correlation-id": correlation_id}),
+        answer(500, json.dumps({"correlationId": correlation_id, "message": f"see {correlation_id}."}).encode()),
+    ):
+        with pytest.raises(errors.ApiException) as caught:
+            operation().result(response)
+        assert caught.value.correlation_id == correlation_id
+        assert correlation_id in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["4111111111111111", "4111-1111-1111-1111", "4111 1111 1111 1111", "14111111-1111-4111-8111-4111111111111"],
+)
+def test_a_card_number_that_the_host_repeats_is_removed(secret: str) -> None:
+    for response in (
+        answer(400, json.dumps({"message": f"number {secret} is wrong"}).encode()),
+        answer(400, **{"v-c-correlation-id": secret}),
+    ):
+        with pytest.raises(errors.ApiException) as caught:
+            operation().result(response)
+        assert secret not in f"{caught.value} {caught.value!r}"
+        assert "1111-1111" not in str(caught.value)
