@@ -49,7 +49,8 @@ class Configuration(Settings):
         events: functions that are told of attempts and calls.
         correct_clock: whether, after a 401 and with the clocks well apart, requests are signed with the host's time.
         pool_size: idle connections that are kept.
-        pool_block: whether a call waits for a connection when ``pool_size`` are in use, in place of opening another.
+        pool_block: whether a call waits for a connection when ``pool_size`` are in use, at most ``connect_timeout``, in
+            place of opening another.
 
     Raises:
         ConfigurationError: a setting breaks its rule.

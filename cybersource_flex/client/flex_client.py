@@ -61,7 +61,8 @@ class FlexClient(Foundation):
         events: functions that are told of attempts and calls: ``Events(on_attempt=..., on_response=...)``.
         correct_clock: whether, after a 401 and with the clocks well apart, requests are signed with the host's time.
         pool_size: idle connections that are kept.
-        pool_block: whether a call waits for a connection when ``pool_size`` are in use, in place of opening another.
+        pool_block: whether a call waits for a connection when ``pool_size`` are in use, at most ``connect_timeout``, in
+            place of opening another.
         keys: where long-term keys come from, in place of the host and this client's cache: a ``KeySource``, such as
             ``PinnedKeys`` for programs that cannot reach the host.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from ..errors import Attempt, TransportError
@@ -85,7 +86,7 @@ class Attempts:
         Returns:
             Seconds to wait before the next attempt; None if this is the answer to give out.
         """
-        self._note(status=response.status, correlation_id=response.headers.get("v-c-correlation-id"))
+        self._note(status=response.status, headers=response.headers)
         date = response.headers.get("Date")
         self._clock.learn(date, sent=self._sent_at, received=time.time())
         response.attempts = tuple(self._made)
@@ -144,10 +145,13 @@ class Attempts:
             return None
         return pause
 
-    def _note(self, *, status: int | None = None, error: str | None = None, correlation_id: str | None = None) -> None:
+    def _note(
+        self, *, status: int | None = None, error: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
         made = Attempt(len(self._made) + 1, self._sent_at, time.monotonic() - self._started, status, error)
         self._made.append(made)
-        operation = self._request.operation
-        self._settings.events.attempt(
-            AttemptEvent(operation.name, operation.method, operation.path, made, correlation_id)
-        )
+        events = self._settings.events
+        if events.wants_attempts:
+            operation = self._request.operation
+            correlation_id = None if headers is None else headers.get("v-c-correlation-id")
+            events.attempt(AttemptEvent(operation.name, operation.method, operation.path, made, correlation_id))

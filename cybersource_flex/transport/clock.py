@@ -30,6 +30,8 @@ class Clock:
         self._correct = correct
         self._lock = threading.Lock()
         self._measured: float | None = None
+        # The last date with what it says: many answers have the same, and reading it is dear.
+        self._read: tuple[str | None, float] = (None, 0.0)
         self._offset = 0.0
 
     def __repr__(self) -> str:
@@ -59,21 +61,24 @@ class Clock:
         """
         if date is None:
             return
-        try:
-            host = parsedate_to_datetime(date).timestamp()
-        except (ValueError, TypeError, OverflowError):
-            return
+        known, host = self._read
+        if date != known:
+            try:
+                host = parsedate_to_datetime(date).timestamp()
+            except (ValueError, TypeError, OverflowError):
+                return
+            self._read = date, host
         # The host wrote it at some moment in between, and left out the fraction of the second.
-        found = host + 0.5 - (sent + received) / 2
-        with self._lock:
-            self._measured = found
+        self._measured = host + 0.5 - (sent + received) / 2
 
     def adopt(self) -> bool:
         """Use the measured offset from now on, after a refusal. Returns whether that changed the time enough."""
         with self._lock:
-            if not self._correct or self._measured is None or abs(self._measured) > MOST:
+            # Other threads go on measuring.
+            measured = self._measured
+            if not self._correct or measured is None or abs(measured) > MOST:
                 return False
-            if abs(self._measured - self._offset) < THRESHOLD:
+            if abs(measured - self._offset) < THRESHOLD:
                 return False
-            self._offset = self._measured
+            self._offset = measured
             return True

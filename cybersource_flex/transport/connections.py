@@ -8,25 +8,37 @@ from __future__ import annotations
 
 import http.client
 import io
+import os
 import re
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from http.client import HTTPException
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import (
+    ClosedPoolError,
+    ConnectTimeoutError,
+    EmptyPoolError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+)
 
 from .. import errors
 from .settings import Settings
 from .tls import Tls
 
-__all__ = ["PROXY_AUTHENTICATION", "NotConnected", "bounded", "pool_manager", "refuses_certificate"]
+if TYPE_CHECKING:
+    from .message import Request
+
+__all__ = ["PROXY_AUTHENTICATION", "Connections", "NotConnected", "refuses_certificate"]
+
+_NEVER: Final = urllib3.Retry(False, redirect=False)
 
 PROXY_AUTHENTICATION: Final = "the proxy asks for credentials, or does not accept those it got (407)"
 
@@ -52,26 +64,8 @@ class NotConnected(HTTPError):
         self.transient = transient
 
 
-class _Bounds(NamedTuple):
-    """What holds for the attempt under way in this thread: its target as it is sent, and when it must be over."""
-
-    target: str
-    deadline: float | None
-
-
-_bounds: Final[ContextVar[_Bounds | None]] = ContextVar("cybersource_flex_bounds", default=None)
-
-
-@contextmanager
-def bounded(target: str, deadline: float | None) -> Iterator[None]:
-    """Have the request inside sent to ``target``, whatever the URL given to urllib3 says, and the reading of its answer
-    end at ``deadline`` (on the monotonic clock), however slowly and steadily it comes.
-    """
-    token = _bounds.set(_Bounds(target, deadline))
-    try:
-        yield
-    finally:
-        _bounds.reset(token)
+# What holds for the attempt under way: its target as it is sent, and when it must be over (on the monotonic clock).
+_bounds: Final[ContextVar[tuple[str, float | None] | None]] = ContextVar("cybersource_flex_bounds", default=None)
 
 
 class _BoundedReader(io.RawIOBase):
@@ -81,6 +75,7 @@ class _BoundedReader(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
+        self._timeout = sock.gettimeout()
 
     def readable(self) -> bool:
         return True
@@ -89,28 +84,38 @@ class _BoundedReader(io.RawIOBase):
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the deadline of the call has passed")
-        own = self._sock.gettimeout()
-        self._sock.settimeout(left if own is None else min(own, left))
-        try:
-            return self._raw.readinto(buffer)
-        finally:
-            self._sock.settimeout(own)
+        if self._timeout is None or left < self._timeout:
+            # Not put back: urllib3 sets it anew with each request and each answer.
+            self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
 
     def close(self) -> None:
         self._raw.close()
         super().close()
 
 
-class _Answer(http.client.HTTPResponse):
-    """An answer whose reading ends at the deadline."""
+class _BoundedSocket:
+    """All that an answer wants of a socket: the file to read from."""
 
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
+    __slots__ = ("_deadline", "_sock")
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        raw = self._sock.makefile("rb", buffering=0)
+        return io.BufferedReader(_BoundedReader(raw, self._sock, self._deadline))
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer whose reading ends at the deadline, however slowly and steadily it comes."""
+
+    def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
         found = _bounds.get()
-        if found is not None and found.deadline is not None:
-            self.fp.close()
-            raw = sock.makefile("rb", buffering=0)
-            self.fp = io.BufferedReader(_BoundedReader(raw, sock, found.deadline))
+        if found is not None and found[1] is not None:
+            sock = _BoundedSocket(sock, found[1])
+        super().__init__(sock, *args, **options)
 
 
 def _real(url: str) -> str:
@@ -120,7 +125,7 @@ def _real(url: str) -> str:
         return url
     # Through a forwarding proxy the whole URL is sent.
     scheme, separator, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}{found.target}" if separator else found.target
+    return f"{scheme}://{rest.partition('/')[0]}{found[0]}" if separator else found[0]
 
 
 class _Connection(HTTPConnection):
@@ -160,13 +165,101 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection  # pyright: ignore[reportAssignmentType]
 
 
-def pool_manager(settings: Settings, timeout: urllib3.Timeout) -> urllib3.PoolManager:
-    """The pool of connections that the settings ask for. Contexts for TLS are made here, once, and only if needed."""
+class Connections:
+    """The pools of connections, one for each host. Safe in threads; forked processes get their own.
+
+    Redirects are never followed and urllib3's own retries are off: both would send a signature to a place, or at a
+    time, it was not made for.
+
+    Args:
+        settings: how to connect.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._forwarded = settings.proxy is not None and settings.base_url.startswith("http:")
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._manager = _pool_manager(settings)
+        self._pools: dict[str, urllib3.HTTPConnectionPool] = {}
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        with self._lock:
+            self._pools = {}
+            self._manager.clear()
+
+    def request(
+        self, request: Request, headers: dict[str, str], *, connect: float, read: float, deadline: float | None
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request, and read the head of its answer.
+
+        Args:
+            request: what to send.
+            headers: its headers, with the credentials.
+            connect: seconds to wait for a connection, also for one that is in use.
+            read: seconds to wait for the next bytes of the answer.
+            deadline: when all must be over, on the monotonic clock.
+
+        Raises:
+            HTTPError: ``NotConnected`` where nothing was sent, else an error of urllib3.
+        """
+        base = request.url[: -len(request.target)]
+        # What urllib3 writes into its log is the template: a path can hold the id of a token.
+        path = request.operation.path
+        token = _bounds.set((request.target, deadline))
+        try:
+            while True:
+                pool = self._pool(base)
+                try:
+                    return pool.urlopen(
+                        request.method,
+                        base + path if self._forwarded else path,
+                        body=request.body,
+                        headers=headers,
+                        redirect=False,
+                        retries=_NEVER,
+                        assert_same_host=False,
+                        timeout=urllib3.Timeout(connect=connect, read=read),
+                        pool_timeout=connect,  # type: ignore[arg-type] # a float is as good
+                        preload_content=False,
+                    )
+                except ClosedPoolError:
+                    # Closed by another thread since it was looked up: nothing was sent, and the next one is new.
+                    self._drop(pool)
+                except EmptyPoolError as cause:
+                    text = f"no connection became free in time: all {self._settings.pool_size} are in use"
+                    raise NotConnected(errors.ConnectionTimeoutError, text) from cause
+        finally:
+            _bounds.reset(token)
+
+    def _drop(self, closed: urllib3.HTTPConnectionPool) -> None:
+        with self._lock:
+            if closed in self._pools.values():
+                self._pools = {}
+                self._manager.clear()
+
+    def _pool(self, base: str) -> urllib3.HTTPConnectionPool:
+        # A connection that two processes share gives each the other's answers.
+        if self._process == os.getpid():
+            found = self._pools.get(base)
+            if found is not None:
+                return found
+        with self._lock:
+            if self._process != os.getpid():
+                self._manager = _pool_manager(self._settings)
+                self._pools = {}
+                self._process = os.getpid()
+            found = self._pools[base] = self._manager.connection_from_url(base)
+            return found
+
+
+def _pool_manager(settings: Settings) -> urllib3.PoolManager:
+    # Contexts for TLS are made here, once, and only if needed.
     tunnels = settings.base_url.startswith("https:")
     proxy = settings.proxy
     options: dict[str, Any] = {
-        "retries": False,
-        "timeout": timeout,
+        "retries": _NEVER,
         "maxsize": settings.pool_size,
         "block": settings.pool_block,
     }

@@ -53,7 +53,8 @@ class Settings(Frozen):
         events: functions that are told of attempts and calls.
         correct_clock: whether, after a 401 and with the clocks well apart, requests are signed with the host's time.
         pool_size: idle connections that are kept.
-        pool_block: whether a call waits for a connection when ``pool_size`` are in use, in place of opening another.
+        pool_block: whether a call waits for a connection when ``pool_size`` are in use, at most ``connect_timeout``, in
+            place of opening another.
 
     Attributes:
         base_url: where connections lead to: the intermediate host, else the host.

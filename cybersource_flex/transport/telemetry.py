@@ -96,6 +96,16 @@ class Events(Frozen):
     def __repr__(self) -> str:
         return f"Events(on_attempt={self._on_attempt is not None}, on_response={self._on_response is not None})"
 
+    @property
+    def wants_attempts(self) -> bool:
+        """Whether anybody is told of attempts; where not, nothing need be made to tell."""
+        return self._on_attempt is not None or _log.isEnabledFor(logging.DEBUG)
+
+    @property
+    def wants_responses(self) -> bool:
+        """Whether anybody is told of calls that took one attempt; of those with more, the log always is."""
+        return self._on_response is not None
+
     def attempt(self, event: AttemptEvent) -> None:
         """Tell of an attempt, in the log too."""
         made = event.attempt

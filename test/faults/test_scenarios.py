@@ -341,7 +341,7 @@ def test_interrupting_a_call_leaves_the_pool_usable(
 ) -> None:
     from cybersource_flex.transport import sync
 
-    def interrupted(self: Any, answer: Any, request: Any, deadline: Any) -> bytes:
+    def interrupted(self: Any, answer: Any, request: Any) -> bytes:
         answer.read(1)
         raise KeyboardInterrupt
 

@@ -84,7 +84,7 @@ class Host:
         self.suppressed: list[bool] = []
         from cybersource_flex.transport import Response
 
-        def exchange(_: Any, request: Any, headers: dict[str, str], limits: Any, deadline: Any) -> Response:
+        def exchange(_: Any, course: Any, headers: dict[str, str]) -> Response:
             self.headers.append(headers)
             self.spans.append(trace.get_current_span())
             self.suppressed.append(bool(context.get_value(context._SUPPRESS_HTTP_INSTRUMENTATION_KEY)))

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from cybersource_flex import errors
-from cybersource_flex.transport import Operation, Request, Settings, Transport
+from cybersource_flex.transport import Operation, Request, RetryPolicy, Settings, Transport
 
+ONCE = RetryPolicy(attempts=1)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -243,12 +244,50 @@ def test_a_forked_process_gets_connections_of_its_own(
     operation = Operation(name="call", method="GET", path="/x", signed=True, responses={}, models="")
     with Transport(settings) as transport:
         transport.send(operation.request(settings))
-        parents = transport._connections()
-        assert transport._connections() is parents
+        pool = transport._connections._pool
+        parents = pool(server.url)
+        assert pool(server.url) is parents
         monkeypatch.setattr(os, "getpid", lambda: -1)
-        childs = transport._connections()
+        childs = pool(server.url)
         assert childs is not parents
-        assert transport._connections() is childs
+        assert pool(server.url) is childs
+
+
+def test_a_call_that_waits_for_a_connection_in_use_ends_in_time_and_is_not_sent(host: Callable[..., Host]) -> None:
+    stuck = threading.Event()
+    server = host(stuck)
+    settings = Settings(
+        host=server.url, auth=Counting(), pool_size=1, pool_block=True, connect_timeout=0.05, retry=ONCE
+    )
+    operation = Operation(name="call", method="GET", path="/x", signed=True, responses={}, models="")
+    ended: list[BaseException] = []
+
+    def first() -> None:
+        with pytest.raises(errors.ConnectionBrokenError) as caught:
+            transport.send(operation.request(settings))
+        ended.append(caught.value)
+
+    with Transport(settings) as transport:
+        thread = threading.Thread(target=first)
+        thread.start()
+        while not server.received:
+            pass
+        with pytest.raises(errors.ConnectionTimeoutError, match="all 1 are in use") as caught:
+            transport.send(operation.request(settings))
+        stuck.set()
+        thread.join()
+    assert caught.value.outcome == "not_sent"
+    assert len(ended) == len(server.received) == 1
+
+
+def test_a_call_during_close_gets_a_new_connection(host: Callable[..., Host]) -> None:
+    server = host(OK)
+    settings = Settings(host=server.url, auth=Counting())
+    operation = Operation(name="call", method="GET", path="/x", signed=True, responses={}, models="")
+    with Transport(settings) as transport:
+        # As when another thread closes after this one has looked the pool up.
+        transport._connections._pool(server.url).close()
+        assert transport.send(operation.request(settings)).status == 200
 
 
 def test_what_urllib3_logs_has_no_value_of_a_path(host: Callable[..., Host], caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,171 @@
+"""What every way of sending shares: the course of one call, without a wait in it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from .. import errors
+from .._sealed import forget
+from .attempts import Attempts
+from .clock import Clock
+from .retry import RetryPolicy
+from .settings import Settings, check_seconds
+from .telemetry import Call, ResponseEvent, Spans
+
+if TYPE_CHECKING:
+    from .diagnosis import Accepted
+    from .message import Request, Response
+
+__all__ = ["Course", "Sender", "failure"]
+
+# Seconds: an attempt is not begun with less than this left of the deadline.
+_LEAST: Final = 0.001
+
+
+class Course:
+    """One call under way: its attempts, and who is told of them.
+
+    Attributes:
+        attempts: what decides about the next one.
+        connect: seconds that the attempt under way may take to connect.
+        read: seconds that it may wait for the next bytes of the answer.
+    """
+
+    __slots__ = ("_settings", "_started", "_timeout", "_told", "attempts", "connect", "read", "request")
+
+    def __init__(self, request: Request, attempts: Attempts, settings: Settings, timeout: float | None, told: Call):
+        self.request = request
+        self.attempts = attempts
+        self._settings = settings
+        self._timeout = timeout
+        self._told = told
+        self._started = time.monotonic()
+        self.connect, self.read = settings.connect_timeout, settings.read_timeout
+        if timeout is not None:
+            self.connect, self.read = min(self.connect, timeout), timeout
+
+    @property
+    def deadline(self) -> float | None:
+        """When the call must be over, on the monotonic clock; None for never."""
+        return self.attempts.deadline
+
+    @property
+    def sent(self) -> Request:
+        """The request of the attempt under way, as it is sent."""
+        return self.attempts.sent
+
+    def begin(self) -> dict[str, str]:
+        """Begin an attempt. Returns the headers to send."""
+        headers = self.attempts.begin()
+        deadline = self.attempts.deadline
+        if deadline is not None:
+            left = max(_LEAST, deadline - time.monotonic())
+            if left < self.connect:
+                self.connect = left
+            if left < self.read:
+                self.read = left
+        self._told.attempt_started()
+        return headers
+
+    def answered(self, response: Response) -> float | None:
+        """Take note of a complete answer. Returns the seconds to wait for another attempt, or None for none."""
+        self._told.attempt_ended(response.status)
+        return self.attempts.answered(response)
+
+    def failed(self, error: errors.TransportError) -> float:
+        """Take note of a failure. Returns the seconds to wait before another; raises the error if there is none."""
+        self._told.attempt_ended(error=error)
+        return self.attempts.failed(error)
+
+    def ended(
+        self, made: tuple[errors.Attempt, ...], status: int | None = None, error: BaseException | None = None
+    ) -> None:
+        """Tell that the call is over."""
+        self._told.call_ended(error)
+        events = self._settings.events
+        if error is not None and not isinstance(error, errors.CallError):
+            return
+        if len(made) < 2 and not events.wants_responses:
+            return
+        outcome = errors.outcome_of(status or 0) if error is None else error.outcome
+        raised = None if error is None else type(error).__name__
+        if error is None and outcome != "accepted":
+            # The answer is handed out, and becomes this where it is read.
+            raised = errors.error_class(status or 0).__name__
+        operation = self.request.operation
+        seconds = time.monotonic() - self._started
+        events.response(
+            ResponseEvent(operation.name, operation.method, operation.path, made, seconds, status, outcome, raised)
+        )
+
+
+class Sender:
+    """One host and the rules for it. Subclasses send, and wait.
+
+    Attributes:
+        clock: how far the host's clock is from ours.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._spans = Spans(settings.host)
+        self._forwarded = settings.proxy is not None and settings.base_url.startswith("http:")
+        self.clock = Clock(correct=settings.correct_clock)
+        self._accepted: Accepted = {}
+
+    def _course(self, request: Request, timeout: float | None, retry: RetryPolicy | None) -> Course:
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        settings = self._settings
+        attempts = Attempts(request, settings, self.clock, settings.retry if retry is None else retry)
+        return Course(request, attempts, settings, timeout, self._spans.call_started(request.operation))
+
+    def _arrived(self, course: Course, response: Response) -> Response:
+        """The last answer, in the clear; with what is known about the call if it is a 401."""
+        sent = course.sent
+        facts = response.facts = self._known(sent, response)
+        if self._settings.mle is not None and course.request.operation.signed:
+            response = self._settings.mle.incoming(sent, response)
+            response.facts = facts
+        course.ended(response.attempts, response.status)
+        return response
+
+    def _lost(self, course: Course, error: BaseException, outer: BaseException | None) -> None:
+        """What is to be done before an exception is let out."""
+        # The frames that it came through had the credentials among their variables.
+        forget(error, outer)
+        course.ended(getattr(error, "attempts", ()), getattr(error, "status", None), error)
+
+    def _known(self, sent: Request, response: Response) -> dict[str, Any] | None:
+        """Count what is accepted; after a 401, tell what is known about the call."""
+        if response.status == 401:
+            from .diagnosis import circumstances
+
+            return circumstances(sent, self._settings, self.clock, self._accepted, response)
+        if sent.operation.signed and 200 <= response.status < 300:
+            # Without a lock: a count that another thread overwrites is one that nobody will miss.
+            key = sent.operation.name, sent.body is not None
+            count, _ = self._accepted.get(key, (0, 0.0))
+            self._accepted[key] = count + 1, time.monotonic()
+        return None
+
+    def _too_large(self, request: Request, status: int) -> errors.TransportError:
+        text = f"the answer is larger than {self._settings.max_response_bytes} bytes"
+        return failure(errors.ResponseTooLargeError, request, text, errors.outcome_of(status))
+
+
+def failure(
+    kind: type[errors.TransportError], request: Request, text: str, outcome: errors.Outcome, *, transient: bool = True
+) -> errors.TransportError:
+    """The exception for an attempt without a complete answer."""
+    operation = request.operation
+    error = kind(
+        f"{request.method} {operation.path}: {text}",
+        method=request.method,
+        path=operation.path,
+        outcome=outcome,
+        repeatable=operation.repeatable,
+    )
+    error.transient = transient
+    return error
