@@ -1,8 +1,4 @@
-"""urllib3's connections, set up from the settings; and why one could not be made.
-
-Whatever fails before a connection stands has sent nothing of the request. urllib3 does not keep that apart from what
-fails later, so its connections are told to say it.
-"""
+"""urllib3's connections, set up from the settings; they say themselves when they could not be made."""
 
 from __future__ import annotations
 
@@ -29,40 +25,19 @@ from urllib3.exceptions import (
     NewConnectionError,
 )
 
-from .. import errors
 from .settings import Settings
 from .tls import Tls
+from .unreached import NotConnected, all_in_use, ended, tls_failed, too_late, tunnel_refused, unreachable, unresolved
 
 if TYPE_CHECKING:
     from .message import Request
 
-__all__ = ["PROXY_AUTHENTICATION", "Connections", "NotConnected", "refuses_certificate"]
+__all__ = ["Connections"]
 
 _NEVER: Final = urllib3.Retry(False, redirect=False)
 
-PROXY_AUTHENTICATION: Final = "the proxy asks for credentials, or does not accept those it got (407)"
-
 # http.client says it in these words alone; the rest of the line is the proxy's and stays out of messages.
 _TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})")
-# Alerts (RFC 8446 section 6.2) that are about the certificate of the side that receives them.
-_CERTIFICATE_ALERT: Final = re.compile(r"ALERT_(?:.*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
-
-
-class NotConnected(HTTPError):
-    """No connection was made; nothing of the request was sent.
-
-    Attributes:
-        kind: the class of exception that says so.
-        text: why.
-        transient: whether trying again may help.
-    """
-
-    def __init__(self, kind: type[errors.TransportError], text: str, *, transient: bool = True) -> None:
-        super().__init__(text)
-        self.kind = kind
-        self.text = text
-        self.transient = transient
-
 
 # What holds for the attempt under way: its target as it is sent, and when it must be over (on the monotonic clock).
 _bounds: Final[ContextVar[tuple[str, float | None] | None]] = ContextVar("cybersource_flex_bounds", default=None)
@@ -202,7 +177,8 @@ class Connections:
             deadline: when all must be over, on the monotonic clock.
 
         Raises:
-            HTTPError: ``NotConnected`` where nothing was sent, else an error of urllib3.
+            NotConnected: nothing was sent.
+            HTTPError: something else went wrong.
         """
         base = request.url[: -len(request.target)]
         # What urllib3 writes into its log is the template: a path can hold the id of a token.
@@ -228,8 +204,7 @@ class Connections:
                     # Closed by another thread since it was looked up: nothing was sent, and the next one is new.
                     self._drop(pool)
                 except EmptyPoolError as cause:
-                    text = f"no connection became free in time: all {self._settings.pool_size} are in use"
-                    raise NotConnected(errors.ConnectionTimeoutError, text) from cause
+                    raise all_in_use(self._settings.pool_size) from cause
         finally:
             _bounds.reset(token)
 
@@ -281,47 +256,18 @@ def _pool_manager(settings: Settings) -> urllib3.PoolManager:
     return made
 
 
-def refuses_certificate(error: BaseException) -> bool:
-    """Whether an error of TLS is the other side's refusal of our certificate, or of having none.
-
-    In TLS 1.3 it comes after the handshake is complete on this side, in place of the answer. The other side's is not,
-    and what it was sent cannot be read before it is.
-    """
-    return isinstance(error, ssl.SSLError) and bool(_CERTIFICATE_ALERT.search(error.reason or ""))
-
-
 def _not_connected(connection: HTTPConnection, cause: Exception) -> NotConnected:
     # Once the tunnel stands, TLS is with the host; all else that fails with a proxy in between is put down to it.
     through = connection.proxy is not None
     at_proxy = through and not (isinstance(cause, ssl.SSLError) and connection.has_connected_to_proxy)
     who = "proxy" if at_proxy else "host"
     if isinstance(cause, NameResolutionError):
-        return NotConnected(errors.ConnectionFailedError, f"the name of the {who} cannot be resolved")
+        return unresolved(who)
     if isinstance(cause, NewConnectionError):
-        return NotConnected(errors.ConnectionFailedError, f"the {who} cannot be reached")
+        return unreachable(who)
     if isinstance(cause, (ConnectTimeoutError, TimeoutError)):
-        return NotConnected(
-            errors.ConnectionTimeoutError, f"no connection in time{', through the proxy' if through else ''}"
-        )
+        return too_late(through_proxy=through)
     if isinstance(cause, ssl.SSLError):
-        return NotConnected(
-            errors.ConnectionFailedError, f"TLS with the {who} failed: {_tls_reason(cause)}", transient=False
-        )
+        return tls_failed(who, cause)
     status = _TUNNEL.search(str(cause)) if at_proxy else None
-    if status is None:
-        return NotConnected(errors.ConnectionFailedError, f"the {who} ended the connection while it was being made")
-    if status[1] == "407":
-        return NotConnected(errors.ConnectionFailedError, PROXY_AUTHENTICATION, transient=False)
-    return NotConnected(
-        errors.ConnectionFailedError, f"the proxy refuses to connect to the host ({status[1]})", transient=False
-    )
-
-
-def _tls_reason(cause: ssl.SSLError) -> str:
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {cause.verify_message}"
-    if refuses_certificate(cause):
-        return "it wants a client certificate, or does not accept the one it got"
-    if cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"):
-        return "it does not speak TLS; is it http and not https?"
-    return cause.reason or "no reason given"
+    return ended(who) if status is None else tunnel_refused(int(status[1]))

@@ -16,8 +16,9 @@ from .telemetry import Call, ResponseEvent, Spans
 if TYPE_CHECKING:
     from .diagnosis import Accepted
     from .message import Request, Response
+    from .unreached import NotConnected
 
-__all__ = ["Course", "Sender", "failure"]
+__all__ = ["Course", "Sender", "broken", "failure", "unsent"]
 
 # Seconds: an attempt is not begun with less than this left of the deadline.
 _LEAST: Final = 0.001
@@ -156,16 +157,27 @@ class Sender:
 
 
 def failure(
-    kind: type[errors.TransportError], request: Request, text: str, outcome: errors.Outcome, *, transient: bool = True
+    kind: type[errors.TransportError], request: Request, text: str, outcome: errors.Outcome = "unknown"
 ) -> errors.TransportError:
     """The exception for an attempt without a complete answer."""
     operation = request.operation
-    error = kind(
+    return kind(
         f"{request.method} {operation.path}: {text}",
         method=request.method,
         path=operation.path,
         outcome=outcome,
         repeatable=operation.repeatable,
     )
-    error.transient = transient
+
+
+def unsent(request: Request, cause: NotConnected) -> errors.TransportError:
+    """The exception for an attempt that found no connection."""
+    error = failure(cause.kind, request, cause.text, "not_sent")
+    error.transient = cause.transient
     return error
+
+
+def broken(request: Request, cause: BaseException) -> errors.TransportError:
+    """The exception for an attempt whose connection failed on the way. Of the cause, only its class is told."""
+    text = f"the connection broke before the answer was complete ({type(cause).__name__})"
+    return failure(errors.ConnectionBrokenError, request, text)

@@ -11,11 +11,12 @@ import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 
 from .. import errors
-from .connections import PROXY_AUTHENTICATION, Connections, NotConnected, refuses_certificate
+from .connections import Connections
 from .message import Request, Response
 from .retry import RetryPolicy
-from .sender import Course, Sender, failure
+from .sender import Course, Sender, broken, failure, unsent
 from .settings import Settings
+from .unreached import NotConnected, certificate_refused, proxy_credentials, refuses_certificate
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -81,10 +82,10 @@ class Transport(Sender):
     def _attempt(self, course: Course, headers: dict[str, str]) -> Response:
         try:
             return self._exchange(course, headers)
+        except NotConnected as cause:
+            raise unsent(course.sent, cause) from cause
         except HTTPError as cause:
             found = _translated(cause, course.sent)
-            if found.outcome == "not_sent":
-                raise found from cause
         # Outside of the handler, so that the cause does not go along: it may quote an answer that cannot be read.
         raise found
 
@@ -101,7 +102,7 @@ class Transport(Sender):
             raise
         answer.release_conn()
         if self._forwarded and answer.status == 407:
-            raise failure(errors.ConnectionFailedError, request, PROXY_AUTHENTICATION, "not_sent", transient=False)
+            raise proxy_credentials()
         return Response(answer.status, answer.reason or "", answer.headers, body)
 
     def _read(self, answer: urllib3.BaseHTTPResponse, request: Request) -> bytes:
@@ -119,13 +120,9 @@ class Transport(Sender):
 
 
 def _translated(cause: HTTPError, request: Request) -> errors.TransportError:
-    if isinstance(cause, NotConnected):
-        return failure(cause.kind, request, cause.text, "not_sent", transient=cause.transient)
     if isinstance(cause, ReadTimeoutError):
-        return failure(errors.ResponseTimeoutError, request, "no answer in time", "unknown")
+        return failure(errors.ResponseTimeoutError, request, "no answer in time")
     if isinstance(cause, SSLError) and any(refuses_certificate(each) for each in cause.args):
-        text = "the host wants a client certificate, or does not accept the one it got"
-        return failure(errors.ConnectionFailedError, request, text, "not_sent", transient=False)
+        return unsent(request, certificate_refused())
     inner = next((each for each in cause.args if isinstance(each, BaseException)), cause)
-    text = f"the connection broke before the answer was complete ({type(inner).__name__})"
-    return failure(errors.ConnectionBrokenError, request, text, "unknown")
+    return broken(request, inner)

@@ -1,0 +1,118 @@
+"""Why there is no connection, in the words of every way of sending.
+
+Whatever fails before a connection stands has sent nothing of the request. The libraries that connect do not keep that
+apart from what fails later; so it is told apart where they connect, with ``NotConnected``.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from typing import Final
+
+from .. import errors
+
+__all__ = [
+    "NotConnected",
+    "all_in_use",
+    "certificate_refused",
+    "ended",
+    "proxy_credentials",
+    "refuses_certificate",
+    "tls_failed",
+    "too_late",
+    "tunnel_refused",
+    "unreachable",
+    "unresolved",
+]
+
+# Alerts (RFC 8446 section 6.2) that are about the certificate of the side that receives them.
+_CERTIFICATE_ALERT: Final = re.compile(r"ALERT_(?:.*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
+
+
+class NotConnected(Exception):
+    """No connection was made; nothing of the request was sent.
+
+    Attributes:
+        kind: the class of exception that says so.
+        text: why.
+        transient: whether trying again may help.
+    """
+
+    def __init__(self, kind: type[errors.TransportError], text: str, *, transient: bool = True) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.text = text
+        self.transient = transient
+
+
+def unresolved(who: str) -> NotConnected:
+    """The name of the host or the proxy means nothing."""
+    return NotConnected(errors.ConnectionFailedError, f"the name of the {who} cannot be resolved")
+
+
+def unreachable(who: str) -> NotConnected:
+    """Nobody answers there."""
+    return NotConnected(errors.ConnectionFailedError, f"the {who} cannot be reached")
+
+
+def too_late(*, through_proxy: bool) -> NotConnected:
+    """The time was over first."""
+    through = ", through the proxy" if through_proxy else ""
+    return NotConnected(errors.ConnectionTimeoutError, f"no connection in time{through}")
+
+
+def all_in_use(size: int) -> NotConnected:
+    """The pool is bounded, and no connection became free."""
+    text = f"no connection became free in time: all {size} are in use"
+    return NotConnected(errors.ConnectionTimeoutError, text)
+
+
+def ended(who: str) -> NotConnected:
+    """The other side closed it."""
+    return NotConnected(errors.ConnectionFailedError, f"the {who} ended the connection while it was being made")
+
+
+def tls_failed(who: str, cause: ssl.SSLError) -> NotConnected:
+    """The handshake failed; it would fail again."""
+    text = f"TLS with the {who} failed: {_tls_reason(cause)}"
+    return NotConnected(errors.ConnectionFailedError, text, transient=False)
+
+
+def tunnel_refused(status: int) -> NotConnected:
+    """The proxy answered ``CONNECT`` with this status (RFC 9110 section 9.3.6)."""
+    if status == 407:
+        return proxy_credentials()
+    text = f"the proxy refuses to connect to the host ({status})"
+    return NotConnected(errors.ConnectionFailedError, text, transient=False)
+
+
+def proxy_credentials() -> NotConnected:
+    """The proxy answered 407 (RFC 9110 section 15.5.8)."""
+    text = "the proxy asks for credentials, or does not accept those it got (407)"
+    return NotConnected(errors.ConnectionFailedError, text, transient=False)
+
+
+def refuses_certificate(error: BaseException) -> bool:
+    """Whether an error of TLS is the other side's refusal of our certificate, or of having none.
+
+    In TLS 1.3 it comes after the handshake is complete on this side, in place of the answer. The other side's is not,
+    and what it was sent cannot be read before it is.
+    """
+    return isinstance(error, ssl.SSLError) and bool(_CERTIFICATE_ALERT.search(error.reason or ""))
+
+
+def certificate_refused() -> NotConnected:
+    """The host refused our certificate in place of an answer."""
+    text = "the host wants a client certificate, or does not accept the one it got"
+    return NotConnected(errors.ConnectionFailedError, text, transient=False)
+
+
+def _tls_reason(cause: ssl.SSLError) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {cause.verify_message}"
+    if refuses_certificate(cause):
+        return "it wants a client certificate, or does not accept the one it got"
+    if cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"):
+        return "it does not speak TLS; is it http and not https?"
+    return cause.reason or "no reason given"
