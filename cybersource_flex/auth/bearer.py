@@ -50,6 +50,11 @@ class BearerToken:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a BearerToken holds a token and cannot be pickled")
 
+    @property
+    def blocks(self) -> bool:
+        """Whether a function is asked for tokens: on an event loop that is done in a thread."""
+        return self._source is not None
+
     def sign(self, request: Request, now: float) -> dict[str, str]:
         """``Authorization`` with the token. See ``cybersource_flex.transport.Signer``."""
         with self._lock:

@@ -179,6 +179,8 @@ class JwtExternalKey(JwtSigner):
 
     __slots__ = ("_sign",)
 
+    #: On an event loop, ``sign`` is called in a thread.
+    blocks: ClassVar[bool] = True
     _scheme: ClassVar[str] = "external_key"
 
     def __init__(

@@ -30,6 +30,7 @@ from ..errors import (
 )
 from ..jose import CachedKeys, CaptureContext, restore_capture_context, verify_transient_token
 from ..jose.capture_context import UnverifiedContext
+from ..jose.keys import with_key
 from ..jose.storage import TOKEN_LIFETIME
 from .inspect import KINDS, recognised
 from .keyfiles import FileKeys, Misconfigured
@@ -153,7 +154,8 @@ def _verified_context(given: Given, keys: KeySource, now: float, leeway: float, 
     if text.startswith("fc1."):
         # Sealed, it takes a key, which has no place on a command line: that is said.
         text = restore_capture_context(text, keys, now=now, leeway=leeway).jwt
-    return UnverifiedContext(text).verify_with(keys, now=now, leeway=leeway, grace=grace)
+    unverified = UnverifiedContext(text)
+    return with_key(keys, unverified.kid, lambda key: unverified.verify(key, now=now, leeway=leeway, grace=grace))
 
 
 def _read_context(text: str) -> Given:

@@ -6,17 +6,15 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..configuration import Configuration
 from ..errors import ConfigurationError, ResponseDecodingError
 
 if TYPE_CHECKING:
-    from ..jose import KeySource
     from ..transport import ApiResponse
 
-__all__ = ["base_url", "check_digest", "check_keys", "texts"]
+__all__ = ["base_url", "check_digest", "check_keys"]
 
 
 def base_url(environment: str) -> str:
@@ -29,20 +27,16 @@ def base_url(environment: str) -> str:
     raise ConfigurationError(f"environment must be one of {names}, or a host such as 'https://apitest.cybersource.com'")
 
 
-def check_keys(keys: KeySource) -> KeySource:
+_K = TypeVar("_K")
+
+
+def check_keys(keys: _K) -> _K:
     """A source of keys. Raises ``ConfigurationError`` for something without its methods."""
     if not all(callable(getattr(keys, name, None)) for name in ("get", "refresh")):
         raise ConfigurationError(
             f"keys must be a KeySource such as PinnedKeys([...]), not an object of type {type(keys).__name__}"
         )
     return keys
-
-
-def texts(name: str, values: Iterable[str]) -> list[str]:
-    """A list of texts. Raises ``ConfigurationError`` for one text, which would be taken for a list of letters."""
-    if isinstance(values, str):
-        raise ConfigurationError(f"{name} must be a list of texts, not one text")
-    return list(values)
 
 
 def check_digest(answer: ApiResponse[str]) -> None:

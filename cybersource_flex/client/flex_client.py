@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .._sealed import sealed
+from ..api.flex_api_api import FlexAPIApi
+from ..api.microform_integration_api import MicroformIntegrationApi
+from ..api_client import ApiClient
+from ..errors import NotFoundError
 from ..jose import (
+    CachedKeys,
     CaptureContext,
     TransientToken,
     encrypt,
@@ -16,22 +22,20 @@ from ..jose import (
     verify_capture_context,
     verify_transient_token,
 )
-from ..models import (
-    CaptureFields,
-    GenerateCaptureContextRequest,
-    GenerateFlexAPICaptureContextRequest,
-    TransientTokenResponseOptions,
-)
 from .capture_fields import wire_data
-from .checks import check_digest, texts
+from .checks import check_digest, check_keys
 from .foundation import Foundation
+from .requests import capture_request, microform_request
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from typing_extensions import Self
 
     from ..cards import Card
-    from ..jose import Expected, PaymentCredentials
-    from ..transport import RetryPolicy
+    from ..configuration import Configuration
+    from ..jose import Expected, KeySource, PaymentCredentials
+    from ..models import CaptureFields, GenerateFlexAPICaptureContextRequest
+    from ..transport import Clock, RetryPolicy
 
 __all__ = ["FlexClient"]
 
@@ -70,7 +74,51 @@ class FlexClient(Foundation):
         ConfigurationError: a setting is wrong.
     """
 
-    __slots__ = ()
+    __slots__ = ("_api_client", "_flex", "_host_keys", "_keys", "_microform")
+
+    _api_client: ApiClient
+    _flex: FlexAPIApi
+    _host_keys: KeySource
+    _keys: KeySource
+    _microform: MicroformIntegrationApi
+
+    def _connect(self, configuration: Configuration, keys: KeySource | None) -> None:
+        api_client = ApiClient(configuration)
+        cached = CachedKeys(self._fetch_key)
+        self._set(
+            _api_client=api_client,
+            _flex=FlexAPIApi(api_client),
+            _microform=MicroformIntegrationApi(api_client),
+            _keys=cached if keys is None else check_keys(keys),
+            # Names of keys in what came straight from the host are no inventions: they never wait for a cooldown.
+            _host_keys=cached.from_host() if keys is None else keys,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def api_client(self) -> ApiClient:
+        """The client underneath, for the generated API classes: ``FlexAPIApi(client.api_client)``."""
+        return self._api_client
+
+    @property
+    def clock(self) -> Clock:
+        """How far the host's clock is from this machine's, and whether requests are signed with its time."""
+        return self._api_client.clock
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._api_client.close()
+
+    def _fetch_key(self, kid: str) -> Mapping[str, Any]:
+        try:
+            return self._flex.get_public_key(kid).to_dict()
+        except NotFoundError as cause:
+            raise self._no_such_key(kid, cause) from cause
 
     def create_capture_context(
         self,
@@ -91,9 +139,7 @@ class FlexClient(Foundation):
             ApiException, TransportError: the call failed.
             TokenError: what came back is not what it has to be.
         """
-        if isinstance(fields, CaptureFields):
-            fields = GenerateFlexAPICaptureContextRequest(fields=fields)
-        jwt = self._flex.generate_flex_api_capture_context(fields, timeout=timeout, retry=retry)
+        jwt = self._flex.generate_flex_api_capture_context(capture_request(fields), timeout=timeout, retry=retry)
         return verify_capture_context(jwt, self._host_keys, leeway=self._leeway)
 
     def create_microform_context(
@@ -122,15 +168,12 @@ class FlexClient(Foundation):
         Raises:
             As ``create_capture_context``.
         """
-        options = None
-        if include_card_prefix is not None:
-            options = TransientTokenResponseOptions(include_card_prefix=include_card_prefix)
-        request = GenerateCaptureContextRequest(
+        request = microform_request(
+            target_origins=target_origins,
+            allowed_card_networks=allowed_card_networks,
+            allowed_payment_types=allowed_payment_types,
+            include_card_prefix=include_card_prefix,
             client_version=client_version,
-            target_origins=texts("target_origins", target_origins),
-            allowed_card_networks=texts("allowed_card_networks", allowed_card_networks) or None,
-            allowed_payment_types=texts("allowed_payment_types", allowed_payment_types) or None,
-            transient_token_response_options=options,
         )
         jwt = self._microform.generate_capture_context(request, timeout=timeout, retry=retry)
         return verify_capture_context(jwt, self._host_keys, leeway=self._leeway)

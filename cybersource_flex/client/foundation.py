@@ -1,29 +1,24 @@
-"""What a client stands on: its settings, its connections, its keys, and where all of these are read from."""
+"""What every client stands on: its settings, and where they are read from."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .._sealed import sealed
-from ..api.flex_api_api import FlexAPIApi
-from ..api.microform_integration_api import MicroformIntegrationApi
-from ..api_client import ApiClient
 from ..configuration import Configuration
 from ..errors import ConfigurationError, NotFoundError, UnknownKeyError
-from ..jose import CachedKeys
 from ..transport.frozen import Frozen
-from .checks import base_url, check_keys
+from .checks import base_url
 from .operations import check_operations
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from ..jose import KeySource
-    from ..transport import Clock, Encryption, Events, RetryPolicy, Signer, Tls
+    from ..jose import AsyncKeySource, KeySource
+    from ..transport import Encryption, Events, RetryPolicy, Signer, Tls
     from .plan import Overrides
 
 __all__ = ["Foundation"]
@@ -31,16 +26,12 @@ __all__ = ["Foundation"]
 
 @sealed
 class Foundation(Frozen):
-    """Everything of ``FlexClient`` but its verbs. See there."""
+    """What ``FlexClient`` and ``AsyncFlexClient`` share. See there."""
 
-    __slots__ = ("__weakref__", "_api_client", "_flex", "_host_keys", "_keys", "_leeway", "_microform")
+    __slots__ = ("__weakref__", "_configuration", "_leeway")
 
-    _api_client: ApiClient
-    _flex: FlexAPIApi
-    _host_keys: KeySource
-    _keys: KeySource
+    _configuration: Configuration
     _leeway: float
-    _microform: MicroformIntegrationApi
 
     def __init__(
         self,
@@ -61,7 +52,7 @@ class Foundation(Frozen):
         correct_clock: bool = True,
         pool_size: int = 10,
         pool_block: bool = False,
-        keys: KeySource | None = None,
+        keys: KeySource | AsyncKeySource | None = None,
     ) -> None:
         if isinstance(leeway, bool) or not isinstance(leeway, (int, float)) or not 0 <= leeway <= 600:
             raise ConfigurationError("leeway must be a number of seconds from 0 to 600")
@@ -83,17 +74,12 @@ class Foundation(Frozen):
             pool_block=pool_block,
         )
         check_operations(getattr(mle, "operations", ()), "mle")
-        api_client = ApiClient(configuration)
-        cached = CachedKeys(self._fetch_key)
-        self._set(
-            _leeway=float(leeway),
-            _api_client=api_client,
-            _flex=FlexAPIApi(api_client),
-            _microform=MicroformIntegrationApi(api_client),
-            _keys=cached if keys is None else check_keys(keys),
-            # Names of keys in what came straight from the host are no inventions: they never wait for a cooldown.
-            _host_keys=cached.from_host() if keys is None else keys,
-        )
+        self._set(_configuration=configuration, _leeway=float(leeway))
+        self._connect(configuration, keys)
+
+    def _connect(self, configuration: Configuration, keys: Any) -> None:
+        """Make what sends and what brings keys."""
+        raise TypeError("Foundation does not send; use FlexClient or AsyncFlexClient")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[Overrides]) -> Self:
@@ -137,31 +123,10 @@ class Foundation(Frozen):
             warnings.warn(note, UserWarning, stacklevel=3)
         return plan.make(cls, overrides)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._api_client.configuration!r}>"
+        return f"<{type(self).__name__} {self._configuration!r}>"
 
-    @property
-    def api_client(self) -> ApiClient:
-        """The client underneath, for the generated API classes: ``FlexAPIApi(client.api_client)``."""
-        return self._api_client
-
-    @property
-    def clock(self) -> Clock:
-        """How far the host's clock is from this machine's, and whether requests are signed with its time."""
-        return self._api_client.clock
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        self._api_client.close()
-
-    def _fetch_key(self, kid: str) -> Mapping[str, Any]:
-        try:
-            return self._flex.get_public_key(kid).to_dict()
-        except NotFoundError as cause:
-            raise UnknownKeyError(f"{self._api_client.configuration.host} has no public key {kid!r}") from cause
+    def _no_such_key(self, kid: str, cause: NotFoundError) -> UnknownKeyError:
+        error = UnknownKeyError(f"{self._configuration.host} has no public key {kid!r}")
+        error.__cause__ = cause
+        return error

@@ -7,7 +7,7 @@ makes them.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .async_key_cache import AsyncCachedKeys
+    from .async_key_cache import AsyncCachedKeys, AsyncKeySource
     from .capture_context import CaptureContext, Expected, verify_capture_context
     from .compact import Limits
     from .encryption import encrypt
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "AsyncCachedKeys": "async_key_cache",
+    "AsyncKeySource": "async_key_cache",
     "CachedKeys": "key_cache",
     "CaptureContext": "capture_context",
     "Expected": "capture_context",
@@ -38,6 +39,7 @@ _MODULES = {
 
 __all__ = [
     "AsyncCachedKeys",
+    "AsyncKeySource",
     "CachedKeys",
     "CaptureContext",
     "Expected",

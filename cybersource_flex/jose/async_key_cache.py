@@ -4,13 +4,46 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from ..errors import FlexError
+from ..errors import FlexError, InvalidSignatureError
 from .key_cache import KeyShelf
 from .keys import PublicKey
 
-__all__ = ["AsyncCachedKeys"]
+__all__ = ["AsyncCachedKeys", "AsyncKeySource", "with_key"]
+
+_T = TypeVar("_T")
+
+
+class AsyncKeySource(Protocol):
+    """``KeySource`` for the tasks of one event loop: the same two methods, awaitable."""
+
+    async def get(self, kid: str) -> PublicKey:
+        """See ``KeySource.get``."""
+        ...
+
+    async def refresh(self, kid: str) -> PublicKey | None:
+        """See ``KeySource.refresh``."""
+        ...
+
+
+async def with_key(keys: AsyncKeySource, kid: str, verify: Callable[[PublicKey], _T]) -> _T:
+    """Verify with a key from a source, which is asked for it anew where the signature does not fit.
+
+    Args:
+        keys: the source.
+        kid: name of the key.
+        verify: verifies with a key, or raises ``InvalidSignatureError``.
+    """
+    key = await keys.get(kid)
+    try:
+        return verify(key)
+    except InvalidSignatureError:
+        # The host may have another key under the old name by now.
+        fresh = await keys.refresh(kid)
+        if fresh is None or fresh == key:
+            raise
+    return verify(fresh)
 
 
 class AsyncCachedKeys:
@@ -27,13 +60,15 @@ class AsyncCachedKeys:
         self._flights: dict[str, asyncio.Task[PublicKey]] = {}
         self._refreshes: dict[str, asyncio.Task[PublicKey | None]] = {}
 
-    async def get(self, kid: str, *, from_host: bool = False) -> PublicKey:
-        """The key of this name. Errors of fetching pass through to everyone who waited.
+    async def get(self, kid: str) -> PublicKey:
+        """The key of this name. Errors of fetching pass through to everyone who waited."""
+        return await self._get(kid, from_host=False)
 
-        Args:
-            kid: the name.
-            from_host: the token that names it came straight from the host, so the name is no invention.
-        """
+    def from_host(self) -> AsyncKeySource:
+        """The same keys, for tokens that came straight from the host: their names are no inventions and never wait."""
+        return _FromHost(self)
+
+    async def _get(self, kid: str, *, from_host: bool) -> PublicKey:
         found = self._shelf.known(kid)
         if found is not None:
             return found
@@ -45,13 +80,11 @@ class AsyncCachedKeys:
         # Shielded: whoever is cancelled takes nobody else's key away.
         return await asyncio.shield(flight)
 
-    async def refresh(self, kid: str, *, from_host: bool = False) -> PublicKey | None:
-        """The key anew, at most once in a cooldown. The last good one stays where the host cannot be reached.
+    async def refresh(self, kid: str) -> PublicKey | None:
+        """The key anew, at most once in a cooldown. The last good one stays where the host cannot be reached."""
+        return await self._refresh(kid, from_host=False)
 
-        Args:
-            kid: the name.
-            from_host: the token that names it came straight from the host: it does not wait for a cooldown.
-        """
+    async def _refresh(self, kid: str, *, from_host: bool) -> PublicKey | None:
         flight = self._refreshes.get(kid)
         if flight is None:
             if not self._shelf.check_refresh(kid, from_host=from_host):
@@ -80,3 +113,18 @@ class AsyncCachedKeys:
         if not flight.cancelled():
             # Read, so that an error nobody waited for any more is not reported as lost.
             flight.exception()
+
+
+class _FromHost:
+    """See ``AsyncCachedKeys.from_host``."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: AsyncCachedKeys) -> None:
+        self._keys = keys
+
+    async def get(self, kid: str) -> PublicKey:
+        return await self._keys._get(kid, from_host=True)
+
+    async def refresh(self, kid: str) -> PublicKey | None:
+        return await self._keys._refresh(kid, from_host=True)

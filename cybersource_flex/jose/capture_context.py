@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from .._sealed import sealed
-from ..errors import InvalidClaimError, InvalidSignatureError, UnsupportedAlgorithmError
+from ..errors import InvalidClaimError, UnsupportedAlgorithmError
 from .compact import DEFAULT_LIMITS, Jws, Limits, parse_jws
-from .keys import KeySource, PublicKey, check_kid
+from .keys import KeySource, PublicKey, check_kid, with_key
 from .verified import DEFAULT_LEEWAY, Verified, check_times, read_only, text_claim
 
 __all__ = ["CaptureContext", "Expected", "UnverifiedContext", "verify_capture_context"]
@@ -141,32 +141,11 @@ class UnverifiedContext:
         key.verify(self._jws, _WHAT)
         return self.accept(now=now, leeway=leeway, grace=grace, expected=expected)
 
-    def verify_with(
-        self,
-        keys: KeySource,
-        *,
-        now: float | None = None,
-        leeway: float = DEFAULT_LEEWAY,
-        grace: float = 0.0,
-        expected: Expected | None = None,
-    ) -> CaptureContext:
-        """The same with a key from a source, which is asked for it anew where the signature does not fit."""
-        key = keys.get(self.kid)
-        try:
-            return self.verify(key, now=now, leeway=leeway, grace=grace, expected=expected)
-        except InvalidSignatureError:
-            # The host may have another key under the old name by now.
-            fresh = keys.refresh(self.kid)
-            if fresh is None or fresh == key:
-                raise
-        return self.verify(fresh, now=now, leeway=leeway, grace=grace, expected=expected)
-
     def accept(
         self, *, now: float | None, leeway: float, grace: float, expected: Expected | None = None
     ) -> CaptureContext:
         """The context, once everything but its signature has been checked. For what this package sealed itself, after
-        it
-        had verified it; nothing else may call this.
+        it had verified it; nothing else may call this.
         """
         claims = read_only(self._jws.claims)
         if claims.get("iss") != ISSUER:
@@ -208,7 +187,8 @@ def verify_capture_context(
         ExpiredTokenError, TokenNotYetValidError: its time is not now.
         InvalidClaimError: another claim is not what it has to be.
     """
-    return UnverifiedContext(token, limits).verify_with(keys, now=now, leeway=leeway, expected=expected)
+    unverified = UnverifiedContext(token, limits)
+    return with_key(keys, unverified.kid, lambda key: unverified.verify(key, now=now, leeway=leeway, expected=expected))
 
 
 def _one_time_key(flx: Any) -> PublicKey:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from ..errors import InvalidSignatureError, UnknownKeyError, UnsupportedAlgorithmError
 from .compact import Jws, Signed
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from .primitives import RSAPublicKey
 
-__all__ = ["KeySource", "PublicKey", "check_kid"]
+__all__ = ["KeySource", "PublicKey", "check_kid", "with_key"]
+
+_T = TypeVar("_T")
 
 MIN_BITS: Final = 2048
 # More would make each verification a gift to whoever chose the key.
@@ -180,3 +182,22 @@ class KeySource(Protocol):
         same key again, where there is no newer one; errors of fetching are the source's to keep to itself.
         """
         ...
+
+
+def with_key(keys: KeySource, kid: str, verify: Callable[[PublicKey], _T]) -> _T:
+    """Verify with a key from a source, which is asked for it anew where the signature does not fit.
+
+    Args:
+        keys: the source.
+        kid: name of the key.
+        verify: verifies with a key, or raises ``InvalidSignatureError``.
+    """
+    key = keys.get(kid)
+    try:
+        return verify(key)
+    except InvalidSignatureError:
+        # The host may have another key under the old name by now.
+        fresh = keys.refresh(kid)
+        if fresh is None or fresh == key:
+            raise
+    return verify(fresh)

@@ -14,17 +14,16 @@ from ..errors import (
     ConfigurationError,
     DecryptionError,
     InvalidClaimError,
-    InvalidSignatureError,
     UnsupportedAlgorithmError,
 )
 from .compact import DEFAULT_LIMITS, Limits, parse_jwe, parse_jws
-from .keys import KeySource, check_kid
+from .keys import KeySource, PublicKey, check_kid, with_key
 from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-__all__ = ["PaymentCredentials", "decrypt", "open_payment_credentials"]
+__all__ = ["PaymentCredentials", "UnverifiedCredentials", "decrypt", "open_payment_credentials"]
 
 ISSUER: Final = "https://flex.visa.com"
 _ALG, _ENC = "RSA-OAEP-256", "A256GCM"
@@ -87,24 +86,36 @@ def open_payment_credentials(
         UnknownKeyError, InvalidSignatureError, InvalidClaimError, ExpiredTokenError, TokenNotYetValidError: the JWS
             inside is not what it has to be.
     """
-    inner = decrypt(token, private_key, _WHAT, limits=limits)
-    if not inner.isascii():
-        raise DecryptionError(f"what is inside the {_WHAT} is not a JWS")
-    jws = parse_jws(inner.decode("ascii"), f"JWS inside the {_WHAT}", limits)
-    kid = check_kid(jws.kid)
-    key = keys.get(kid)
-    try:
-        key.verify(jws, f"JWS inside the {_WHAT}")
-    except InvalidSignatureError:
-        fresh = keys.refresh(kid)
-        if fresh is None or fresh == key:
-            raise
-        fresh.verify(jws, f"JWS inside the {_WHAT}")
-    if text_claim(jws.claims, "iss", _WHAT) != ISSUER:
-        raise InvalidClaimError(f"the {_WHAT} were not issued by {ISSUER}", claim="iss")
-    check_times(jws.claims, _WHAT, now=now, leeway=leeway)
-    text_claim(jws.claims, "jti", _WHAT)
-    return PaymentCredentials._from(jws)
+    opened = UnverifiedCredentials(token, private_key, limits)
+    return with_key(keys, opened.kid, lambda key: opened.verify(key, now=now, leeway=leeway))
+
+
+class UnverifiedCredentials:
+    """Payment credentials that were decrypted and are believed in nothing but the name of their key. Arguments and
+    errors are those of ``open_payment_credentials``.
+
+    Attributes:
+        kid: name of the long-term key.
+    """
+
+    __slots__ = ("_jws", "kid")
+
+    def __init__(self, token: str, private_key: RSAPrivateKey, limits: Limits = DEFAULT_LIMITS) -> None:
+        inner = decrypt(token, private_key, _WHAT, limits=limits)
+        if not inner.isascii():
+            raise DecryptionError(f"what is inside the {_WHAT} is not a JWS")
+        self._jws = parse_jws(inner.decode("ascii"), f"JWS inside the {_WHAT}", limits)
+        self.kid = check_kid(self._jws.kid)
+
+    def verify(self, key: PublicKey, *, now: float | None = None, leeway: float = DEFAULT_LEEWAY) -> PaymentCredentials:
+        """The credentials, once everything has been checked."""
+        key.verify(self._jws, f"JWS inside the {_WHAT}")
+        claims = self._jws.claims
+        if text_claim(claims, "iss", _WHAT) != ISSUER:
+            raise InvalidClaimError(f"the {_WHAT} were not issued by {ISSUER}", claim="iss")
+        check_times(claims, _WHAT, now=now, leeway=leeway)
+        text_claim(claims, "jti", _WHAT)
+        return PaymentCredentials._from(self._jws)
 
 
 def decrypt(

@@ -21,10 +21,10 @@ from .._sealed import sealed
 from ..errors import ConfigurationError, InvalidSignatureError, MalformedTokenError
 from .capture_context import CaptureContext, UnverifiedContext
 from .compact import DEFAULT_LIMITS, Limits
-from .keys import KeySource
+from .keys import KeySource, PublicKey, with_key
 from .verified import DEFAULT_LEEWAY
 
-__all__ = ["restore_capture_context", "store_capture_context"]
+__all__ = ["StoredContext", "restore_capture_context", "store_capture_context"]
 
 _PREFIX: Final = "fc1."
 _MIN_KEY_BYTES: Final = 16
@@ -78,17 +78,46 @@ def restore_capture_context(
         ExpiredTokenError: no transient token of this context can be valid any more.
         TokenError: the context in it is not acceptable.
     """
-    body, seal = _split(text, limits)
-    if key is None and seal:
-        raise ConfigurationError("the stored context is sealed; restoring it takes the sealing key")
-    if not hmac.compare_digest(seal, _mac(key, bind, body)):
-        raise InvalidSignatureError(
-            "the seal of the stored context does not fit: changed, or sealed for something else"
-        )
-    unverified = UnverifiedContext(_token(body, limits), limits)
-    if key is None:
-        return unverified.verify_with(keys, now=now, leeway=leeway, grace=TOKEN_LIFETIME)
-    return unverified.accept(now=now, leeway=leeway, grace=TOKEN_LIFETIME)
+    stored = StoredContext(text, key, bind=bind, limits=limits)
+    if stored.sealed:
+        return stored.accept(now=now, leeway=leeway)
+    return with_key(keys, stored.kid, lambda key: stored.verify(key, now=now, leeway=leeway))
+
+
+class StoredContext:
+    """A stored context that was read, and its seal checked where it has one. Arguments and errors are those of
+    ``restore_capture_context``.
+
+    Attributes:
+        kid: name of the long-term key.
+        sealed: whether it is believed for its seal, with ``accept``; else it is verified again, with ``verify``.
+    """
+
+    __slots__ = ("_unverified", "kid", "sealed")
+
+    def __init__(
+        self, text: str, key: str | bytes | None = None, *, bind: str = "", limits: Limits = DEFAULT_LIMITS
+    ) -> None:
+        body, seal = _split(text, limits)
+        if key is None and seal:
+            raise ConfigurationError("the stored context is sealed; restoring it takes the sealing key")
+        if not hmac.compare_digest(seal, _mac(key, bind, body)):
+            raise InvalidSignatureError(
+                "the seal of the stored context does not fit: changed, or sealed for something else"
+            )
+        self._unverified = UnverifiedContext(_token(body, limits), limits)
+        self.kid = self._unverified.kid
+        self.sealed = key is not None
+
+    def accept(self, *, now: float | None = None, leeway: float = DEFAULT_LEEWAY) -> CaptureContext:
+        """The context, for its seal."""
+        if not self.sealed:
+            raise InvalidSignatureError("the stored context has no seal to believe it for")
+        return self._unverified.accept(now=now, leeway=leeway, grace=TOKEN_LIFETIME)
+
+    def verify(self, key: PublicKey, *, now: float | None = None, leeway: float = DEFAULT_LEEWAY) -> CaptureContext:
+        """The context, for its signature under the long-term key named ``kid``."""
+        return self._unverified.verify(key, now=now, leeway=leeway, grace=TOKEN_LIFETIME)
 
 
 def _mac(key: str | bytes | None, bind: str, body: bytes) -> bytes:

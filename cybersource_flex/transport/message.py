@@ -92,10 +92,12 @@ class Response:
 
 
 class Signer(Protocol):
-    """Makes the credential headers of a request. Asked anew for every attempt, from any thread, and without any I/O.
+    """Makes the credential headers of a request. Asked anew for every attempt, from any thread.
 
-    Three more members are looked for and may be absent:
+    Four more members are looked for and may be absent:
 
+    - ``blocks``, an attribute, says with True that ``sign`` may wait for somebody else: an HSM, a token endpoint. On an
+      event loop it is then asked in a thread.
     - ``renew() -> bool`` is called after a 401. True says that new credentials are at hand: the request is then signed
       and sent once more, and never a third time.
     - ``supports_mle``, an attribute, says with True that its tokens can carry what message-level encryption needs:

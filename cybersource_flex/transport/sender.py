@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from .message import Request, Response
     from .unreached import NotConnected
 
-__all__ = ["Course", "Sender", "broken", "failure", "unsent"]
+__all__ = ["LEAST", "Course", "Sender", "broken", "failure", "unsent"]
 
 # Seconds: an attempt is not begun with less than this left of the deadline.
-_LEAST: Final = 0.001
+LEAST: Final = 0.001
 
 
 class Course:
@@ -56,18 +56,20 @@ class Course:
         """The request of the attempt under way, as it is sent."""
         return self.attempts.sent
 
-    def begin(self) -> dict[str, str]:
-        """Begin an attempt. Returns the headers to send."""
-        headers = self.attempts.begin()
+    def sign(self) -> dict[str, str]:
+        """Encrypt and sign, for a new attempt. Returns the headers to send. The one step that a signer may hold up."""
+        return self.attempts.begin()
+
+    def begin(self) -> None:
+        """Begin to send what was signed."""
         deadline = self.attempts.deadline
         if deadline is not None:
-            left = max(_LEAST, deadline - time.monotonic())
+            left = max(LEAST, deadline - time.monotonic())
             if left < self.connect:
                 self.connect = left
             if left < self.read:
                 self.read = left
         self._told.attempt_started()
-        return headers
 
     def answered(self, response: Response) -> float | None:
         """Take note of a complete answer. Returns the seconds to wait for another attempt, or None for none."""

@@ -63,7 +63,8 @@ class Transport(Sender):
         course = self._course(request, timeout, retry)
         try:
             while True:
-                headers = course.begin()
+                headers = course.sign()
+                course.begin()
                 try:
                     response = self._attempt(course, headers)
                 except errors.TransportError as error:

@@ -53,6 +53,7 @@ def test_top_level_names() -> None:
             jose,
             [
                 "AsyncCachedKeys",
+                "AsyncKeySource",
                 "CachedKeys",
                 "CaptureContext",
                 "Expected",

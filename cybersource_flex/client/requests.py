@@ -1,0 +1,50 @@
+"""What is asked for, as the models of the specification have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..errors import ConfigurationError
+from ..models import (
+    CaptureFields,
+    GenerateCaptureContextRequest,
+    GenerateFlexAPICaptureContextRequest,
+    TransientTokenResponseOptions,
+)
+
+__all__ = ["capture_request", "microform_request"]
+
+
+def capture_request(
+    fields: CaptureFields | GenerateFlexAPICaptureContextRequest,
+) -> GenerateFlexAPICaptureContextRequest:
+    """The request for a capture context of these fields."""
+    return GenerateFlexAPICaptureContextRequest(fields=fields) if isinstance(fields, CaptureFields) else fields
+
+
+def microform_request(
+    *,
+    target_origins: Iterable[str],
+    allowed_card_networks: Iterable[str],
+    allowed_payment_types: Iterable[str],
+    include_card_prefix: bool | None,
+    client_version: str,
+) -> GenerateCaptureContextRequest:
+    """The request for a capture context of Microform. See ``FlexClient.create_microform_context``."""
+    options = None
+    if include_card_prefix is not None:
+        options = TransientTokenResponseOptions(include_card_prefix=include_card_prefix)
+    return GenerateCaptureContextRequest(
+        client_version=client_version,
+        target_origins=_texts("target_origins", target_origins),
+        allowed_card_networks=_texts("allowed_card_networks", allowed_card_networks) or None,
+        allowed_payment_types=_texts("allowed_payment_types", allowed_payment_types) or None,
+        transient_token_response_options=options,
+    )
+
+
+def _texts(name: str, values: Iterable[str]) -> list[str]:
+    # One text would be taken for a list of letters.
+    if isinstance(values, str):
+        raise ConfigurationError(f"{name} must be a list of texts, not one text")
+    return list(values)
