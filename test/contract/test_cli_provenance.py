@@ -1,0 +1,132 @@
+"""``cybersource-flex provenance`` on copies of the package: what it notices, and with which exit code it leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "cybersource_flex"
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    copy = tmp_path / "cybersource_flex"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "emulator"))
+    return copy
+
+
+def run(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "cybersource_flex.cli", "provenance", *arguments],
+        cwd=where if where.is_dir() else where.parent,
+        env={**os.environ, "PYTHONPATH": str(where)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+def test_an_untouched_package_is_verified(package: Path) -> None:
+    done = run(package.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("verified: ")
+    assert "openapi-generator-cli 7." in done.stdout
+    assert "  openapi.yaml\n" in done.stdout
+    assert hashlib.sha256((package / "provenance.json").read_bytes()).hexdigest() in done.stdout
+
+
+def test_json(package: Path) -> None:
+    found = json.loads(run(package.parent, "--json").stdout)
+    assert found["verified"] is True
+    record = json.loads((package / "provenance.json").read_bytes())
+    assert found["record"]["inputs"] == record["inputs"]
+    assert set(found["files"]) == set(record["outputs"])
+    assert set(found["files"].values()) == {"same"}
+    for path, digest in record["outputs"].items():
+        assert hashlib.sha256((package.parent / path).read_bytes()).hexdigest() == digest
+
+
+def test_out_of_an_archive(package: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "package.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        for path in sorted(package.rglob("*")):
+            made.write(path, path.relative_to(tmp_path))
+    shutil.rmtree(package)
+    assert run(archive).returncode == 0
+    with zipfile.ZipFile(archive, "a") as made:
+        made.writestr("cybersource_flex/models/by_hand.py", "")
+    done = run(archive, "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["files"]["cybersource_flex/models/by_hand.py"] == "unknown"
+
+
+def test_each_kind_of_difference_is_named(package: Path) -> None:
+    touched = package / "api_client.py"
+    touched.write_bytes(touched.read_bytes() + b"\n")
+    (package / "models" / "card_fields.py").unlink()
+    (package / "models" / "deep").mkdir()
+    (package / "models" / "deep" / "added.py").write_bytes(b"")
+    (package / "api" / "__pycache__").mkdir(exist_ok=True)
+    (package / "api" / "__pycache__" / "flex_api_api.cpython-311.pyc").write_bytes(b"")
+    done = run(package.parent)
+    assert done.returncode == 1
+    assert done.stdout.startswith("not verified: files differ from what the generator wrote: 3\n")
+    said = [line.split() for line in done.stdout.splitlines()]
+    assert said[1:4] == [
+        ["changed", "cybersource_flex/api_client.py"],
+        ["missing", "cybersource_flex/models/card_fields.py"],
+        ["unknown", "cybersource_flex/models/deep/added.py"],
+    ]
+    states = json.loads(run(package.parent, "--json").stdout)
+    assert states["verified"] is False
+    assert {path: state for path, state in states["files"].items() if state != "same"} == {
+        path: state for state, path in said[1:4]
+    }
+
+
+def test_line_ends_count(package: Path) -> None:
+    touched = package / "configuration.py"
+    touched.write_bytes(touched.read_bytes().replace(b"\n", b"\r\n"))
+    done = run(package.parent)
+    assert done.returncode == 1
+    assert "changed       cybersource_flex/configuration.py" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (None, "is not there"),
+        (b"{", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "of another format"),
+        (b'{"format": 2}', "of another format"),
+        (b'{"format": 1}', "is incomplete"),
+        (b'{"format": 1, "inputs": {"a": "b"}, "tools": {"a": "\x1b"}, "outputs": {"a": "b"}}', "is not JSON"),
+        (b'{"format": 1, "inputs": {"a": "b"}, "tools": {"a": "\\u001b"}, "outputs": {"a": "b"}}', "is incomplete"),
+        (
+            b'{"format": 1, "inputs": {"a": "b"}, "tools": {"a": "b"}, "folders": [],'
+            b' "outputs": {"cybersource_flex/../a": "b"}}',
+            "outside of the package",
+        ),
+    ],
+)
+def test_without_a_record_nothing_is_verified(package: Path, record: bytes | None, why: str) -> None:
+    if record is None:
+        (package / "provenance.json").unlink()
+    else:
+        (package / "provenance.json").write_bytes(record)
+    done = run(package.parent)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert why in done.stderr
+    assert len(done.stderr.splitlines()) == 1
