@@ -14,7 +14,7 @@ COMMA := ,
 export TOX_DISCOVER ?= $(subst $(SPACE),$(COMMA),$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1?.*/bin/python))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test generate check-generated bench fuzz format clean
+.PHONY: help demo test generate check-generated bench fuzz dist format clean
 
 help: ## show this list
 	@$(PYTHON) -c "import re; [print(f'make {v:16} {t}') for v, t in re.findall(r'(?m)^([a-z-]+):.*?## (.*)', open('Makefile').read())]"
@@ -37,6 +37,10 @@ bench: $(VENV)/.installed ## what signing, verifying and a whole call cost besid
 fuzz: $(VENV)/.tox ## fuzz the token readers for ten minutes, or SECONDS=...
 	$(BIN)/tox run -e fuzz -- $(or $(SECONDS),600) .fuzz
 
+dist: $(VENV)/.builder ## build wheel and sdist into dist/, the wheel with the same bytes for the same commit
+	SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct)) $(BIN)/python -m build --no-isolation --quiet
+	@$(BIN)/python -c "import glob, hashlib; [print(hashlib.sha256(open(f, 'rb').read()).hexdigest(), f) for f in sorted(glob.glob('dist/*'))]"
+
 format: $(VENV)/.generator ## format and tidy the hand-written code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -53,9 +57,13 @@ $(VENV)/.installed: $(VENV)/.made setup.py
 	@touch $@
 
 $(VENV)/.tox: $(VENV)/.made
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox>=4.22'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox>=4.67'
 	@touch $@
 
 $(VENV)/.generator: $(VENV)/.made tools/requirements-generate.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-generate.txt
+	@touch $@
+
+$(VENV)/.builder: $(VENV)/.made tools/requirements-build.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-build.txt
 	@touch $@

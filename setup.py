@@ -1,9 +1,13 @@
 """Packaging. What tools are set to stands in pyproject.toml; what they depend on stands here."""
 
+import os
 import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+# The modes of files are in a wheel too; they must not be those that the builder's machine gives new files.
+os.umask(0o022)
 
 ROOT = Path(__file__).parent
 (VERSION,) = re.findall(
