@@ -14,7 +14,7 @@ COMMA := ,
 export TOX_DISCOVER ?= $(subst $(SPACE),$(COMMA),$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1?.*/bin/python))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test generate check-generated bench fuzz dist format clean
+.PHONY: help demo test generate check-generated upstream bench fuzz dist format clean
 
 help: ## show this list
 	@$(PYTHON) -c "import re; [print(f'make {v:16} {t}') for v, t in re.findall(r'(?m)^([a-z-]+):.*?## (.*)', open('Makefile').read())]"
@@ -30,6 +30,9 @@ generate: $(VENV)/.generator ## make the generated files anew from openapi.yaml 
 
 check-generated: $(VENV)/.generator ## say which generated files are not what make generate would write
 	$(BIN)/python tools/generate.py check
+
+upstream: $(VENV)/.generator ## compare openapi.yaml with CyberSource's own specification: UPSTREAM=<file>
+	@$(BIN)/python tools/upstream.py "$(or $(UPSTREAM),$(error name CyberSource's merged specification: make upstream UPSTREAM=<file>))"
 
 bench: $(VENV)/.installed ## what signing, verifying and a whole call cost beside the bare operations
 	@for each in signing verification call; do echo "## $$each"; $(BIN)/python bench/$$each.py; echo; done
