@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import re
@@ -80,12 +81,40 @@ def page(content: bytes, *, of_model: bool) -> bytes:
     """A Markdown page as it is to be read: examples laid out, links that fit its folder, single empty lines."""
     text = content.decode("utf-8")
     text = re.sub(r"^```(json|python)\n(.*?)\n```$", _lay_out, text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"raises!(\w+)!", lambda found: f"`{_exception(found[1])}`", text)
+    text = _without_repetitions(text)
+    # The generator writes a pattern as JavaScript does.
+    text = re.sub(r"matches `/(.*?)/`", r"matches `\1`", text)
     if of_model:
         text = text.replace("](models/", "](")
     text = re.sub(r" {2,}\|", " |", text)
     # Two blanks at the end of a line break it in Markdown; any other number is an accident.
     text = re.sub(r"(?<=\S)( |\t| {3,})$|^[ \t]+$", "", text, flags=re.MULTILINE)
     return (re.sub(r"\n{3,}", "\n\n", text).strip() + "\n").encode("utf-8")
+
+
+def _without_repetitions(text: str) -> str:
+    """What several operations have in common, and is marked so, stands on a page once."""
+    seen: set[str] = set()
+
+    def first(found: re.Match[str]) -> str:
+        repeated = found[1] in seen
+        seen.add(found[1])
+        return "" if repeated else found[1]
+
+    return re.sub(r"^once!(.*?)\n!once$", first, text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _exception(status: str) -> str:
+    """Name of the class that the package raises for a status; ``4XX`` and the like are ranges."""
+    path = Path(__file__).resolve().parent.parent / "cybersource_flex" / "errors.py"
+    spec = importlib.util.spec_from_file_location("errors", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    errors = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(errors)
+    number = 0 if status == "default" else int(status.upper().replace("XX", "99"))
+    return str(errors.error_class(number).__name__)
 
 
 def _lay_out(block: re.Match[str]) -> str:

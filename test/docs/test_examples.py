@@ -1,0 +1,274 @@
+"""Every example of Python on every page, run as it stands against the emulator in place of CyberSource's hosts."""
+
+from __future__ import annotations
+
+import datetime
+import inspect
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+
+import cybersource_flex
+from cybersource_flex import Configuration, FlexClient, api, errors, fields
+from cybersource_flex.auth import JwtSharedSecret
+from cybersource_flex.cards import Card
+from cybersource_flex.emulator import Emulator
+from cybersource_flex.jose import CachedKeys, encrypt
+
+ROOT = Path(__file__).resolve().parents[2]
+NUMBER = "4111111111111111"
+YEAR = str(datetime.datetime.now(datetime.timezone.utc).year + 3)
+DATA = {"paymentInformation": {"card": {"number": NUMBER, "expirationMonth": "12", "expirationYear": YEAR}}}
+
+
+class Block(NamedTuple):
+    """A block of Python on a page.
+
+    Attributes:
+        place: page and line it stands at, for tracebacks.
+        code: its text.
+    """
+
+    place: str
+    code: str
+
+    def run(self, names: dict[str, Any]) -> None:
+        exec(compile(self.code, self.place, "exec"), names)  # noqa: S102
+
+
+def blocks(page: str) -> list[Block]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [Block(f"{page}:{text.count(chr(10), 0, each.start()) + 2}", each[1]) for each in found]
+
+
+PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
+API_PAGES = {name: f"docs/{name}.md" for name in api.__all__}
+MODEL_PAGES = [page for page in PAGES if page.startswith("docs/models/")]
+HAND_WRITTEN = [page for page in PAGES if page not in (*MODEL_PAGES, *API_PAGES.values()) and blocks(page)]
+OPERATIONS = [
+    (name, method)
+    for name in api.__all__
+    for method, _ in inspect.getmembers(getattr(api, name), inspect.isfunction)
+    if not method.startswith("_") and not method.endswith("_with_http_info")
+]
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Emulator]:
+    with Emulator(payment_credentials=True) as running:
+        yield running
+
+
+@pytest.fixture
+def emulator(host: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """The emulator, behind the names of all environments and in the variables of this one; and an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Configuration, "ENVIRONMENTS", dict.fromkeys(Configuration.ENVIRONMENTS, host.url))
+    for name, value in host.environ.items():
+        monkeypatch.setenv(name, value)
+    host.clear()
+    level = logging.getLogger("cybersource_flex").level
+    yield host
+    logging.getLogger("cybersource_flex").setLevel(level)
+    host.behave()
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> Iterator[FlexClient]:
+    with FlexClient(JwtSharedSecret(**emulator.auth)) as client:
+        yield client
+
+
+@pytest.fixture
+def arguments(client: FlexClient) -> dict[str, str]:
+    """What the examples of the API pages leave to fill in, made as their parameters' descriptions say."""
+    context = client.create_capture_context(fields(card=["number", "expirationMonth", "expirationYear"]))
+    token = client.tokenize(context, DATA)
+    (reference,) = token.payment_credentials_references.values()
+    return {
+        "body": encrypt(context, DATA),
+        "jti": token.jti,
+        "kid": kid_of(context.jwt),
+        "payment_credentials_reference": reference,
+    }
+
+
+def kid_of(jwt: str) -> str:
+    from cybersource_flex.jose.capture_context import UnverifiedContext
+
+    return UnverifiedContext(jwt).kid
+
+
+@pytest.mark.parametrize(("name", "method"), OPERATIONS)
+def test_every_operation_has_an_example_that_works(
+    name: str, method: str, emulator: Emulator, arguments: dict[str, str]
+) -> None:
+    setting, *examples = blocks(API_PAGES[name])
+    mine = [example for example in examples if f"{name}(client).{method}(" in example.code]
+    assert mine, f"{API_PAGES[name]} has no example of {method}"
+    for example in mine:
+        names: dict[str, Any] = {
+            word: value for word, value in arguments.items() if re.search(rf"\b{word}\b", example.code)
+        }
+        setting.run(names)
+        emulator.clear()
+        example.run(names)
+        (request,) = emulator.requests
+        assert request.status in (200, 201)
+        declared = inspect.signature(getattr(getattr(api, name), method)).return_annotation
+        assert declared.partition("[")[0] == type(names["answer"]).__name__
+
+
+@pytest.mark.parametrize("page", API_PAGES.values())
+def test_the_api_pages_have_no_other_examples(page: str) -> None:
+    assert len(blocks(page)) == 1 + sum(API_PAGES[name] == page for name, _ in OPERATIONS)
+
+
+@pytest.mark.parametrize("page", API_PAGES.values())
+def test_the_api_pages_say_which_class_a_status_raises(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| ([\w ,]+) \| `(\w+)` \|", text, re.MULTILINE))
+    assert told.pop("200 to 299, but not to be read") == "ResponseDecodingError"
+    assert told.pop("any other but 200 to 299") == errors.error_class(418).__name__
+    assert set(told) == {"300 to 399", "400", "401", "403", "404", "429", "500 to 599"}
+    for status, raised in told.items():
+        assert raised == errors.error_class(int(status[:3])).__name__
+
+
+@pytest.mark.parametrize("page", MODEL_PAGES)
+def test_the_imports_of_the_model_pages(page: str) -> None:
+    for block in blocks(page):
+        block.run({})
+
+
+# What a block is run under, where that is not fine weather: the emulator's scenario, and what must then come out of it.
+WEATHER: dict[str, list[tuple[str, type[Exception] | None]]] = {
+    "except AuthenticationError": [("refuse", errors.AuthenticationError)],
+    "except CallError": [("status-503", None), ("reset-after-request", None)],
+}
+
+
+@pytest.mark.parametrize("page", HAND_WRITTEN)
+def test_every_other_example(
+    page: str,
+    emulator: Emulator,
+    client: FlexClient,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The blocks of a page are run in their order and share their names, beside those that the page speaks of."""
+    names = spoken_of(emulator, client)
+    put_files(emulator, names["wanted"], client)
+    for block in blocks(page):
+        if "jwt_from_the_page" in block.code or "jwt_from_the_browser" in block.code:
+            names["jwt_from_the_page"] = names["jwt_from_the_browser"] = client.tokenize(names["context"], DATA).jwt
+        made_for_it = Block(block.place, adapted(block.code, emulator, names))
+        kept = dict(names)
+        made_for_it.run(names)
+        for marker, kinds in WEATHER.items():
+            for scenario, raised in kinds if marker in block.code else ():
+                emulator.script([scenario])
+                if raised is None:
+                    made_for_it.run(dict(kept))
+                else:
+                    with pytest.raises(raised):
+                        made_for_it.run(dict(kept))
+                emulator.behave()
+        close_what_was_made(names, kept)
+    for test in [names[name] for name in names if name.startswith("test_")]:
+        # Written for pytest, with fixtures of this package's plugin.
+        test(**{fixture: request.getfixturevalue(fixture) for fixture in inspect.signature(test).parameters})
+    if page == "README.md":
+        assert names["token"].masked_number == "XXXXXXXXXXXX1111"
+        assert names["key"].kty == "RSA"
+        assert capsys.readouterr().out.count("XXXXXXXXXXXX1111") == 2
+    if page == "docs/errors.md":
+        assert names["told"] == ["alert", "again_later", "look_into"]
+        assert json.loads(Path("report.json").read_text("utf-8"))["status"] == 401
+
+
+def adapted(code: str, emulator: Emulator, names: dict[str, Any]) -> str:
+    """The code with the emulator's address, key and credentials where a page has CyberSource's, or dots."""
+    auth = emulator.auth
+    written = {
+        '"https://apitest.cybersource.com"': repr(emulator.url),
+        '"your_merchant_id"': repr(auth["merchant_id"]),
+        'key_id="..."': f"key_id={auth['key_id']!r}",
+        'secret_key="..."': f"secret_key={auth['secret_key']!r}",
+        '"merchant_keyid": "..."': f'"merchant_keyid": {auth["key_id"]!r}',
+        '"merchant_secretkey": "..."': f'"merchant_secretkey": {auth["secret_key"]!r}',
+        'password="..."': f"password={PASSWORD!r}",
+        '"3g"': repr(names["kid"]),
+    }
+    for text, meant in written.items():
+        code = code.replace(text, meant)
+    return code
+
+
+PASSWORD = "p4ssw0rd-of-the-pages"
+
+
+def spoken_of(emulator: Emulator, client: FlexClient) -> dict[str, Any]:
+    """What the pages speak of and do not make: a client, a context, a shop around them."""
+    wanted = fields(card=["number", "expirationMonth", "expirationYear", "securityCode?"])
+    context = client.create_capture_context(wanted)
+    microform = client.create_microform_context(
+        target_origins=["https://shop.example.com"], allowed_card_networks=["VISA"]
+    )
+    told: list[str] = []
+
+    def teller(name: str) -> Callable[..., None]:
+        return lambda *_: told.append(name)
+
+    return {
+        "auth": JwtSharedSecret(**emulator.auth),
+        "card": Card(NUMBER, expiration_month=12, expiration_year=YEAR),
+        "client": client,
+        "context": context,
+        "jwt": microform.jwt,
+        "keys": CachedKeys(lambda kid: api.FlexAPIApi(client.api_client).get_public_key(kid).to_dict()),
+        "kid": kid_of(context.jwt),
+        "sealing_key": b"sixteen bytes or more",
+        "session": {},
+        "session_id": "0f3a",
+        "told": told,
+        "wanted": wanted,
+        **{name: teller(name) for name in ("alert", "again_later", "look_into")},
+    }
+
+
+def put_files(emulator: Emulator, wanted: Any, client: FlexClient) -> None:
+    """The files that pages read, under the names they have there."""
+    kid = kid_of(client.create_capture_context(wanted).jwt)
+    Path("3g.jwk.json").write_text(api.FlexAPIApi(client.api_client).get_public_key(kid).to_json(), encoding="utf-8")
+    Path("response.p12").write_bytes(emulator.make_response_mle_p12(PASSWORD))
+    made = load_pkcs12(emulator.make_p12(PASSWORD), PASSWORD.encode())
+    assert made.key is not None
+    assert made.cert is not None
+    Path("company.pem").write_bytes(made.cert.certificate.public_bytes(Encoding.PEM))
+    Path("client.pem").write_bytes(made.cert.certificate.public_bytes(Encoding.PEM))
+    Path("client.key").write_bytes(made.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def close_what_was_made(names: dict[str, Any], before: dict[str, Any]) -> None:
+    """Close the clients that an example leaves open, and have the next one find the page's own again."""
+    made = names["client"]
+    if made is not before["client"]:
+        made.close()
+        names["client"] = before["client"]
+
+
+def test_the_first_example_is_ten_lines() -> None:
+    assert len(blocks("README.md")[0].code.rstrip().splitlines()) <= 10
+
+
+def test_the_package_is_the_one_beside_the_pages() -> None:
+    assert Path(cybersource_flex.__file__).is_relative_to(ROOT)
