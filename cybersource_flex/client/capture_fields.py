@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from ..cards import Card
 from ..errors import ConfigurationError, InvalidDataError
 from ..jose import CaptureContext
+from ..jose.encryption import flatten
 from ..models import (
     AmountDetailsFields,
     BillToFields,
@@ -20,7 +22,7 @@ from ..models import (
     ShipToFields,
 )
 
-__all__ = ["fields", "wire_data"]
+__all__ = ["fields", "fields_of", "wire_data"]
 
 
 class _Group(NamedTuple):
@@ -41,6 +43,10 @@ _GROUPS: Final = {
     "bill_to": _Group("orderInformation", "billTo", BillToFields),
     "ship_to": _Group("orderInformation", "shipTo", ShipToFields),
 }
+
+
+# Names as the API has them: too few digits for a value to pass.
+_PATH: Final = re.compile(r"[A-Za-z]{1,40}[0-9]?(\.[A-Za-z]{1,40}[0-9]?)*")
 
 
 def fields(
@@ -97,9 +103,30 @@ def _group(name: str, entries: Iterable[str]) -> Any:
     return model(**out) if out else None
 
 
-def wire_data(data: Mapping[str, Any] | Card, context: CaptureContext) -> dict[str, Any]:
+def fields_of(data: Mapping[str, Any] | Card) -> CaptureFields:
+    """The fields that data has, each of them required: what a context for just this data asks for.
+
+    Raises:
+        InvalidDataError: there is none, or one that the API does not have, or ``wire_data`` would refuse the data.
+    """
+    given: dict[str, list[str]] = {name: [] for name in _GROUPS}
+    paths = {group.path: name for name, group in _GROUPS.items()}
+    for path in flatten(wire_data(data)):
+        parent, _, leaf = path.rpartition(".")
+        name = paths.get(parent)
+        if name is None or leaf not in {field.wire for field in _GROUPS[name].model._fields.values()}:
+            # Data that is built wrongly may have a value in the place of a name.
+            shown = path if _PATH.fullmatch(path) else "a name that is none"
+            raise InvalidDataError(f"the API has no field for {shown}; if it has, ask for it with fields")
+        given[name].append(leaf)
+    if not any(given.values()):
+        raise InvalidDataError("the data has no field")
+    return fields(**given)
+
+
+def wire_data(data: Mapping[str, Any] | Card, context: CaptureContext | None = None) -> dict[str, Any]:
     """Data with its short groups (``card``, ``billTo`` or ``bill_to``) put where the wire has them; the rest unchanged.
-    A ``Card`` becomes those of its fields that the context asks for.
+    A ``Card`` becomes those of its fields that the context asks for, all without one.
 
     Raises:
         InvalidDataError: the data, or a short group, is not a mapping, or a field is given twice.
@@ -116,7 +143,8 @@ def wire_data(data: Mapping[str, Any] | Card, context: CaptureContext) -> dict[s
             out[name] = value
             continue
         if isinstance(value, Card):
-            value = value.to_data(None if context.is_microform else context.required_fields + context.optional_fields)
+            asked = None if context is None or context.is_microform else context
+            value = value.to_data(None if asked is None else asked.required_fields + asked.optional_fields)
         if not isinstance(value, Mapping):
             raise InvalidDataError(f"{name} must be a mapping of its fields", field=group.path)
         for leaf, text in value.items():

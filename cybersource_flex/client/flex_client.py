@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from ..jose import (
     verify_capture_context,
     verify_transient_token,
 )
+from .bulk import Batch, Item, Progress, Tokenized, tokenize_many
 from .capture_fields import wire_data
 from .checks import check_digest, check_keys
 from .foundation import Foundation
@@ -249,6 +250,43 @@ class FlexClient(Foundation):
         answer = self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
         check_digest(answer)
         return self.verify_transient_token(answer.data, context)
+
+    def tokenize_many(
+        self,
+        items: Iterable[Item],
+        *,
+        concurrency: int = 8,
+        ordered: bool = True,
+        progress: Progress | None = None,
+        fields: CaptureFields | None = None,
+        context: CaptureContext | None = None,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Iterator[Tokenized]:
+        """Tokenize many cards, several at a time. One that fails is a result with an ``error``, and stops no other.
+
+        Each item gets a capture context of its own, for the fields that it has: how many tokens one context is good
+        for is not published. Items are taken as there is room for them, never more than twice ``concurrency`` ahead of
+        the results that were taken; they are taken in this thread. Closing the iterator, or an exception in this thread
+        while it waits, cancels what has not begun and waits for what has; then no thread is left.
+
+        Args:
+            items: data as ``tokenize`` takes it, or tuples of a context and data. May be endless.
+            concurrency: items at work at once. With more than ``pool_size``, connections are opened anew.
+            ordered: whether results come in the order of the items; if not, as they are done.
+            progress: called in this thread after each item with two numbers: how many are done, and how many of these
+                failed.
+            fields: what to ask for in each context, in place of the fields that its item has.
+            context: one context for all items, which it must have uses and time enough for.
+            timeout: seconds for each attempt in place of the client's ``read_timeout``.
+            retry: how often to try, and for how long in all, in place of the client's policy; for each of an item's two
+                calls.
+
+        Raises:
+            ConfigurationError: an argument is wrong. An exception of ``items`` or ``progress`` comes out as it is.
+        """
+        batch = Batch(concurrency=concurrency, ordered=ordered, progress=progress, fields=fields, context=context)
+        return tokenize_many(self, items, batch, concurrency=concurrency, timeout=timeout, retry=retry)
 
     def verify_transient_token(self, jwt: str, context: CaptureContext) -> TransientToken:
         """Verify a transient token with the capture context it was made for, one that this server asked for and kept.

@@ -47,7 +47,7 @@ def test_top_level_names() -> None:
                 "Spelling",
             ],
         ),
-        (client, ["FlexClient", "fields"]),
+        (client, ["FlexClient", "Tokenized", "fields"]),
         (emulator, ["Emulator", "Merchant", "RecordedRequest", "SCENARIOS", "Scenario", "ScenarioKind"]),
         (
             jose,

@@ -1,0 +1,246 @@
+"""Many cards, one token each: several at a time, never more in memory than needed, and no failure stops the rest.
+
+What is decided here does no I/O (``Batch``, ``Job``), so that another way of sending needs only to send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from .._sealed import forget, sealed
+from ..cards import Card
+from ..errors import ConfigurationError, FlexError, InvalidDataError
+from ..jose import CaptureContext, TransientToken
+from ..models import CaptureFields
+from ..transport.frozen import Frozen
+from .capture_fields import fields_of
+
+if TYPE_CHECKING:
+    from ..transport import RetryPolicy
+    from .flex_client import FlexClient
+
+__all__ = ["Batch", "Item", "Job", "Progress", "Tokenized", "tokenize_many"]
+
+#: Data as ``FlexClient.tokenize`` takes it, alone or after the capture context that it is for.
+Item: TypeAlias = Mapping[str, Any] | Card | tuple[CaptureContext, Mapping[str, Any] | Card]
+
+#: Called with how many items are done, those that failed among them, and how many failed.
+Progress: TypeAlias = Callable[[int, int], object]
+
+_MOST: Final = 256
+
+
+class Tokenized(Frozen):
+    """What became of one item. It cannot be changed, nor pickled: it holds a token.
+
+    Attributes:
+        index: its place among the items, from 0.
+        token: the verified transient token; None where it failed.
+        error: why it failed: a ``FlexError``, or whatever the item itself raised; None where it did not.
+        context: the capture context of the token, which ``verify_transient_token`` asks for; None where it failed.
+    """
+
+    __slots__ = ("context", "error", "index", "token")
+
+    index: int
+    token: TransientToken | None
+    error: Exception | None
+    context: CaptureContext | None
+
+    def __init__(
+        self,
+        index: int,
+        token: TransientToken | None = None,
+        error: Exception | None = None,
+        context: CaptureContext | None = None,
+    ) -> None:
+        self._set(index=index, token=token, error=error, context=context)
+
+    def __repr__(self) -> str:
+        if self.error is None:
+            return f"<Tokenized {self.index}: {self.token!r}>"
+        # The text of another exception is not ours, and may have in it what was given to us.
+        text = f": {self.error}" if isinstance(self.error, FlexError) else ""
+        return f"<Tokenized {self.index}: {type(self.error).__name__}{text}>"
+
+
+class Job:
+    """One item on its way. Shows nothing of what it holds.
+
+    Attributes:
+        index: its place among the items.
+    """
+
+    __slots__ = ("_context", "_fields", "_item", "index")
+
+    def __init__(self, index: int, item: Item, fields: CaptureFields | None, context: CaptureContext | None) -> None:
+        self.index = index
+        self._item = item
+        self._fields = fields
+        self._context = context
+
+    def __repr__(self) -> str:
+        return f"<Job {self.index}>"
+
+    def parts(self) -> tuple[CaptureContext | CaptureFields, Mapping[str, Any] | Card]:
+        """The context to use, or the fields to ask for one with; and the data.
+
+        Raises:
+            InvalidDataError: it is no item, or has a field that cannot be asked for.
+        """
+        item, context = self._item, self._context
+        if isinstance(item, tuple):
+            if len(item) != 2 or not isinstance(item[0], CaptureContext):
+                raise InvalidDataError("an item that is a tuple must be a CaptureContext and the data for it")
+            context, item = item
+        if context is not None:
+            return context, item
+        return (fields_of(item) if self._fields is None else self._fields), item
+
+
+class Batch:
+    """The book of a batch: how many items may be taken, what is done, and which result is next.
+
+    Args:
+        concurrency: items at work at once, 1 to 256. Twice as many are taken before their results are.
+        ordered: whether results come in the order of the items, or as they are done.
+        progress: called after each item.
+        fields: what to ask for in the context of each item; None for the fields that the item has.
+        context: one context for all items, in place of one for each.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+    """
+
+    __slots__ = (
+        "_context",
+        "_done",
+        "_failed",
+        "_fields",
+        "_given",
+        "_ordered",
+        "_progress",
+        "_results",
+        "_taken",
+        "_wide",
+    )
+
+    def __init__(
+        self,
+        *,
+        concurrency: int,
+        ordered: bool,
+        progress: Progress | None,
+        fields: CaptureFields | None,
+        context: CaptureContext | None,
+    ) -> None:
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 1 <= concurrency <= _MOST:
+            raise ConfigurationError(f"concurrency must be a whole number from 1 to {_MOST}")
+        if progress is not None and not callable(progress):
+            raise ConfigurationError("progress must be a function of two numbers: how many are done, how many failed")
+        if fields is not None and not isinstance(fields, CaptureFields):
+            raise ConfigurationError("fields must be CaptureFields, as fields(card=['number']) makes them")
+        if context is not None and not isinstance(context, CaptureContext):
+            raise ConfigurationError("context must be a CaptureContext, which create_capture_context makes")
+        if fields is not None and context is not None:
+            raise ConfigurationError("give either fields or a context: the context has its fields")
+        self._wide = 2 * concurrency
+        self._ordered = ordered
+        self._progress = progress
+        self._fields = fields
+        self._context = context
+        self._taken = self._given = self._done = self._failed = 0
+        self._results: dict[int, Tokenized] = {}
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another item may be taken."""
+        return self._taken - self._given < self._wide
+
+    def take(self, item: Item) -> Job:
+        """The next item, as something to do."""
+        job = Job(self._taken, item, self._fields, self._context)
+        self._taken += 1
+        return job
+
+    def finish(self, result: Tokenized) -> None:
+        """Note a result, and tell of it."""
+        if result.error is not None:
+            # Its frames held the item, and have ended.
+            forget(result.error, None)
+            self._failed += 1
+        self._done += 1
+        self._results[result.index] = result
+        if self._progress is not None:
+            self._progress(self._done, self._failed)
+
+    def next_result(self) -> Tokenized | None:
+        """The result to give out now, or None while there is none."""
+        index = self._given if self._ordered else next(iter(self._results), -1)
+        result = self._results.pop(index, None)
+        if result is not None:
+            self._given += 1
+        return result
+
+
+def tokenize_many(
+    client: FlexClient,
+    items: Iterable[Item],
+    batch: Batch,
+    *,
+    concurrency: int,
+    timeout: float | None,
+    retry: RetryPolicy | None,
+) -> Iterator[Tokenized]:
+    """``FlexClient.tokenize_many``, once its arguments were checked. Items are taken in the caller's thread."""
+
+    def work(job: Job) -> Tokenized:
+        try:
+            context, token = _tokenize(client, job, timeout, retry)
+        except Exception as error:
+            return Tokenized(job.index, error=error)
+        return Tokenized(job.index, token, context=context)
+
+    source = iter(items)
+    more, failure = True, None
+    pending: set[Future[Tokenized]] = set()
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="flex-tokenize")
+    try:
+        while True:
+            # Before another item is waited for.
+            while (result := batch.next_result()) is not None:
+                yield result
+            while more and batch.has_room:
+                try:
+                    job = batch.take(next(source))
+                except StopIteration:
+                    more = False
+                    break
+                except Exception as error:
+                    # What was begun is finished and given out first.
+                    more, failure = False, error
+                    break
+                pending.add(pool.submit(work, job))
+                if any(future.done() for future in pending):
+                    break
+            if not pending:
+                break
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                batch.finish(future.result())
+        if failure is not None:
+            raise failure
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@sealed
+def _tokenize(
+    client: FlexClient, job: Job, timeout: float | None, retry: RetryPolicy | None
+) -> tuple[CaptureContext, TransientToken]:
+    context, data = job.parts()
+    if isinstance(context, CaptureFields):
+        context = client.create_capture_context(context, timeout=timeout, retry=retry)
+    return context, client.tokenize(context, data, timeout=timeout, retry=retry)

@@ -1,0 +1,294 @@
+"""``FlexClient.tokenize_many`` against the emulator: order, failures, back-pressure, ends, and what is shown."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cybersource_flex import FlexClient, RetryPolicy, errors, fields
+from cybersource_flex.auth import JwtSharedSecret
+from cybersource_flex.cards import TEST_CARDS, Card
+from cybersource_flex.client import Tokenized
+from cybersource_flex.emulator import Emulator
+from cybersource_flex.testing import Canaries
+
+VISA = TEST_CARDS["visa"]
+GOOD = {"card": {"number": VISA, "expirationMonth": "12", "expirationYear": "2099", "securityCode": "123"}}
+REFUSED = {"card": {"number": VISA[:-1] + "2"}}
+ONCE = RetryPolicy(attempts=1)
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def emulator(host: Emulator) -> Iterator[Emulator]:
+    host.behave()
+    host.clear()
+    yield host
+    host.behave()
+    assert not workers()
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> Iterator[FlexClient]:
+    with FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
+        yield client
+
+
+def workers() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("flex-tokenize")]
+
+
+def sent(emulator: Emulator, path: str) -> int:
+    return sum(record.target == path for record in emulator.requests)
+
+
+def test_results_come_in_the_order_of_the_items(client: FlexClient, emulator: Emulator) -> None:
+    numbers = [VISA, TEST_CARDS["mastercard"], TEST_CARDS["amex"], TEST_CARDS["jcb"]] * 5
+    # Some are answered late, so that others would overtake them.
+    emulator.faults(rate=0.3, seed=3, scenarios=["latency;seconds=0.05"], path="/flex/v2/tokens")
+    found = list(client.tokenize_many({"card": {"number": number}} for number in numbers))
+    assert [result.index for result in found] == list(range(20))
+    assert [result.token and result.token.masked_number and result.token.masked_number[-4:] for result in found] == [
+        number[-4:] for number in numbers
+    ]
+    assert all(result.error is None for result in found)
+
+
+def test_every_item_has_a_context_of_its_own_for_its_fields(client: FlexClient, emulator: Emulator) -> None:
+    billed = {**GOOD, "bill_to": {"firstName": "Ann"}, "orderInformation.amountDetails.currency": "USD"}
+    with Card(VISA, expiration="12/99") as card:
+        found = list(client.tokenize_many([GOOD, GOOD, card, billed], concurrency=2))
+    contexts = [result.context for result in found]
+    assert len({context.jti for context in contexts if context}) == 4
+    asked = [set(context.required_fields) for context in contexts if context]
+    names = ("number", "expirationMonth", "expirationYear", "securityCode")
+    assert asked[0] == asked[1] == {f"paymentInformation.card.{name}" for name in names}
+    assert asked[2] == {f"paymentInformation.card.{name}" for name in (*names[:3], "type")}
+    assert asked[3] == asked[0] | {"orderInformation.billTo.firstName", "orderInformation.amountDetails.currency"}
+    for result in found:
+        assert result.token is not None
+        assert result.context is not None
+        assert client.verify_transient_token(result.token.jwt, result.context) == result.token
+
+
+def test_fields_of_the_callers_choice(client: FlexClient) -> None:
+    wanted = fields(card=["number", "securityCode?"])
+    first, second = client.tokenize_many([{"card": {"number": VISA}}, GOOD], fields=wanted)
+    assert first.context is not None
+    assert first.context.optional_fields == ("paymentInformation.card.securityCode",)
+    assert isinstance(second.error, errors.InvalidDataError)
+    assert second.error.field == "paymentInformation.card.expirationMonth"
+
+
+def test_one_context_for_all_as_far_as_it_goes(client: FlexClient, emulator: Emulator) -> None:
+    context = client.create_capture_context(fields(card=["number"]))
+    emulator.clear()
+    found = list(client.tokenize_many([{"card": {"number": VISA}}] * 12, context=context, concurrency=3))
+    assert sent(emulator, "/flex/v2/sessions") == 0
+    # The emulator lets a context be used ten times.
+    assert sum(result.error is None for result in found) == 10
+    assert {type(result.error) for result in found if result.error} == {errors.BadRequestError}
+
+
+def test_a_context_of_the_items_own(client: FlexClient, emulator: Emulator) -> None:
+    context = client.create_capture_context(fields(card=["number"]))
+    own = (context, {"card": {"number": VISA}})
+    first, second, third = client.tokenize_many([own, GOOD, (context,)])  # type: ignore[list-item]
+    assert first.context is context
+    assert second.context is not context
+    assert isinstance(third.error, errors.InvalidDataError)
+    # Without credentials too: the context is what authorises.
+    with FlexClient(None, environment=emulator.url) as bare:
+        first, second = bare.tokenize_many([own, GOOD])
+    assert first.token is not None
+    assert isinstance(second.error, errors.ConfigurationError)
+
+
+def test_failures_stop_nothing(client: FlexClient, emulator: Emulator) -> None:
+    class Odd(dict[str, Any]):
+        def items(self) -> Any:
+            raise OSError(VISA)
+
+    odd: list[Any] = [REFUSED, 7, {"card": {"number": 7}}, {"card": {"pin": "1"}}, {}, {VISA: "1"}, Odd()]
+    items = [each for wrong in odd for each in (wrong, GOOD)]
+    seen: list[tuple[int, int]] = []
+    found = list(client.tokenize_many(items, progress=lambda done, failed: seen.append((done, failed))))
+    assert all(result.token is not None and result.error is None for result in found[1::2])
+    assert all(result.token is None and result.context is None for result in found[::2])
+    assert [type(result.error) for result in found[::2]] == [
+        errors.BadRequestError,
+        *[errors.InvalidDataError] * 5,
+        OSError,
+    ]
+    assert [done for done, _ in seen] == list(range(1, 15))
+    assert [failed for _, failed in seen] == sorted(failed for _, failed in seen)
+    assert seen[-1] == (14, 7)
+    assert VISA not in repr(found)
+    assert "number: 7" not in repr(found)
+
+
+def test_a_call_that_fails_says_what_became_of_it(client: FlexClient, emulator: Emulator) -> None:
+    emulator.script(["reset-after-request"], path="/flex/v2/tokens")
+    (failed,) = client.tokenize_many([GOOD])
+    assert isinstance(failed.error, errors.ConnectionBrokenError)
+    assert failed.error.outcome == "unknown"
+    assert sent(emulator, "/flex/v2/tokens") == 1
+    emulator.script(["reset-after-request"], path="/flex/v2/tokens")
+    (repeated,) = client.tokenize_many([GOOD], retry=RetryPolicy(base=0.01, repeat_any=True))
+    assert repeated.error is None
+
+
+class Source:
+    """Items, and how many of them were taken."""
+
+    def __init__(self, *, end: int | None = None, breaks: bool = False) -> None:
+        self.taken = 0
+        self._end, self._breaks = end, breaks
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        while self._end is None or self.taken < self._end:
+            self.taken += 1
+            yield GOOD
+        if self._breaks:
+            raise LookupError("the source broke")
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_items_are_taken_as_there_is_room(client: FlexClient, concurrency: int, ordered: bool) -> None:
+    source = Source()
+    results = client.tokenize_many(source, concurrency=concurrency, ordered=ordered)
+    assert source.taken == 0
+    for given in range(1, 20):
+        assert next(results).error is None
+        assert given <= source.taken <= given + 2 * concurrency
+        assert len(workers()) <= concurrency
+    results.close()  # type: ignore[attr-defined]
+    assert not workers()
+
+
+def test_a_slow_first_item_holds_the_others_only_so_far(client: FlexClient, emulator: Emulator) -> None:
+    source = Source(end=40)
+    emulator.script(["latency;seconds=0.3"], path="/flex/v2/tokens")
+    seen: list[int] = []
+    results = client.tokenize_many(source, concurrency=2, progress=lambda done, failed: seen.append(done))
+    assert next(results).index == 0
+    assert source.taken <= 4
+    assert len(list(results)) == 39
+
+
+def test_as_they_are_done(client: FlexClient, emulator: Emulator) -> None:
+    # The first item's context is asked for first: with one worker more than that, it is overtaken.
+    emulator.script(["latency;seconds=0.5"], path="/flex/v2/tokens")
+    found = [result.index for result in client.tokenize_many([GOOD] * 6, concurrency=2, ordered=False)]
+    assert sorted(found) == list(range(6))
+    assert found != sorted(found)
+
+
+def test_stopping_early_begins_nothing_more(client: FlexClient, emulator: Emulator) -> None:
+    source = Source()
+    results = client.tokenize_many(source, concurrency=2)
+    assert next(results).error is None
+    results.close()  # type: ignore[attr-defined]
+    assert not workers()
+    assert sent(emulator, "/flex/v2/sessions") <= source.taken <= 4
+    with pytest.raises(StopIteration):
+        next(results)
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])
+def test_an_exception_in_this_thread_leaves_no_thread(
+    client: FlexClient, emulator: Emulator, interruption: type[BaseException]
+) -> None:
+    def interrupt(done: int, failed: int) -> None:
+        raise interruption
+
+    # One is done at once, and then both workers are busy: the fourth has not begun.
+    emulator.script(["ok", *["latency;seconds=1"] * 3], path="/flex/v2/tokens")
+    source = Source()
+    with pytest.raises(interruption):
+        list(client.tokenize_many(source, concurrency=2, progress=interrupt))
+    assert not workers()
+    assert sent(emulator, "/flex/v2/sessions") <= 3
+    assert source.taken <= 4
+
+
+def test_when_the_source_breaks_what_was_begun_is_given_out_first(client: FlexClient) -> None:
+    results = client.tokenize_many(Source(end=5, breaks=True), concurrency=2)
+    found: list[Tokenized] = []
+    with pytest.raises(LookupError, match="the source broke"):
+        found.extend(result for result in results)
+    # `extend` keeps what came before the exception.
+    assert [result.index for result in found] == list(range(5))
+    assert all(result.error is None for result in found)
+
+
+def test_no_items(client: FlexClient, emulator: Emulator) -> None:
+    assert list(client.tokenize_many([])) == []
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"concurrency": 0}, "concurrency must be a whole number from 1 to 256"),
+        ({"concurrency": 257}, "concurrency must be"),
+        ({"concurrency": True}, "concurrency must be"),
+        ({"concurrency": 2.5}, "concurrency must be"),
+        ({"progress": 1}, "progress must be a function"),
+        ({"fields": ["number"]}, "fields must be CaptureFields"),
+        ({"context": "ey..."}, "context must be a CaptureContext"),
+    ],
+)
+def test_arguments_are_checked_at_once(client: FlexClient, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=words):
+        client.tokenize_many([GOOD], **arguments)
+
+
+def test_fields_and_a_context_contradict(client: FlexClient) -> None:
+    context = client.create_capture_context(fields(card=["number"]))
+    with pytest.raises(errors.ConfigurationError, match="either fields or a context"):
+        client.tokenize_many([GOOD], context=context, fields=fields(card=["number"]))
+
+
+def test_nothing_is_seen_of_cards(client: FlexClient, emulator: Emulator) -> None:
+    """Results, their exceptions with the variables of all frames, logs and output."""
+    emulator.faults(rate=0.5, seed=7, scenarios=["status-500", "reset-during", "html-502", "truncated"])
+    with Canaries() as canaries:
+        number = canaries.plant("card number", "4622943127013705")
+        code = canaries.plant("security code", "739")
+        card = {"number": number, "securityCode": code, "expirationMonth": "12", "expirationYear": "2099"}
+        items: list[Any] = [{"card": card}] * 16 + [
+            {"card": {**card, "expirationMonth": "13"}},
+            {"card": {number: code}},
+        ]
+        items.append({"card": {**card, "number": [number]}})
+        found = list(client.tokenize_many(items, retry=ONCE))
+        failed = [result.error for result in found if result.error is not None]
+        assert len(failed) >= 5
+        for result in found:
+            canaries.search(repr(result), "the result")
+        for error in failed:
+            canaries.watch(error, allow=("body", "headers", "data"))
+            canaries.search("".join(traceback.format_exception(error)), "the traceback")
+            trace = error.__traceback__
+            while trace is not None:
+                assert not trace.tb_frame.f_locals, trace.tb_frame
+                trace = trace.tb_next
+
+
+def test_a_result_keeps_its_token_to_itself(client: FlexClient) -> None:
+    (result,) = client.tokenize_many([GOOD])
+    assert result.token is not None
+    assert result.token.jwt not in repr(result)
+    with pytest.raises(AttributeError):
+        result.token = None  # type: ignore[misc]
