@@ -90,6 +90,7 @@ def doctor(config: Path | None, as_json: bool, offline: bool, send_token: bool) 
 
 
 _file = click.Path(dir_okay=False, path_type=Path)
+_existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @cli.command()
@@ -194,6 +195,58 @@ def verify(**options: Any) -> None:
     verified, 1 for not verified, 2 for wrong usage or configuration, 3 where the key could not be fetched.
     """
     from .verify import Options, run
+
+    sys.exit(run(Options(**options)))
+
+
+_environment = click.option("--environment", help="test, production, ... in place of what the variables say.")
+_host = click.option("--host", help="The same, by address: https://apitest.cybersource.com.")
+
+
+@cli.command("capture-context")
+@click.option("--card", multiple=True, metavar="FIELD", help="Field of the card; one with ? at its end is optional.")
+@click.option(
+    "--amount-details", multiple=True, metavar="FIELD", help="The same, of the amount: totalAmount, currency."
+)
+@click.option("--bill-to", multiple=True, metavar="FIELD", help="The same, of the billing address.")
+@click.option("--ship-to", multiple=True, metavar="FIELD", help="The same, of the shipping address.")
+@click.option("--target-origin", multiple=True, metavar="URL", help="For Microform, on pages of this origin.")
+@click.option("--network", multiple=True, metavar="NAME", help="Card network that Microform takes: VISA.")
+@click.option("--payment-type", multiple=True, metavar="NAME", help="Payment type that Microform takes: CARD, CHECK.")
+@_environment
+@_host
+@click.option("--json", "as_json", is_flag=True, help="For programs; the keys do not change between versions.")
+@_reported
+def capture_context(**options: Any) -> None:
+    """Ask for a capture context, verify it, and print its JWT.
+
+    Options with FIELD, URL or NAME can be given again. Without any it is for a card: number, expirationMonth,
+    expirationYear, securityCode? and type?. Credentials come from the variables of FlexClient.from_env(). The exit code
+    is 1 where there is no context, 2 for wrong usage or configuration.
+    """
+    from .context import Options, run
+
+    run(Options(**options))
+
+
+@cli.command()
+@click.option("--input", required=True, type=_existing, help="File with a card a line, as JSON.")
+@click.option("--output", required=True, type=_file, help="File that a line for each is added to.")
+@click.option("--concurrency", default=8, show_default=True, type=click.IntRange(1, 64), help="Cards at a time.")
+@click.option("--retry-failed", is_flag=True, help="Try lines again that failed before.")
+@_environment
+@_host
+@click.option("--production-cards", is_flag=True, help="Allow a host that is not for tests, and so real cards.")
+@_reported
+def tokenize(**options: Any) -> None:
+    """Make a transient token of each card in a file, for tests and migrations.
+
+    A line of the input is a JSON object: {"id": "order-1", "card": {"number": "4111111111111111", ...}}. Lines that are
+    in the output already are not done again, so after an interruption the same command goes on. Credentials come from
+    the variables of FlexClient.from_env(). The exit code is 0 if every line has its token, 1 if not, 2 for wrong usage
+    or configuration.
+    """
+    from .tokenize import Options, run
 
     sys.exit(run(Options(**options)))
 

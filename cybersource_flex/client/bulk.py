@@ -5,7 +5,7 @@ What is decided here does no I/O (``Batch``, ``Job``), so that another way of se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -193,7 +193,7 @@ def tokenize_many(
     concurrency: int,
     timeout: float | None,
     retry: RetryPolicy | None,
-) -> Iterator[Tokenized]:
+) -> Generator[Tokenized, None, None]:
     """``FlexClient.tokenize_many``, once its arguments were checked. Items are taken in the caller's thread."""
 
     def work(job: Job) -> Tokenized:

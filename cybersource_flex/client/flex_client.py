@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -262,7 +262,7 @@ class FlexClient(Foundation):
         context: CaptureContext | None = None,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
-    ) -> Iterator[Tokenized]:
+    ) -> Generator[Tokenized, None, None]:
         """Tokenize many cards, several at a time. One that fails is a result with an ``error``, and stops no other.
 
         Each item gets a capture context of its own, for the fields that it has: how many tokens one context is good

@@ -172,7 +172,7 @@ def test_items_are_taken_as_there_is_room(client: FlexClient, concurrency: int, 
         assert next(results).error is None
         assert given <= source.taken <= given + 2 * concurrency
         assert len(workers()) <= concurrency
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert not workers()
 
 
@@ -198,7 +198,7 @@ def test_stopping_early_begins_nothing_more(client: FlexClient, emulator: Emulat
     source = Source()
     results = client.tokenize_many(source, concurrency=2)
     assert next(results).error is None
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert not workers()
     assert sent(emulator, "/flex/v2/sessions") <= source.taken <= 4
     with pytest.raises(StopIteration):

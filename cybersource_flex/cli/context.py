@@ -1,0 +1,74 @@
+"""``cybersource-flex capture-context``: a verified capture context, for scripts."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+import click
+
+from ..client import fields
+from ..errors import ConfigurationError
+from ..jose import CaptureContext
+from .keyfiles import Misconfigured
+from .tokenize import chosen_client
+
+__all__ = ["Options", "run"]
+
+_CARD = ("number", "expirationMonth", "expirationYear", "securityCode?", "type?")
+
+
+class Options(NamedTuple):
+    """What was asked for on the command line."""
+
+    card: tuple[str, ...]
+    amount_details: tuple[str, ...]
+    bill_to: tuple[str, ...]
+    ship_to: tuple[str, ...]
+    target_origin: tuple[str, ...]
+    network: tuple[str, ...]
+    payment_type: tuple[str, ...]
+    environment: str | None
+    host: str | None
+    as_json: bool
+
+
+def run(options: Options) -> None:
+    """Print a capture context, once it is verified.
+
+    Raises:
+        click.ClickException: the options are wrong, or the configuration; its exit code is 2.
+        FlexError: there is none.
+    """
+    groups = {name: getattr(options, name) for name in ("card", "amount_details", "bill_to", "ship_to")}
+    if options.target_origin and any(groups.values()):
+        raise click.UsageError("a context for Microform (--target-origin) has no fields to choose")
+    if not options.target_origin and (options.network or options.payment_type):
+        raise click.UsageError("--network and --payment-type go with --target-origin")
+    try:
+        wanted = fields(**(groups if any(groups.values()) else {"card": _CARD}))
+    except ConfigurationError as cause:
+        raise Misconfigured(str(cause)) from None
+    with chosen_client(options.environment, options.host) as client:
+        if options.target_origin:
+            context = client.create_microform_context(
+                target_origins=options.target_origin,
+                allowed_card_networks=options.network,
+                allowed_payment_types=options.payment_type,
+            )
+        else:
+            context = client.create_capture_context(wanted)
+    click.echo(json.dumps(_report(context), indent=2) if options.as_json else context.jwt)
+
+
+def _report(context: CaptureContext) -> dict[str, object]:
+    return {
+        "jwt": context.jwt,
+        "type": context.type,
+        "jti": context.jti,
+        "expires_at": round(context.expires_at.timestamp()),
+        "required_fields": context.required_fields,
+        "optional_fields": context.optional_fields,
+        "client_library": context.client_library,
+        "client_library_integrity": context.client_library_integrity,
+    }
