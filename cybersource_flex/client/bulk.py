@@ -204,6 +204,8 @@ def tokenize_many(
         return Tokenized(job.index, token, context=context)
 
     source = iter(items)
+    # This frame is part of the traceback of what interrupts it, and a list of cards shows them.
+    del items
     more, failure = True, None
     pending: set[Future[Tokenized]] = set()
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="flex-tokenize")

@@ -286,6 +286,21 @@ def test_nothing_is_seen_of_cards(client: FlexClient, emulator: Emulator) -> Non
                 trace = trace.tb_next
 
 
+def test_nothing_is_seen_of_cards_when_it_is_interrupted(client: FlexClient) -> None:
+    with Canaries() as canaries:
+        number = canaries.plant("card number", "4622943127013705")
+
+        def interrupt(done: int, failed: int) -> None:
+            raise KeyboardInterrupt
+
+        def begin(results: Iterator[Tokenized]) -> None:
+            with pytest.raises(KeyboardInterrupt) as caught:
+                next(results)
+            canaries.watch(caught.value)
+
+        begin(client.tokenize_many([{"card": {"number": number}}] * 5, progress=interrupt))
+
+
 def test_a_result_keeps_its_token_to_itself(client: FlexClient) -> None:
     (result,) = client.tokenize_many([GOOD])
     assert result.token is not None

@@ -39,6 +39,9 @@ with FlexClient(auth, environment="test") as client:
     assert_type(token.jwt, str)
     assert_type(token.masked_number, str | None)
     assert_type(client.payment_details(token), dict[str, Any])
+    for result in client.tokenize_many([{"card": {"number": "4111111111111111"}}, (context, {})], ordered=False):
+        assert_type(result.token, TransientToken | None)
+        assert_type(result.error, Exception | None)
     assert_type(client.create_microform_context(target_origins=["https://shop.example.com"]), CaptureContext)
 
 with ApiClient(Configuration(host="https://apitest.cybersource.com", auth=auth)) as api_client:
