@@ -1,20 +1,30 @@
-"""The base class of the generated models, and the few types that a specification can name.
+"""The base class of the generated models.
 
 A model is a class with slots. A field that was never given is *absent*: it reads as ``None`` and stays out of the JSON.
 A nullable field that was given ``None`` is *null*: it reads as ``None`` too and is written as ``null``. Members that
 the specification does not name are kept and written back, so what a newer service adds survives a round trip.
+
+A *read-only* field (``readOnly``) comes from the service alone: no argument of the constructor, refused when set, and
+left out of the bodies of requests, so that an object can be fetched, changed and sent back. ``to_dict`` and ``to_json``
+have it, because copies and pickles do. A *write-only* field (``writeOnly``) goes to the service alone: an answer may
+lack it, and the ``repr`` does not show it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+
+from ._converters import converter, kind_of
+from ._deprecated import warn_deprecated
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["UNSET", "Field", "Model", "Unset", "converter"]
+    from ._converters import Converter
+
+__all__ = ["UNSET", "Field", "Model", "Unset"]
 
 _ModelT = TypeVar("_ModelT", bound="Model")
 
@@ -48,23 +58,39 @@ class Field:
 
     Args:
         wire: name of the member in JSON.
-        type: name of the type: ``str``, ``int``, ``float``, ``bool``, ``date``, ``datetime``, ``object`` (any JSON
-            value), a model's class name, or ``List[...]`` and ``Dict[str, ...]`` of these.
-        required: the constructor asks for it, and JSON without it is refused.
+        type: name of the type, as ``_converters.converter`` takes it.
+        required: the constructor asks for it, and JSON without it is refused. Of what goes one way alone, ``from_dict``
+            asks for nothing: it reads requests and answers alike.
         nullable: JSON null is a value of its own.
-        deprecated: the constructor warns of it.
+        deprecated: giving it a value warns.
+        read_only: it is decoded, and never sent.
+        write_only: it is sent, and not shown.
     """
 
-    __slots__ = ("_converter", "deprecated", "nullable", "required", "type", "wire")
+    __slots__ = (
+        *("_converter", "deprecated", "expected", "nullable"),
+        *("read_only", "required", "type", "wire", "write_only"),
+    )
 
     def __init__(
-        self, wire: str, type: str, *, required: bool = False, nullable: bool = False, deprecated: bool = False
+        self,
+        wire: str,
+        type: str,
+        *,
+        required: bool = False,
+        nullable: bool = False,
+        deprecated: bool = False,
+        read_only: bool = False,
+        write_only: bool = False,
     ) -> None:
         self.wire = wire
         self.type = type
         self.required = required
         self.nullable = nullable
         self.deprecated = deprecated
+        self.read_only = read_only
+        self.write_only = write_only
+        self.expected = required and not read_only and not write_only
         self._converter: Converter | None = None
 
     def converter(self, package: str) -> Converter:
@@ -88,10 +114,6 @@ class Model:
         for name, value in values.items():
             if value is not UNSET and (value is not None or self._fields[name].nullable):
                 setattr(self, name, value)
-                if self._fields[name].deprecated:
-                    import warnings
-
-                    warnings.warn(f"{type(self).__name__}.{name} is deprecated", DeprecationWarning, stacklevel=3)
             elif self._fields[name].required:
                 raise TypeError(f"{type(self).__name__}.{name} is required and cannot be None")
 
@@ -101,6 +123,8 @@ class Model:
             field = self._fields.get(name)
             if field is None:
                 raise AttributeError(f"{type(self).__name__} has no field {name!r}")
+            if field.read_only:
+                raise AttributeError(f"{type(self).__name__}.{name} is read-only: it comes from the service alone")
             if value is None and not field.nullable:
                 if field.required:
                     raise TypeError(f"{type(self).__name__}.{name} is required and cannot be None")
@@ -110,6 +134,8 @@ class Model:
             if value is not None:
                 field.converter(_package(type(self))).check(value, f"{type(self).__name__}.{name}")
             object.__setattr__(self, name, value)
+            if field.deprecated:
+                warn_deprecated(f"{type(self).__name__}.{name} is deprecated")
 
         def __getattr__(self, name: str) -> Any:
             # Reached only where the slot is empty: the field is absent.
@@ -139,10 +165,14 @@ class Model:
 
     def to_dict(self) -> dict[str, Any]:
         """The model as JSON types, by JSON names: absent fields left out, unknown members at the end."""
+        return self._encode(False)
+
+    def _encode(self, sent: bool) -> dict[str, Any]:
         package = _package(type(self))
         out: dict[str, Any] = {}
         for _, field, value in self._present():
-            out[field.wire] = None if value is None else field.converter(package).encode(value)
+            if not (sent and field.read_only):
+                out[field.wire] = None if value is None else field.converter(package).encode(value, sent)
         for name, value in self._extra.items():
             out.setdefault(name, value)
         return out
@@ -174,7 +204,7 @@ class Model:
     @classmethod
     def _decode(cls, data: Any, where: str) -> Self:
         if not isinstance(data, Mapping):
-            raise TypeError(f"{where} must be an object, not {_kind(data)}")
+            raise TypeError(f"{where} must be an object, not {kind_of(data)}")
         package = _package(cls)
         self = cls.__new__(cls)
         rest = dict(data)
@@ -182,7 +212,7 @@ class Model:
         for name, field in cls._fields.items():
             value = rest.pop(field.wire, UNSET)
             if value is UNSET or (value is None and not field.nullable):
-                if field.required:
+                if field.expected:
                     raise ValueError(f"{where}.{field.wire} is required")
                 continue
             if value is not None:
@@ -198,7 +228,7 @@ class Model:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        parts = [f"{name}={value!r}" for name, _, value in self._present()]
+        parts = [f"{name}={'...' if field.write_only else repr(value)}" for name, field, value in self._present()]
         if self._extra:
             parts.append(f"additional_properties={self._extra!r}")
         return f"{type(self).__name__}({', '.join(parts)})"
@@ -219,152 +249,3 @@ def _from_dict(cls: type[_ModelT], data: dict[str, Any]) -> _ModelT:
 
 def _package(cls: type[Model]) -> str:
     return cls.__module__.rpartition(".")[0]
-
-
-class Converter:
-    """Checks, encodes and decodes values of one type."""
-
-    __slots__ = ("check", "decode", "encode")
-
-    def __init__(
-        self,
-        check: Callable[[Any, str], None],
-        encode: Callable[[Any], Any],
-        decode: Callable[[Any, str], Any],
-    ) -> None:
-        self.check = check
-        self.encode = encode
-        self.decode = decode
-
-
-def converter(type_name: str, package: str) -> Converter:
-    """The converter for a type's name; models are looked up in ``package``.
-
-    Raises:
-        LookupError: no such type. The templates never emit one.
-    """
-    scalar = _SCALARS.get(type_name)
-    if scalar is not None:
-        return scalar
-    if type_name.startswith("List[") and type_name.endswith("]"):
-        return _list_of(converter(type_name[5:-1], package))
-    if type_name.startswith("Dict[str, ") and type_name.endswith("]"):
-        return _dict_of(converter(type_name[10:-1], package))
-    return _model(type_name, package)
-
-
-def _kind(value: Any) -> str:
-    return "null" if value is None else type(value).__name__
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _exactly(kind: type | tuple[type, ...], name: str, *, not_bool: bool = False) -> Converter:
-    def check(value: Any, where: str) -> None:
-        if not isinstance(value, kind) or (not_bool and isinstance(value, bool)):
-            raise TypeError(f"{where} must be {name}, not {_kind(value)}")
-
-    def decode(value: Any, where: str) -> Any:
-        check(value, where)
-        return value
-
-    return Converter(check, _same, decode)
-
-
-def _datetime() -> Converter:
-    from datetime import datetime
-
-    def check(value: Any, where: str) -> None:
-        if not isinstance(value, datetime):
-            raise TypeError(f"{where} must be datetime, not {_kind(value)}")
-
-    def decode(value: Any, where: str) -> Any:
-        from dateutil.parser import isoparse
-
-        if not isinstance(value, str):
-            raise TypeError(f"{where} must be a date-time text, not {_kind(value)}")
-        try:
-            return isoparse(value)
-        except ValueError:
-            raise ValueError(f"{where} is not a date-time as RFC 3339 section 5.6 writes it") from None
-
-    return Converter(check, lambda value: value.isoformat().replace("+00:00", "Z"), decode)
-
-
-def _date() -> Converter:
-    from datetime import date, datetime
-
-    def check(value: Any, where: str) -> None:
-        if not isinstance(value, date) or isinstance(value, datetime):
-            raise TypeError(f"{where} must be date, not {_kind(value)}")
-
-    def decode(value: Any, where: str) -> Any:
-        from dateutil.parser import isoparse
-
-        if not isinstance(value, str):
-            raise TypeError(f"{where} must be a date text, not {_kind(value)}")
-        try:
-            return isoparse(value).date()
-        except ValueError:
-            raise ValueError(f"{where} is not a full-date as RFC 3339 section 5.6 writes it") from None
-
-    return Converter(check, lambda value: value.isoformat(), decode)
-
-
-_SCALARS: dict[str, Converter] = {
-    "str": _exactly(str, "str"),
-    "bool": _exactly(bool, "bool"),
-    "int": _exactly(int, "int", not_bool=True),
-    "float": _exactly((int, float), "float", not_bool=True),
-    "object": Converter(lambda value, where: None, _same, lambda value, where: value),
-    "date": _date(),
-    "datetime": _datetime(),
-}
-
-
-def _list_of(item: Converter) -> Converter:
-    def check(value: Any, where: str) -> None:
-        if not isinstance(value, (list, tuple)):
-            raise TypeError(f"{where} must be list, not {_kind(value)}")
-        for index, entry in enumerate(value):
-            item.check(entry, f"{where}[{index}]")
-
-    def decode(value: Any, where: str) -> Any:
-        if not isinstance(value, list):
-            raise TypeError(f"{where} must be an array, not {_kind(value)}")
-        return [item.decode(entry, f"{where}[{index}]") for index, entry in enumerate(value)]
-
-    return Converter(check, lambda value: [item.encode(entry) for entry in value], decode)
-
-
-def _dict_of(item: Converter) -> Converter:
-    def check(value: Any, where: str) -> None:
-        if not isinstance(value, Mapping):
-            raise TypeError(f"{where} must be dict, not {_kind(value)}")
-        for key, entry in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"a key of {where} must be str, not {_kind(key)}")
-            item.check(entry, f"{where}[{key!r}]")
-
-    def decode(value: Any, where: str) -> Any:
-        if not isinstance(value, dict):
-            raise TypeError(f"{where} must be an object, not {_kind(value)}")
-        return {key: item.decode(entry, f"{where}[{key!r}]") for key, entry in value.items()}
-
-    return Converter(check, lambda value: {key: item.encode(entry) for key, entry in value.items()}, decode)
-
-
-def _model(name: str, package: str) -> Converter:
-    import importlib
-
-    cls = getattr(importlib.import_module(package), name, None)
-    if not (isinstance(cls, type) and issubclass(cls, Model)):
-        raise LookupError(f"the specification names a type {name!r} that {package} does not have")
-
-    def check(value: Any, where: str) -> None:
-        if not isinstance(value, cls):
-            raise TypeError(f"{where} must be {name}, not {_kind(value)}")
-
-    return Converter(check, lambda value: value.to_dict(), cls._decode)

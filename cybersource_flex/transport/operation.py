@@ -6,13 +6,14 @@ The generated API classes hold one ``Operation`` for each method; sync and async
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
-from urllib.parse import quote
 
 from .. import errors
-from .._model import Model, converter
+from .._converters import converter
+from .._deprecated import warn_deprecated
+from .encoding import fill, header_value, is_json, json_body, query_string, text_of
 from .message import Request, Response
 from .problems import problem
 
@@ -23,8 +24,10 @@ __all__ = ["ApiResponse", "Operation"]
 
 _T = TypeVar("_T")
 
-# RFC 3986 section 2.3; everything else in a path segment or a query value is percent-encoded.
-_UNRESERVED: Final = "-._~"
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+# Type of a body, by media type where the specification names several.
+_Body = str | Mapping[str, str] | None
 
 
 class ApiResponse(Generic[_T]):
@@ -67,14 +70,23 @@ class Operation:
         path: path template, for example ``/flex/v2/public-keys/{kid}``.
         signed: whether the specification's ``security`` asks for a signature.
         accept: media types of the answers, in the order of preference.
-        content_type: media type of the body, or None where there is none.
-        responses: type of the body by status (``"201"``, ``"4XX"``, ``"default"``), as ``_model.converter`` names
-            types; ``"str"`` is the body's text as it is, ``None`` no body.
+        content_type: media type of the body; None where there is none, or where ``bodies`` has several.
+        bodies: types of the body by media type, where the type of the argument decides which is sent.
+        responses: type of the body by status (``"201"``, ``"4XX"``, ``"default"``), or types by media type, as
+            ``_converters.converter`` names types; ``"str"`` is the body's text as it is, ``None`` no body.
         models: name of the package that holds the generated models.
         repeatable: whether the call can be made twice and nothing happens twice.
+        styles: style of the query parameters whose lists are joined, by their names, as ``encoding.SEPARATORS`` has
+            them; a list in any other repeats the parameter.
+        servers: base URLs of the hosts that serve this operation in place of the configured one, by environment.
+        deprecated: whether a call warns.
+        deprecated_parameters: names of the parameters that warn where they are given.
     """
 
-    __slots__ = ("accept", "content_type", "method", "models", "name", "path", "repeatable", "responses", "signed")
+    __slots__ = (
+        *("accept", "bodies", "content_type", "deprecated", "deprecated_parameters", "method", "models", "name"),
+        *("path", "repeatable", "responses", "servers", "signed", "styles"),
+    )
 
     def __init__(
         self,
@@ -85,9 +97,14 @@ class Operation:
         signed: bool,
         accept: tuple[str, ...] = (),
         content_type: str | None = None,
-        responses: Mapping[str, str | None],
+        bodies: Mapping[str, str] = _NOTHING,
+        responses: Mapping[str, _Body],
         models: str,
         repeatable: bool = False,
+        styles: Mapping[str, str] = _NOTHING,
+        servers: Mapping[str, str] = _NOTHING,
+        deprecated: bool = False,
+        deprecated_parameters: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.method = method
@@ -96,9 +113,14 @@ class Operation:
         # Two answers of one media type name it once.
         self.accept = tuple(dict.fromkeys(accept))
         self.content_type = content_type
+        self.bodies = bodies
         self.responses = responses
         self.models = models
         self.repeatable = repeatable
+        self.styles = styles
+        self.servers = servers
+        self.deprecated = deprecated
+        self.deprecated_parameters = deprecated_parameters
 
     def __repr__(self) -> str:
         return f"<Operation {self.name}: {self.method} {self.path}>"
@@ -116,13 +138,16 @@ class Operation:
 
         Args:
             settings: where to send.
-            path: values of the parameters in the path, by their names in the template.
-            query: query parameters in their order; None leaves one out, a list repeats it.
-            headers: header parameters; None leaves one out.
-            body: a model or JSON types, or the text of a body that is not JSON; bytes are sent as they are.
+            path: values of the parameters in the path, by their names in the template; entries of a list are separated
+                by commas.
+            query: query parameters in their order; None leaves one out, a list repeats it or is joined.
+            headers: header parameters; None leaves one out, entries of a list are separated by commas.
+            body: a model or JSON types, or the text of a body that is not JSON; bytes are sent as they are. One of the
+                types of ``bodies`` where there are several.
 
         Raises:
-            ConfigurationError: the operation must be signed and the settings have no signer.
+            ConfigurationError: the operation must be signed and the settings have no signer; or it has servers of its
+                own, and none for the environment of the settings.
             TypeError: a value has a type that cannot be sent.
             ValueError: a path parameter is empty or a dot segment, or a header value has a line break in it.
         """
@@ -130,25 +155,56 @@ class Operation:
             raise errors.ConfigurationError(
                 f"{self.name} must be signed and the client has no auth; give it a signer such as JwtSharedSecret(...)"
             )
-        target = _fill(self.path, path or {}) + _query(query)
+        base_url, host = self._place(settings)
+        query = tuple(query)
+        self._warn({**(path or {}), **dict(query), **(headers or {})})
+        target = fill(self.path, path or {}) + query_string(query, self.styles)
         out: dict[str, str] = {}
         if self.accept:
             out["Accept"] = ", ".join(self.accept)
-        content = None if self.content_type is None else self._encode(body)
-        if content is not None and self.content_type is not None:
-            out["Content-Type"] = self.content_type
+        content_type = self._content_type(body)
+        content = None if content_type is None else self._encode(body, content_type)
+        if content is not None and content_type is not None:
+            out["Content-Type"] = content_type
         for name, value in (headers or {}).items():
             if value is not None:
-                out[name] = _header(name, value)
+                out[name] = header_value(name, value)
         return Request(
             self,
             method=self.method,
-            url=settings.base_url + target,
-            host=settings.signed_host,
+            url=base_url + target,
+            host=host,
             target=target,
             headers=out,
             body=content,
         )
+
+    def _place(self, settings: Settings) -> tuple[str, str]:
+        """Where to connect to, and the host to sign.
+
+        A host that the specification does not know was chosen by URL: it gets this operation like every other. One that
+        is the specification's stands for its environment, and its operations go where the specification says.
+        """
+        environment = next((name for name, url in settings.ENVIRONMENTS.items() if url == settings.host), None)
+        if not self.servers or environment is None:
+            return settings.base_url, settings.signed_host
+        server = self.servers.get(environment)
+        if server is None:
+            raise errors.ConfigurationError(
+                f"{self.name} is not served in the environment {environment!r}; it is in {', '.join(self.servers)}"
+            )
+        if settings.tls is not None and settings.tls.insecure_skip_verification:
+            raise errors.ConfigurationError(
+                f"{self.name} goes to {server}, and insecure_skip_verification is for the configured host alone"
+            )
+        return settings.intermediate_host or server, server.partition("://")[2]
+
+    def _warn(self, given: Mapping[str, Any]) -> None:
+        if self.deprecated:
+            warn_deprecated(f"{self.name} is deprecated")
+        for name in self.deprecated_parameters:
+            if given.get(name) is not None:
+                warn_deprecated(f"{self.name}: the parameter {name!r} is deprecated")
 
     def result(self, response: Response) -> ApiResponse[Any]:
         """The data of a successful answer.
@@ -159,7 +215,7 @@ class Operation:
         """
         if not 200 <= response.status < 300:
             raise problem(self, response, data=self._error_model(response))
-        kind = self._type_for(response.status)
+        kind = self._type_for(response)
         try:
             data = None if kind is None else self._decode(kind, response)
         except (ValueError, TypeError, RecursionError) as cause:
@@ -168,36 +224,50 @@ class Operation:
             ) from None
         return ApiResponse(response.status, response.headers, data, response.body, response.attempts)
 
-    def _encode(self, body: Any) -> bytes | None:
+    def _content_type(self, body: Any) -> str | None:
+        if not self.bodies or body is None:
+            return self.content_type
+        for media_type, kind in self.bodies.items():
+            try:
+                converter(kind, self.models).check(body, "")
+            except TypeError:
+                continue
+            return media_type
+        kinds = " or ".join(f"{kind} ({media_type})" for media_type, kind in self.bodies.items())
+        raise TypeError(f"the body of {self.name} must be {kinds}, not {type(body).__name__}")
+
+    def _encode(self, body: Any, content_type: str) -> bytes | None:
         if body is None:
             return None
         if isinstance(body, (bytes, bytearray)):
             return bytes(body)
-        if is_json(self.content_type or ""):
-            return _json(body)
+        if is_json(content_type):
+            return json_body(body)
         if isinstance(body, str):
             return body.encode("utf-8")
         raise TypeError(f"the body of {self.name} must be str or bytes, not {type(body).__name__}")
 
-    def _type_for(self, status: int) -> str | None:
+    def _type_for(self, response: Response) -> str | None:
+        status = response.status
         for key in (str(status), f"{status // 100}XX"):
             if key in self.responses:
-                return self.responses[key]
+                return _of_media_type(self.responses[key], response)
         if 200 <= status < 300:
-            # Any other success is read like the one that the specification names.
-            return next((kind for key, kind in self.responses.items() if key.startswith("2")), None)
-        return self.responses.get("default")
+            # Any other success is read like the first with a body that the specification names.
+            named = [kind for key, kind in self.responses.items() if key.startswith("2")]
+            return _of_media_type(next((kind for kind in named if kind is not None), None), response)
+        return _of_media_type(self.responses.get("default"), response)
 
     def _decode(self, kind: str, response: Response) -> Any:
         # A token is bare text even where its media type says JSON; a JSON text begins with a quotation mark.
         quoted = is_json(response.headers.get("Content-Type", "")) and response.body.lstrip()[:1] == b'"'
         if kind == "str" and not quoted:
-            return _text(response.body)
+            return text_of(response.body)
         data = json.loads(response.body)
         return converter(kind, self.models).decode(data, "the answer")
 
     def _error_model(self, response: Response) -> Any:
-        kind = self._type_for(response.status)
+        kind = self._type_for(response)
         if kind is None or kind == "str":
             return None
         try:
@@ -207,26 +277,17 @@ class Operation:
             return None
 
 
-def is_json(media_type: str) -> bool:
-    """Whether a media type is JSON: ``application/json`` or a ``+json`` type (RFC 6839 section 3.1)."""
-    essence = media_type.partition(";")[0].strip().lower()
-    return essence == "application/json" or essence.endswith("+json")
-
-
-def _json(body: Any) -> bytes:
-    if isinstance(body, Model):
-        return body.to_json().encode("utf-8")
-    if isinstance(body, (list, tuple)):
-        body = [entry.to_dict() if isinstance(entry, Model) else entry for entry in body]
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
-
-
-def _text(body: bytes) -> str:
-    # Some gateways quote the JWT as a JSON string; wire formats in use have no quotation marks of their own.
-    text = body.decode("utf-8").strip()
-    if len(text) >= 2 and text[0] == text[-1] == '"':
-        text = text[1:-1]
-    return text
+def _of_media_type(kind: _Body, response: Response) -> str | None:
+    """The type of the body for the media type that the answer really has; the first for one that nobody named."""
+    if kind is None or isinstance(kind, str):
+        return kind
+    has = response.headers.get("Content-Type", "")
+    essence = has.partition(";")[0].strip().lower()
+    by_essence = {media_type.partition(";")[0].strip(): each for media_type, each in kind.items()}
+    if essence in by_essence:
+        return by_essence[essence]
+    alike = (each for media_type, each in kind.items() if is_json(media_type) == is_json(has))
+    return next(alike if has else iter(kind.values()), next(iter(kind.values())))
 
 
 def _why(cause: Exception) -> str:
@@ -234,44 +295,3 @@ def _why(cause: Exception) -> str:
         # Their own texts quote the content.
         return "it is not the text or JSON that it has to be"
     return str(cause)
-
-
-def _fill(template: str, values: Mapping[str, Any]) -> str:
-    def value_of(match: re.Match[str]) -> str:
-        name = match.group(1)
-        text = _plain(values[name], name)
-        if not text:
-            raise ValueError(f"path parameter {name!r} must not be empty")
-        if text in (".", ".."):
-            # Percent-encoding cannot protect these: RFC 3986 section 5.2.4 removes them on the way.
-            raise ValueError(f"path parameter {name!r} must not be a dot segment")
-        return quote(text, safe=_UNRESERVED)
-
-    return re.sub(r"\{([^{}]+)\}", value_of, template)
-
-
-def _query(parameters: Iterable[tuple[str, Any]]) -> str:
-    pairs = []
-    for name, value in parameters:
-        if value is None:
-            continue
-        for entry in value if isinstance(value, (list, tuple)) else (value,):
-            pairs.append(f"{quote(name, safe=_UNRESERVED)}={quote(_plain(entry, name), safe=_UNRESERVED)}")
-    return "?" + "&".join(pairs) if pairs else ""
-
-
-def _header(name: str, value: Any) -> str:
-    text = ",".join(_plain(entry, name) for entry in value) if isinstance(value, (list, tuple)) else _plain(value, name)
-    if any(char in text for char in "\r\n\0"):
-        raise ValueError(f"header {name!r} must not have a line break or a null character in its value")
-    return text
-
-
-def _plain(value: Any, name: str) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (str, int, float)):
-        return str(value)
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat()).replace("+00:00", "Z")
-    raise TypeError(f"parameter {name!r} cannot be of type {type(value).__name__}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from .._sealed import sealed
 from .._version import __version__
@@ -84,6 +86,9 @@ class Settings(Frozen):
         "tls",
         "user_agent",
     )
+
+    #: Base URLs of the environments that the specification names.
+    ENVIRONMENTS: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     host: str
     auth: Signer | None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 from cybersource_flex import errors
-from cybersource_flex.transport import Operation, Request, Response, Settings
+from cybersource_flex.models import CardFields, ServiceError
+from cybersource_flex.transport import Operation, Request, Response, Settings, Tls
 
 
 class Signer:
@@ -289,3 +291,120 @@ def test_a_card_number_that_the_host_repeats_is_removed(secret: str) -> None:
             operation().result(response)
         assert secret not in f"{caught.value} {caught.value!r}"
         assert "1111-1111" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("style", "target"),
+    [("form", "/x?a=1,b%2Cc"), ("spaceDelimited", "/x?a=1%20b%2Cc"), ("pipeDelimited", "/x?a=1%7Cb%2Cc")],
+)
+def test_lists_in_a_query_are_joined_as_their_style_says(style: str, target: str) -> None:
+    joined = operation(path="/x", styles={"a": style})
+    assert joined.request(OPEN, query=[("a", [1, "b,c"])]).target == target
+    assert joined.request(OPEN, query=[("a", [])]).target == "/x"
+
+
+def test_lists_in_a_path_have_commas_between() -> None:
+    assert operation().request(OPEN, path={"id": ["a,b", 2]}).target == "/things/a%2Cb,2"
+    for value in ([], [""], ["."]):
+        with pytest.raises(ValueError, match="path parameter 'id'"):
+            operation().request(OPEN, path={"id": value})
+
+
+def test_the_type_of_the_body_decides_the_media_type() -> None:
+    several = operation(
+        path="/x",
+        method="POST",
+        bodies={"application/json": "CardFields", "text/plain": "str", "a/l+json": "List[int]"},
+    )
+    for body, media_type, content in (
+        (CardFields(), "application/json", b"{}"),
+        ("x", "text/plain", b"x"),
+        ([1], "a/l+json", b"[1]"),
+    ):
+        request = several.request(OPEN, body=body)
+        assert (request.headers["Content-Type"], request.body) == (media_type, content)
+    assert several.request(OPEN, body=None).body is None
+    for wrong in ({}, 1, ["a"], b"x", ServiceError()):
+        with pytest.raises(TypeError, match=r"must be CardFields \(application/json\) or str \(text/plain\) or"):
+            several.request(OPEN, body=wrong)
+
+
+def test_models_and_dates_may_stand_anywhere_in_json() -> None:
+    as_json = operation(path="/x", method="POST", content_type="application/json")
+    moment = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    request = as_json.request(OPEN, body={"a": [[CardFields()]], "b": {"c": moment}})
+    assert request.body == b'{"a":[[{}]],"b":{"c":"2026-01-02T00:00:00Z"}}'
+    with pytest.raises(TypeError, match="type set cannot stand in a body"):
+        as_json.request(OPEN, body=[{1}])
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "data"),
+    [
+        ("application/json", b'{"a":1}', {"a": 1}),
+        ("Application/JSON; charset=utf-8", b'{"a":1}', {"a": 1}),
+        ("application/problem+json", b'{"a":1}', {"a": 1}),
+        ("text/plain", b"x", "x"),
+        ("text/html", b"x", "x"),
+        ("", b'{"a":1}', {"a": 1}),
+    ],
+)
+def test_the_media_type_of_the_answer_decides_how_it_is_read(media_type: str, body: bytes, data: Any) -> None:
+    several = operation(responses={"200": {"application/json": "Dict[str, object]", "text/plain": "str"}})
+    assert several.result(answer(200, body, media_type)).data == data
+
+
+def test_the_status_decides_how_an_answer_is_read() -> None:
+    several = operation(responses={"204": None, "200": "Dict[str, int]", "2XX": "List[str]", "default": "ServiceError"})
+    assert several.result(answer(204)).data is None
+    assert several.result(answer(200, b'{"a":1}')).data == {"a": 1}
+    assert several.result(answer(299, b'["a"]')).data == ["a"]
+    fewer = operation(responses={"204": None, "201": "Dict[str, int]"})
+    assert fewer.result(answer(200, b'{"a":1}')).data == {"a": 1}
+
+
+class Hosts(Settings):
+    ENVIRONMENTS = {"test": "https://test.example", "production": "https://example"}  # noqa: RUF012
+
+
+ELSEWHERE = {"test": "https://keys.test.example"}
+
+
+def test_an_operation_goes_to_the_server_of_its_environment() -> None:
+    own = operation(path="/x", servers=ELSEWHERE)
+    request = own.request(Hosts(host="test.example"))
+    assert (request.url, request.host) == ("https://keys.test.example/x", "keys.test.example")
+    with pytest.raises(errors.ConfigurationError, match="not served in the environment 'production'; it is in test"):
+        own.request(Hosts(host="https://example"))
+
+
+@pytest.mark.parametrize("host", ["https://gateway.example:8443", "http://127.0.0.1:1", "https://test.example:444"])
+def test_a_host_that_was_chosen_by_url_gets_every_operation(host: str) -> None:
+    request = operation(path="/x", servers=ELSEWHERE).request(Hosts(host=host))
+    assert request.url == f"{host}/x"
+    assert request.host == host.partition("://")[2]
+
+
+def test_connections_go_to_the_intermediate_host_whichever_host_is_signed() -> None:
+    settings = Hosts(host="https://test.example", intermediate_host="https://mine.example")
+    request = operation(path="/x", servers=ELSEWHERE).request(settings)
+    assert (request.url, request.host) == ("https://mine.example/x", "keys.test.example")
+
+
+def test_skipping_verification_does_not_reach_hosts_that_were_not_configured() -> None:
+    settings = Hosts(host="https://test.example", tls=Tls(insecure_skip_verification=True))
+    with pytest.raises(errors.ConfigurationError, match="for the configured host alone"):
+        operation(path="/x", servers=ELSEWHERE).request(settings)
+    assert operation(path="/x").request(settings).host == "test.example"
+
+
+def test_what_is_deprecated_warns_where_it_is_used_and_only_then() -> None:
+    old = operation(path="/x", deprecated_parameters=("a", "X-A"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        old.request(OPEN, query=[("a", None)], headers={"X-B": 1})
+    with pytest.warns(DeprecationWarning, match="'a' is deprecated") as found:
+        old.request(OPEN, query=[("a", 0)])
+    assert found[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match="call is deprecated"):
+        operation(path="/x", deprecated=True).request(OPEN)

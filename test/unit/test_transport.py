@@ -299,3 +299,14 @@ def test_what_urllib3_logs_has_no_value_of_a_path(host: Callable[..., Host], cap
     assert server.received[0].startswith(b"GET /flex/C4N4RY HTTP/1.1")
     assert any(record.name.startswith("urllib3") for record in caplog.records)
     assert "C4N4RY" not in caplog.text
+
+
+def test_an_operation_with_a_server_of_its_own_is_signed_for_it_and_sent_there(host: Callable[..., Host]) -> None:
+    configured, own = host(OK), host(OK)
+
+    class Hosts(Settings):
+        ENVIRONMENTS = {"here": configured.url}  # noqa: RUF012
+
+    assert call(Hosts(host=configured.url, auth=Counting()), servers={"here": own.url}).data == {}
+    assert f"\r\nHost: 127.0.0.1:{own.port}\r\n".encode() in own.received[0]
+    assert configured.received == []

@@ -1,0 +1,224 @@
+"""The types that a specification can name: how their values are checked, written as JSON types and read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, get_args
+
+__all__ = ["Converter", "Discriminator", "converter", "kind_of"]
+
+
+class Converter:
+    """Checks, encodes and decodes values of one type.
+
+    Args:
+        check: raises ``TypeError`` for a value of another type; told what the value is called.
+        encode: the value as JSON types; told whether it is for a request, which has no read-only fields in it.
+        decode: the value from JSON types, checked; told what it is called.
+    """
+
+    __slots__ = ("check", "decode", "encode")
+
+    def __init__(
+        self,
+        check: Callable[[Any, str], None],
+        encode: Callable[[Any, bool], Any],
+        decode: Callable[[Any, str], Any],
+    ) -> None:
+        self.check = check
+        self.encode = encode
+        self.decode = decode
+
+
+def converter(type_name: str, package: str) -> Converter:
+    """The converter for a type's name.
+
+    Args:
+        type_name: ``str``, ``int``, ``float``, ``bool``, ``date``, ``datetime``, ``object`` (any JSON value), the name
+            of something in ``package``, or ``List[...]``, ``Dict[str, ...]`` and ``Optional[...]`` (JSON null is a
+            value) of these.
+        package: name of the package of the generated models, enums and unions.
+
+    Raises:
+        LookupError: no such type. The templates never emit one.
+    """
+    scalar = _SCALARS.get(type_name)
+    if scalar is not None:
+        return scalar
+    if type_name.startswith("List[") and type_name.endswith("]"):
+        return _list_of(converter(type_name[5:-1], package))
+    if type_name.startswith("Dict[str, ") and type_name.endswith("]"):
+        return _dict_of(converter(type_name[10:-1], package))
+    if type_name.startswith("Optional[") and type_name.endswith("]"):
+        return _optional(converter(type_name[9:-1], package))
+    return _named(type_name, package)
+
+
+def kind_of(value: Any) -> str:
+    """The name of a value's type, for messages."""
+    return "null" if value is None else type(value).__name__
+
+
+def _same(value: Any, sent: bool) -> Any:
+    return value
+
+
+def _exactly(kind: type | tuple[type, ...], name: str, *, not_bool: bool = False) -> Converter:
+    def check(value: Any, where: str) -> None:
+        if not isinstance(value, kind) or (not_bool and isinstance(value, bool)):
+            raise TypeError(f"{where} must be {name}, not {kind_of(value)}")
+
+    def decode(value: Any, where: str) -> Any:
+        check(value, where)
+        return value
+
+    return Converter(check, _same, decode)
+
+
+def _datetime() -> Converter:
+    from datetime import datetime
+
+    def check(value: Any, where: str) -> None:
+        if not isinstance(value, datetime):
+            raise TypeError(f"{where} must be datetime, not {kind_of(value)}")
+
+    def decode(value: Any, where: str) -> Any:
+        from dateutil.parser import isoparse
+
+        if not isinstance(value, str):
+            raise TypeError(f"{where} must be a date-time text, not {kind_of(value)}")
+        try:
+            return isoparse(value)
+        except ValueError:
+            raise ValueError(f"{where} is not a date-time as RFC 3339 section 5.6 writes it") from None
+
+    return Converter(check, lambda value, sent: value.isoformat().replace("+00:00", "Z"), decode)
+
+
+def _date() -> Converter:
+    from datetime import date, datetime
+
+    def check(value: Any, where: str) -> None:
+        if not isinstance(value, date) or isinstance(value, datetime):
+            raise TypeError(f"{where} must be date, not {kind_of(value)}")
+
+    def decode(value: Any, where: str) -> Any:
+        from dateutil.parser import isoparse
+
+        if not isinstance(value, str):
+            raise TypeError(f"{where} must be a date text, not {kind_of(value)}")
+        try:
+            return isoparse(value).date()
+        except ValueError:
+            raise ValueError(f"{where} is not a full-date as RFC 3339 section 5.6 writes it") from None
+
+    return Converter(check, lambda value, sent: value.isoformat(), decode)
+
+
+_SCALARS: dict[str, Converter] = {
+    "str": _exactly(str, "str"),
+    "bool": _exactly(bool, "bool"),
+    "int": _exactly(int, "int", not_bool=True),
+    "float": _exactly((int, float), "float", not_bool=True),
+    "object": Converter(lambda value, where: None, _same, lambda value, where: value),
+    "date": _date(),
+    "datetime": _datetime(),
+}
+
+
+def _list_of(item: Converter) -> Converter:
+    def check(value: Any, where: str) -> None:
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(f"{where} must be list, not {kind_of(value)}")
+        for index, entry in enumerate(value):
+            item.check(entry, f"{where}[{index}]")
+
+    def decode(value: Any, where: str) -> Any:
+        if not isinstance(value, list):
+            raise TypeError(f"{where} must be an array, not {kind_of(value)}")
+        return [item.decode(entry, f"{where}[{index}]") for index, entry in enumerate(value)]
+
+    return Converter(check, lambda value, sent: [item.encode(entry, sent) for entry in value], decode)
+
+
+def _dict_of(item: Converter) -> Converter:
+    def check(value: Any, where: str) -> None:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{where} must be dict, not {kind_of(value)}")
+        for key, entry in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"a key of {where} must be str, not {kind_of(key)}")
+            item.check(entry, f"{where}[{key!r}]")
+
+    def decode(value: Any, where: str) -> Any:
+        if not isinstance(value, dict):
+            raise TypeError(f"{where} must be an object, not {kind_of(value)}")
+        return {key: item.decode(entry, f"{where}[{key!r}]") for key, entry in value.items()}
+
+    return Converter(check, lambda value, sent: {key: item.encode(entry, sent) for key, entry in value.items()}, decode)
+
+
+def _optional(item: Converter) -> Converter:
+    return Converter(
+        lambda value, where: None if value is None else item.check(value, where),
+        lambda value, sent: None if value is None else item.encode(value, sent),
+        lambda value, where: None if value is None else item.decode(value, where),
+    )
+
+
+class Discriminator:
+    """How the models of a union are told apart (OpenAPI 3.0.3, Discriminator Object).
+
+    Args:
+        wire: name of the member in JSON that says which model it is.
+        models: the models by the values of that member.
+    """
+
+    __slots__ = ("models", "wire")
+
+    def __init__(self, wire: str, models: Mapping[str, type]) -> None:
+        self.wire = wire
+        self.models = models
+
+
+def _named(name: str, package: str) -> Converter:
+    import importlib
+
+    home = importlib.import_module(package)
+    found = getattr(home, name, None)
+    if isinstance(found, type) and hasattr(found, "_fields"):
+        return _model(found)
+    # What is no model is an alias: an enum's of its values and its type, or a union's of its models.
+    last = getattr((get_args(found) or (found,))[-1], "__name__", "")
+    if last in _SCALARS:
+        return _SCALARS[last]
+    if name in getattr(home, "_MODULES", ()):
+        return _union(importlib.import_module(f"{package}.{home._MODULES[name]}").DISCRIMINATOR)
+    raise LookupError(f"the specification names a type {name!r} that {package} does not have")
+
+
+def _model(cls: Any) -> Converter:
+    def check(value: Any, where: str) -> None:
+        if not isinstance(value, cls):
+            raise TypeError(f"{where} must be {cls.__name__}, not {kind_of(value)}")
+
+    return Converter(check, cls._encode, cls._decode)
+
+
+def _union(by: Discriminator) -> Converter:
+    classes: Final[tuple[Any, ...]] = tuple(by.models.values())
+
+    def check(value: Any, where: str) -> None:
+        if not isinstance(value, classes):
+            raise TypeError(f"{where} must be {' or '.join(each.__name__ for each in classes)}, not {kind_of(value)}")
+
+    def decode(value: Any, where: str) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{where} must be an object, not {kind_of(value)}")
+        said = value.get(by.wire)
+        found: Any = by.models.get(said) if isinstance(said, str) else None
+        if found is None:
+            raise ValueError(f"{where}.{by.wire} must be {' or '.join(map(repr, by.models))}")
+        return found._decode(value, where)
+
+    return Converter(check, lambda value, sent: value._encode(sent), decode)
