@@ -24,9 +24,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+import components
 import polish
 import provenance
-import schemas
 import specification
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -108,7 +108,7 @@ def build(root: Path, tools: Mapping[str, str]) -> Tree:
                 raise Stop(f"{path} is not valid Python: line {error.lineno}: {error.msg}") from None
         elif path.endswith(".md"):
             tree[path] = polish.page(content, of_model=path.startswith("docs/models/"))
-    expected = schemas.classes(specification.load(text))
+    expected = components.classes(specification.load(text))
     made = sum(1 for path in tree if path.startswith("cybersource_flex/models/")) - 1
     if made != expected:
         raise Stop(f"{expected} schemas of openapi.yaml should become models, {made} did; two have one name in Python")

@@ -17,8 +17,12 @@ WIDTH: Final = 120
 
 _RUFF: Final = (sys.executable, "-m", "ruff")
 _STYLE: Final = ("--isolated", "--no-cache", "--quiet", "--line-length", str(WIDTH), "--target-version", "py310")
-# Unused and unsorted imports, unsorted __all__ and __slots__: the templates import what any model could need.
-_TIDY: Final = ("--select", "F401,I001,RUF022,RUF023,TC004,TC005", "--fix-only")
+# Unused and unsorted imports, unsorted __all__ and __slots__: the templates import what any model could need. And
+# unions: the templates write Union[...] of all they see, several times the same.
+_TIDY: Final = ("--select", "F401,I001,PYI016,RUF022,RUF023,TC004,TC005,UP007", "--fix-only")
+
+# Arguments of an Operation that the templates had nothing for.
+_EMPTY: Final = re.compile(r"^    \w+=(\(\)|\{ *\}|),\n", re.MULTILINE)
 
 
 def move_model_pages(out: Path) -> None:
@@ -36,6 +40,9 @@ def move_model_pages(out: Path) -> None:
 
 
 def format_python(out: Path) -> None:
+    for module in (out / "cybersource_flex").rglob("*.py"):
+        text = module.read_text(encoding="utf-8")
+        module.write_bytes(_EMPTY.sub("", text).encode("utf-8"))
     subprocess.run([*_RUFF, "check", *_TIDY, *_STYLE, str(out)], check=True)
     for module in out.rglob("*.py"):
         text = module.read_text(encoding="utf-8")
@@ -87,6 +94,7 @@ def page(content: bytes, *, of_model: bool) -> bytes:
     text = re.sub(r"matches `/(.*?)/`", r"matches `\1`", text)
     if of_model:
         text = text.replace("](models/", "](")
+    text = re.sub(r"either!(.*?)!either", _either, text)
     text = re.sub(r" {2,}\|", " |", text)
     # Two blanks at the end of a line break it in Markdown; any other number is an accident.
     text = re.sub(r"(?<=\S)( |\t| {3,})$|^[ \t]+$", "", text, flags=re.MULTILINE)
@@ -115,6 +123,11 @@ def _exception(status: str) -> str:
     spec.loader.exec_module(errors)
     number = 0 if status == "default" else int(status.upper().replace("XX", "99"))
     return str(errors.error_class(number).__name__)
+
+
+def _either(found: re.Match[str]) -> str:
+    """Alternatives, none of them twice: a template cannot know what it wrote before."""
+    return " or ".join(dict.fromkeys(each for each in found[1].split("!or!") if each))
 
 
 def _lay_out(block: re.Match[str]) -> str:

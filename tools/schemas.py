@@ -25,7 +25,8 @@ _RULES: Final = {
 }
 _NOTES: Final = {"default", "deprecated", "description", "example"}
 KEYWORDS: Final = {
-    *("$ref", "additionalProperties", "allOf", "enum", "format", "items", "nullable", "properties", "required", "type"),
+    *("$ref", "additionalProperties", "allOf", "discriminator", "enum", "format", "items", "nullable", "oneOf"),
+    *("properties", "readOnly", "required", "type", "writeOnly"),
     *_RULES,
     *_NOTES,
 }
@@ -39,6 +40,7 @@ _FORMATS: Final = {
 _HIDING: Final = {
     *("additionalProperties", "additional_properties", "bool", "datetime", "dict", "int", "list", "str"),
 }
+_ENUMS: Final = {"string": (str,), "integer": (int,), "number": (float, int)}
 _TYPES: Final = {"array", "boolean", "integer", "number", "object", "string"}
 
 
@@ -99,27 +101,8 @@ def name(text: Any, place: str) -> Iterator[Problem]:
         yield f"{place}: the name {text} is not supported: {snake(text)} has a meaning in every model"
 
 
-def classes(document: Document) -> int:
-    """How many of the named schemas become a module of their own."""
-    named = document.get("components", {}).get("schemas", {}).values()
-    return sum(1 for found in named if found.get("properties") or found.get("enum"))
-
-
-def components(document: Document) -> Iterator[Problem]:
-    """The problems of the named schemas."""
-    seen: dict[str, str] = {}
-    for title, found in document.get("components", {}).get("schemas", {}).items():
-        place = f"#/components/schemas/{title}"
-        if title in ("Dict", "List", "Set"):
-            yield f"{place}: the name {title} is not supported: the generator takes it for its own type"
-        if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", title):
-            yield f"{place}: the name of a schema must be letters and digits, the first a capital"
-        yield from without_clash(title, place, seen)
-        yield from schema(document, found, place, named=True)
-
-
 def schema(
-    document: Document, found: Any, place: str, *, named: bool = False, owned: bool = False
+    document: Document, found: Any, place: str, *, named: bool = False, owned: bool = False, inner: bool = False
 ) -> Iterator[Problem]:
     """The problems of one schema and those inside it.
 
@@ -128,7 +111,8 @@ def schema(
         found: the schema.
         place: where it stands.
         named: it stands in ``components/schemas``.
-        owned: it is a property, so that it can be null and deprecated.
+        owned: it is a property, so that it can be null, deprecated, read-only and write-only.
+        inner: it is what a list or a map has in it, so that it can be null.
     """
     yield from walk(found, place, KEYWORDS)
     if not isinstance(found, dict):
@@ -136,17 +120,23 @@ def schema(
     if "$ref" in found:
         yield from _reference(document, found, place, named)
         return
+    for member in ("oneOf", "discriminator"):
+        if member in found:
+            yield f"{place}/{member}: `{member}` is supported in #/components/schemas alone, and both together"
     if "allOf" in found:
-        yield from _wrapped(document, found, place, named)
+        yield from _wrapped(document, found, place)
     elif "type" not in found:
         for member in sorted(set(found) - _NOTES - {"nullable"}):
             yield f"{place}/{member}: `{member}` without `type` is not supported"
     else:
         yield from _typed(document, found, place, named)
-    if not owned:
-        for member in ("nullable", "deprecated"):
-            if member in found:
-                yield f"{place}/{member}: `{member}` is supported in properties alone"
+    if "nullable" in found and not (owned or inner):
+        yield f"{place}/nullable: `nullable` is supported in properties, and what is in lists and maps, alone"
+    for member in ("deprecated", "readOnly", "writeOnly"):
+        if member in found and not owned:
+            yield f"{place}/{member}: `{member}` is supported in properties alone"
+    if found.get("readOnly") and found.get("writeOnly"):
+        yield f"{place}: `readOnly` and `writeOnly` exclude each other"
 
 
 def _reference(document: Document, found: Any, place: str, named: bool) -> Iterator[Problem]:
@@ -160,19 +150,13 @@ def _reference(document: Document, found: Any, place: str, named: bool) -> Itera
         yield f"{place}/$ref: a schema that is only another name is not supported"
 
 
-def _wrapped(document: Document, found: Any, place: str, named: bool) -> Iterator[Problem]:
+def _wrapped(document: Document, found: Any, place: str) -> Iterator[Problem]:
     parts = found["allOf"]
-    if (
-        named
-        or not isinstance(parts, list)
-        or len(parts) != 1
-        or not isinstance(parts[0], dict)
-        or "$ref" not in parts[0]
-    ):
-        yield f"{place}/allOf: `allOf` is supported in a property or item, with one reference in it and nothing else"
+    if not isinstance(parts, list) or len(parts) != 1 or not isinstance(parts[0], dict) or "$ref" not in parts[0]:
+        yield f"{place}/allOf: here, `allOf` is supported with one reference in it; put more into #/components/schemas"
         return
     yield from _reference(document, parts[0], f"{place}/allOf/0", named=False)
-    yield from walk(found, place, {"allOf", "nullable", *_NOTES})
+    yield from walk(found, place, {"allOf", "nullable", "readOnly", "writeOnly", *_NOTES})
 
 
 def _typed(document: Document, found: Any, place: str, named: bool) -> Iterator[Problem]:
@@ -183,24 +167,23 @@ def _typed(document: Document, found: Any, place: str, named: bool) -> Iterator[
     if "format" in found and found["format"] not in _FORMATS.get(kind, ()):
         yield f"{place}/format: the format {found['format']} of {kind} is not supported"
     if "enum" in found:
-        yield from _enum(found, place, named)
+        yield from _enum(found, place)
     for member, owner in (("items", "array"), ("properties", "object"), ("required", "object")):
         if member in found and kind != owner:
             yield f"{place}/{member}: `{member}` belongs to the type {owner}"
     if kind == "array":
         if "items" not in found:
             yield f"{place}: an array needs `items`"
-        yield from schema(document, found.get("items", {}), f"{place}/items")
+        yield from schema(document, found.get("items", {}), f"{place}/items", inner=True)
     if kind == "object":
         yield from _object(document, found, place, named)
 
 
-def _enum(found: Any, place: str, named: bool) -> Iterator[Problem]:
-    kinds = {"string": str, "integer": int}
-    kind = kinds.get(found["type"])
-    if kind is None or (named and kind is not str):
-        yield f"{place}/enum: an enum of the type {found['type']} is not supported here"
-    elif not found["enum"] or any(type(value) is not kind for value in found["enum"]):
+def _enum(found: Any, place: str) -> Iterator[Problem]:
+    kinds = _ENUMS.get(found["type"])
+    if kinds is None:
+        yield f"{place}/enum: an enum of the type {found['type']} is not supported"
+    elif not found["enum"] or any(type(value) not in kinds for value in found["enum"]):
         yield f"{place}/enum: every value must be of the type {found['type']}; quote what YAML reads as something else"
     if found.get("format"):
         yield f"{place}/format: a format beside `enum` is not supported"
@@ -213,7 +196,7 @@ def _object(document: Document, found: Any, place: str, named: bool) -> Iterator
     elif isinstance(more, dict):
         if properties:
             yield f"{place}/additionalProperties: a schema beside `properties` is not supported"
-        yield from schema(document, more, f"{place}/additionalProperties")
+        yield from schema(document, more, f"{place}/additionalProperties", inner=True)
     if not properties:
         if found.get("required"):
             yield f"{place}/required: needs `properties`"
@@ -224,7 +207,18 @@ def _object(document: Document, found: Any, place: str, named: bool) -> Iterator
     for member in found.get("required", []):
         if member not in properties:
             yield f"{place}/required: {member} is not among the properties"
-    seen: dict[str, str] = {}
+    yield from members(document, properties, place, {})
+
+
+def members(document: Document, properties: Any, place: str, seen: dict[str, str]) -> Iterator[Problem]:
+    """The problems of the properties of one object.
+
+    Args:
+        document: the whole document.
+        properties: the properties.
+        place: where the object stands.
+        seen: the names that it has already, for finding two that become one.
+    """
     for member, inner in properties.items():
         here = f"{place}/properties/{member}"
         yield from name(member, here)

@@ -9,11 +9,7 @@ from ..api_client import ApiClient
 from ..transport import Operation
 
 if TYPE_CHECKING:
-    from typing import Any
-
-    from cybersource_flex.models.generate_flex_api_capture_context_request import GenerateFlexAPICaptureContextRequest
-    from cybersource_flex.models.json_web_key import JsonWebKey
-
+    from ..models import GenerateFlexAPICaptureContextRequest, JsonWebKey
     from ..transport import ApiResponse, RetryPolicy
 
 __all__ = ["FlexAPIApi"]
@@ -29,7 +25,10 @@ CREATE_TRANSIENT_TOKEN: Final = Operation(
     ),
     content_type="application/jwt",
     responses={
-        "201": "str",
+        "201": {
+            "application/jwt": "str",
+            "application/json": "str",
+        },
         "default": "ResponseStatusError",
     },
     models="cybersource_flex.models",

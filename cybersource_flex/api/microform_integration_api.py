@@ -9,8 +9,7 @@ from ..api_client import ApiClient
 from ..transport import Operation
 
 if TYPE_CHECKING:
-    from cybersource_flex.models.generate_capture_context_request import GenerateCaptureContextRequest
-
+    from ..models import GenerateCaptureContextRequest
     from ..transport import ApiResponse, RetryPolicy
 
 __all__ = ["MicroformIntegrationApi"]

@@ -35,8 +35,8 @@ class GenerateCaptureContextRequest(Model):
     _fields: ClassVar[Mapping[str, Field]] = {
         "client_version": Field("clientVersion", "str"),
         "target_origins": Field("targetOrigins", "List[str]"),
-        "allowed_card_networks": Field("allowedCardNetworks", "List[str]"),
-        "allowed_payment_types": Field("allowedPaymentTypes", "List[str]"),
+        "allowed_card_networks": Field("allowedCardNetworks", "List[CardNetwork]"),
+        "allowed_payment_types": Field("allowedPaymentTypes", "List[PaymentType]"),
         "transient_token_response_options": Field("transientTokenResponseOptions", "TransientTokenResponseOptions"),
     }
 

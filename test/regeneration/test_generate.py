@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,7 +204,7 @@ def test_an_unsupported_feature_stops_before_anything_is_written(project: Path, 
     before = contents(project)
     done = run("generate")
     assert done.returncode == 1
-    assert "#/components/schemas/ErrorLink/discriminator: `discriminator` is not supported" in done.stderr
+    assert "#/components/schemas/ErrorLink/discriminator: `discriminator` is supported in" in done.stderr
     assert changed(before, contents(project)) == set()
 
 
@@ -239,3 +240,17 @@ def test_everything_that_the_templates_know_is_typed(features: Path, python: Run
     )
     assert [line for line in done.stdout.splitlines() if generated.search(line.replace("\\", "/"))] == []
     assert "Found" in done.stdout or "Success" in done.stdout
+
+
+def test_everything_that_the_templates_know_is_typed_for_pyright_too(features: Path, python: Run) -> None:
+    pytest.importorskip("basedpyright", reason="NOT TESTED: pyright on generated code (pip install basedpyright)")
+    program = features / "use_features.py"
+    program.write_bytes((HERE / "specs" / "use_features.py").read_bytes())
+    settings = {
+        "include": ["use_features.py", "cybersource_flex/api", "cybersource_flex/models"],
+        "typeCheckingMode": "standard",
+        "pythonVersion": "3.10",
+    }
+    (features / "pyrightconfig.json").write_text(json.dumps(settings), "utf-8")
+    done = python("-m", "basedpyright", "--pythonpath", sys.executable)
+    assert done.returncode == 0, done.stdout

@@ -18,6 +18,17 @@ LINK = ("components", "schemas", "ErrorLink")
 HREF = (*LINK, "properties", "href")
 STRING = {"type": "string"}
 REFERENCE = {"$ref": "#/components/schemas/CaptureField"}
+SERVER = {"url": "https://a.example", "description": "A.", "x-environment": "test"}
+QUERY = {"name": "q", "in": "query", "schema": STRING}
+NEW = ("components", "schemas", "New")
+EITHER = {
+    "oneOf": [REFERENCE, {"$ref": "#/components/schemas/JsonWebKey"}],
+    "discriminator": {"propertyName": "kty", "mapping": {"a": "#/components/schemas/CaptureField"}},
+}
+
+
+def inline(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
 
 
 def pointer(*parts: str) -> str:
@@ -32,22 +43,52 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
     (("x-anything",), {}, None, "`x-anything`"),
     (("servers",), [], None, "at least one server"),
     ((*SESSIONS, "callbacks"), {}, None, "`callbacks`"),
-    ((*SESSIONS, "servers"), [], None, "`servers`"),
+    ((*SESSIONS, "servers"), [{**SERVER, "x-environment": "moon"}], pointer(*SESSIONS, "servers", "0"), "moon"),
+    ((*SESSIONS, "servers"), [SERVER, SERVER], pointer(*SESSIONS, "servers", "1"), "no other server"),
+    (
+        (*SESSIONS, "servers"),
+        [{**SERVER, "url": "https://{a}.example"}],
+        pointer(*SESSIONS, "servers", "0"),
+        "variable",
+    ),
     ((*SESSIONS, "operationId"), "generateCaptureContext", pointer("paths", "/microform/v2/sessions", "post"), "twice"),
     ((*SESSIONS, "tags"), ["Flex API", "Microform Integration"], None, "exactly one tag"),
     ((*SESSIONS, "tags"), ["Another"], None, "exactly one tag"),
     ((*SESSIONS, "security"), [{"jwt": [], "httpSignature": []}], pointer(*SESSIONS, "security", "0"), "exactly one"),
     ((*SESSIONS, "security"), [{}], pointer(*SESSIONS, "security", "0"), "exactly one"),
     ((*SESSIONS, "responses", "links"), {}, None, "a status must be"),
-    ((*SESSIONS, "responses", "202"), {"description": "Later."}, pointer(*SESSIONS, "responses"), "different schemas"),
     (("paths", "/flex/v2/sessions", "trace"), {}, None, "`trace`"),
     (("paths", "/flex/v2/sessions", "head"), {}, None, "`head`"),
-    (("paths", "/flex/v2/sessions", "servers"), [], None, "`servers`"),
+    (
+        ("paths", "/flex/v2/sessions", "servers"),
+        [{"url": "https://a.example"}],
+        pointer("paths", "/flex/v2/sessions", "servers", "0"),
+        "needs `x-environment`",
+    ),
     (
         (*SESSIONS, "requestBody", "content", "application/json"),
         {"schema": STRING},
+        pointer(*SESSIONS, "requestBody", "content", "application/json"),
+        "twice",
+    ),
+    ((*SESSIONS, "requestBody", "content"), {}, None, "a media type"),
+    (
+        (*TOKENS, "requestBody", "content", "application/json"),
+        {"schema": STRING},
+        pointer(*TOKENS, "requestBody", "content"),
+        "cannot tell application/json from",
+    ),
+    (
+        (*TOKENS, "requestBody", "content", "application/json"),
+        {"schema": {}},
+        pointer(*TOKENS, "requestBody", "content"),
+        "cannot tell application/json from",
+    ),
+    (
+        (*SESSIONS, "requestBody", "content", "application/x+json"),
+        {"schema": {"$ref": "#/components/schemas/GenerateFlexAPICaptureContextRequest"}},
         pointer(*SESSIONS, "requestBody", "content"),
-        "several media types",
+        "cannot tell application/x+json from",
     ),
     (
         (*SESSIONS, "requestBody", "content"),
@@ -72,16 +113,36 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
     ),
     ((*TOKENS, "requestBody", "content", "application/jwt", "schema"), REFERENCE, None, "must be a string"),
     ((*TOKENS, "requestBody", "content", "application/jwt", "schema", "format"), "binary", None, "format binary"),
+    (
+        (*TOKENS, "requestBody", "content", "application/jwt", "schema", "format"),
+        "date",
+        pointer(*TOKENS, "requestBody", "content", "application/jwt", "schema"),
+        "without `enum` or a date",
+    ),
     ((*TOKENS, "responses", "201", "links"), {}, None, "`links`"),
     ((*TOKENS, "responses"), {"201": {"description": "A."}}, None, "errors need a schema"),
     ((*KEY, "parameters"), [], None, "has ['kid'] in it"),
     ((*KEY, "parameters", "0", "in"), "cookie", pointer(*KEY, "parameters", "0"), "cookie parameter"),
-    ((*KEY, "parameters", "0", "style"), "matrix", pointer(*KEY, "parameters", "0"), "another style"),
-    ((*KEY, "parameters", "0", "explode"), True, pointer(*KEY, "parameters", "0"), "another style"),
+    ((*KEY, "parameters", "0", "style"), "matrix", None, "the style matrix"),
+    ((*KEY, "parameters", "0", "style"), "label", None, "the style label"),
+    ((*KEY, "parameters", "1"), {**QUERY, "style": "deepObject"}, pointer(*KEY, "parameters", "1"), "deepObject"),
+    ((*KEY, "parameters", "1"), {**QUERY, "style": "pipeDelimited"}, pointer(*KEY, "parameters", "1"), "for arrays"),
+    (
+        (*KEY, "parameters", "1"),
+        {**QUERY, "style": "spaceDelimited", "explode": True, "schema": {"type": "array", "items": STRING}},
+        pointer(*KEY, "parameters", "1", "explode"),
+        "has no meaning",
+    ),
     ((*KEY, "parameters", "0", "allowReserved"), True, None, "`allowReserved`"),
     ((*KEY, "parameters", "0", "content"), {}, None, "`content`"),
     ((*KEY, "parameters", "0", "schema"), REFERENCE, None, "of this type"),
-    ((*KEY, "parameters", "0", "schema"), {"type": "array", "items": STRING}, None, "of this type"),
+    ((*KEY, "parameters", "0", "schema"), {"type": "array", "items": {"type": "array", "items": STRING}}, None, "type"),
+    (
+        (*KEY, "parameters", "0", "schema"),
+        {"type": "array", "items": {**STRING, "nullable": True}},
+        None,
+        "of this type",
+    ),
     ((*KEY, "parameters", "1"), {"name": "Host", "in": "header", "schema": STRING}, None, "Host"),
     ((*KEY, "parameters", "1"), {"name": "Kid", "in": "query", "schema": STRING}, None, "the same in Python"),
     (("components", "links"), {}, None, "`links`"),
@@ -92,13 +153,49 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
     (("components", "schemas", "List"), {"type": "object"}, None, "the name List"),
     (("components", "schemas", "ERRORLink"), {"type": "object"}, None, "the same in Python"),
     (("components", "schemas", "Other"), REFERENCE, pointer("components", "schemas", "Other", "$ref"), "another name"),
-    (("components", "schemas", "Number"), {"type": "integer", "enum": [1]}, None, "an enum of the type integer"),
+    ((*NEW, "enum"), [True], None, "an enum of the type boolean"),
+    ((*NEW, "oneOf"), [REFERENCE], None, "without `discriminator`"),
+    (NEW, {"oneOf": [REFERENCE, REFERENCE], "discriminator": {"propertyName": "a"}}, None, "none of them twice"),
+    (NEW, {"oneOf": [REFERENCE, STRING], "discriminator": {"propertyName": "a"}}, None, "must be references"),
+    (NEW, EITHER, pointer(*NEW, "oneOf", "0"), "no property kty"),
+    (NEW, EITHER, pointer(*NEW, "oneOf", "1"), "must be required"),
+    (NEW, EITHER, pointer(*NEW, "discriminator", "mapping"), "every schema of `oneOf`"),
+    (NEW, {"allOf": [REFERENCE]}, None, "at least two parts"),
+    (NEW, {"allOf": [REFERENCE, {"required": ["required"]}]}, pointer(*NEW, "allOf", "1"), "needs `type`"),
+    (NEW, {"allOf": [REFERENCE, {"type": "string"}]}, pointer(*NEW, "allOf", "1", "type"), "must be objects"),
+    (
+        NEW,
+        {"allOf": [REFERENCE, {"$ref": "#/components/schemas/CardNetwork"}]},
+        pointer(*NEW, "allOf", "1"),
+        "an object",
+    ),
+    (NEW, {"allOf": [REFERENCE, {"$ref": "#/components/schemas/New"}]}, pointer(*NEW, "allOf", "1"), "the whole"),
+    (NEW, {"allOf": [REFERENCE, {"allOf": [REFERENCE]}]}, pointer(*NEW, "allOf", "1", "allOf"), "`allOf`"),
+    (NEW, {"allOf": [REFERENCE, inline(REQUIRED={})]}, pointer(*NEW, "allOf", "1", "properties"), "same in Python"),
+    (
+        NEW,
+        {"allOf": [REFERENCE, inline(required=STRING)]},
+        pointer(*NEW, "allOf", "1", "properties", "required"),
+        "says something else than #/components/schemas/CaptureField/properties/required",
+    ),
+    (
+        NEW,
+        {"allOf": [REFERENCE, {**inline(a=STRING), "required": ["b"]}]},
+        pointer(*NEW, "allOf", "1", "required"),
+        "not among",
+    ),
+    (
+        NEW,
+        {"allOf": [REFERENCE, {**inline(a=STRING), "additionalProperties": STRING}]},
+        pointer(*NEW, "allOf", "1", "additionalProperties"),
+        "only true",
+    ),
     ((*LINK, "oneOf"), [REFERENCE], None, "`oneOf`"),
     ((*LINK, "anyOf"), [REFERENCE], None, "`anyOf`"),
     ((*LINK, "not"), REFERENCE, None, "`not`"),
-    ((*LINK, "allOf"), [REFERENCE, REFERENCE], None, "`allOf`"),
     ((*LINK, "discriminator"), {"propertyName": "a"}, None, "`discriminator`"),
-    ((*LINK, "nullable"), True, None, "in properties alone"),
+    ((*LINK, "nullable"), True, None, "in properties, and"),
+    ((*LINK, "readOnly"), True, None, "in properties alone"),
     ((*LINK, "additionalProperties"), False, None, "false is not supported"),
     ((*LINK, "additionalProperties"), STRING, None, "beside `properties`"),
     ((*LINK, "required"), ["nowhere"], None, "not among the properties"),
@@ -108,8 +205,9 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
     ((*LINK, "properties", "Dict"), STRING, None, "has a meaning in every model"),
     ((*LINK, "properties", "in"), {"type": "object", "properties": {"a": STRING}}, None, "needs a name"),
     ((*HREF, "oneOf"), [REFERENCE], None, "`oneOf`"),
-    ((*HREF, "readOnly"), True, None, "`readOnly`"),
-    ((*HREF, "writeOnly"), True, None, "`writeOnly`"),
+    (HREF, {**STRING, "readOnly": True, "writeOnly": True}, None, "exclude each other"),
+    (HREF, {"allOf": [REFERENCE, REFERENCE]}, None, "with one reference"),
+    ((*HREF, "discriminator"), {"propertyName": "a"}, None, "`discriminator`"),
     ((*HREF, "xml"), {}, None, "`xml`"),
     ((*HREF, "title"), "T", None, "`title`"),
     ((*HREF, "const"), "T", None, "`const`"),
@@ -121,7 +219,8 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
     ((*HREF, "enum"), [True], None, "every value must be"),
     ((*HREF, "items"), STRING, None, "belongs to the type array"),
     (HREF, {"type": "array"}, None, "needs `items`"),
-    (HREF, {"type": "array", "items": {"type": "string", "nullable": True}}, None, "in properties alone"),
+    (HREF, {"type": "array", "items": {"type": "string", "deprecated": True}}, None, "in properties alone"),
+    (HREF, {"type": "array", "items": {"type": "string", "readOnly": True}}, None, "in properties alone"),
     (HREF, {"properties": {}}, None, "without `type`"),
     (HREF, {**REFERENCE, "description": "Ignored."}, None, "beside `$ref`"),
     (HREF, {"$ref": "other.yaml#/A"}, None, "only references to"),
@@ -145,6 +244,7 @@ def test_the_feature_is_named_with_its_place(
     import yaml
 
     changed = copy.deepcopy(document)
+    changed["components"]["schemas"].setdefault("New", {"type": "boolean"})
     put(changed, where, what)
     found = specification.problems(yaml.safe_dump(changed, sort_keys=False))
     expected = place or pointer(*where)

@@ -16,7 +16,7 @@ import pytest
 
 import cybersource_flex
 from cybersource_flex import ApiClient, ConfigurationError, FlexAPIApi, MicroformIntegrationApi, errors, models
-from cybersource_flex._model import Model
+from cybersource_flex._model import Field, Model
 from cybersource_flex.configuration import Configuration
 from cybersource_flex.models import (
     AmountDetailsFields,
@@ -34,7 +34,7 @@ from cybersource_flex.models import (
     ShipToFields,
     TransientTokenResponseOptions,
 )
-from cybersource_flex.transport import Request, Response, Settings, Transport
+from cybersource_flex.transport import Operation, Request, Response, Settings, Transport
 
 CLASSES = [found for name in models.__all__ if isinstance(found := getattr(models, name), type)]
 
@@ -396,3 +396,40 @@ def test_importing_loads_nothing_that_is_not_used(program: str, absent: set[str]
     code = f"import sys; before = set(sys.modules); {program}; print(*(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert not absent & set(done.stdout.split())
+
+
+class Account(Model):
+    """What a specification with `readOnly` and `writeOnly` gives."""
+
+    __slots__ = ("id", "name", "password")
+    _fields = {  # noqa: RUF012
+        "id": Field("id", "str", required=True, read_only=True),
+        "name": Field("name", "str"),
+        "password": Field("password", "str", required=True, write_only=True),
+    }
+
+    def __init__(self, *, password: str, name: str | None = None) -> None:
+        self._init(password=password, name=name)
+
+
+def test_what_is_read_only_is_read_and_kept_and_not_sent() -> None:
+    account = Account.from_dict({"id": "1", "name": "a"})
+    assert (account.id, account.password) == ("1", None)
+    with pytest.raises(AttributeError, match=r"Account\.id is read-only"):
+        account.id = "2"
+    for twin in (copy.copy(account), copy.deepcopy(account), pickle.loads(pickle.dumps(account))):  # noqa: S301
+        assert twin == account
+    sent = Operation(
+        name="call", method="PUT", path="/x", signed=False, content_type="application/json", responses={}, models=""
+    ).request(Configuration(), body=[account])
+    assert sent.body == b'[{"name":"a"}]'
+    with pytest.raises(TypeError, match="unexpected keyword argument 'id'"):
+        Account(id="1", password="p")  # type: ignore[call-arg]
+
+
+def test_what_is_write_only_is_asked_for_sent_and_not_shown() -> None:
+    with pytest.raises(TypeError, match="password"):
+        Account()  # type: ignore[call-arg]
+    account = Account(password="p4ssw0rd")
+    assert account.to_dict() == {"password": "p4ssw0rd"}
+    assert "p4ssw0rd" not in repr(account)

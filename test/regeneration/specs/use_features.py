@@ -4,13 +4,14 @@ import json
 import sys
 import warnings
 from collections.abc import Mapping
+from copy import deepcopy
 from datetime import date, datetime, timezone
 
 from cybersource_flex import errors
 from cybersource_flex.api import MyThingsApi
 from cybersource_flex.api_client import ApiClient
 from cybersource_flex.configuration import Configuration
-from cybersource_flex.models import AnyModel, MappingModel, Mode, ModelField, Thing
+from cybersource_flex.models import AnyModel, Cat, Composed, Dog, MappingModel, Mode, ModelField, Pet, Thing
 from cybersource_flex.transport import Request, Response, Transport
 
 
@@ -22,8 +23,8 @@ class Signer:
 class Stub(Transport):
     """Answers with what it is given and keeps what was asked."""
 
-    def __init__(self, status: int, body: bytes) -> None:
-        self.answer = Response(status, "", {"Content-Type": "application/json"}, body)
+    def __init__(self, status: int, body: bytes, media_type: str = "application/json") -> None:
+        self.answer = Response(status, "", {"Content-Type": media_type}, body)
         self.asked: list[Request] = []
 
     def send(self, request: Request, *, timeout: float | None = None, retry: object = None) -> Response:
@@ -31,8 +32,8 @@ class Stub(Transport):
         return self.answer
 
 
-def api(stub: Stub) -> MyThingsApi:
-    return MyThingsApi(ApiClient(Configuration(auth=Signer()), transport=stub))
+def api(stub: Stub, host: str = "https://things.example") -> MyThingsApi:
+    return MyThingsApi(ApiClient(Configuration(host=host, auth=Signer()), transport=stub))
 
 
 def models() -> None:
@@ -87,8 +88,150 @@ def models() -> None:
     assert Thing.from_dict({"id": "a", "nothing": None, "new": 1}).additional_properties == {"new": 1}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        Thing(id="a", nothing=None, parent=None)
-    assert [(found.category, found.filename) for found in caught] == [(DeprecationWarning, __file__)]
+        thing = Thing(id="a", nothing=None, parent=None)
+        thing.parent = thing
+    assert [(found.category, found.filename) for found in caught] == [(DeprecationWarning, __file__)] * 2
+
+
+def composed() -> None:
+    one = Composed(
+        secret="s",
+        extra=date(2026, 1, 2),
+        gaps=["a", None],
+        holes={"x": 1, "y": None},
+        size=3,
+        sizes=[1, 9],
+        ratio=0.75,
+        part=0.25,
+        pets=[Cat(pet_type="cat"), None, Dog(pet_type="dog", loud=True, enemy=Cat(pet_type="kitten"))],
+        whole=Composed(secret="t", extra=date(2026, 1, 3), gaps=[]),
+    )
+    wire = json.loads(one.to_json())
+    assert (wire["gaps"], wire["holes"], wire["extra"]) == (["a", None], {"x": 1, "y": None}, "2026-01-02")
+    assert wire["pets"][2] == {"loud": True, "petType": "dog", "enemy": {"petType": "kitten"}}
+    assert "'s'" not in repr(one)
+    assert Composed.from_json(one.to_json()) == one
+    for wrong in ({"size": "1"}, {"gaps": [1]}, {"holes": {"x": "1"}}, {"pets": [Thing(id="a", nothing=None)]}):
+        try:
+            Composed(**{"secret": "s", "extra": date(2026, 1, 2), "gaps": [], **wrong})
+        except TypeError as error:
+            assert next(iter(wrong)) in str(error)
+        else:
+            raise AssertionError(wrong)
+
+    answered = Composed.from_dict({"id": "i", "made": None, "extra": "2026-01-02", "gaps": []})
+    assert (answered.id, answered.secret, "made" in answered, answered.made) == ("i", None, True, None)
+    assert deepcopy(answered) == answered
+    try:
+        answered.id = "j"
+    except AttributeError as error:
+        assert "read-only" in str(error)
+    else:
+        raise AssertionError("read-only")
+
+    fish = Thing.from_dict({"id": "a", "nothing": None, "pet": {"petType": "Dog", "loud": False}}).pet
+    assert isinstance(fish, Dog)
+    for kind in ("dog", None, 1):
+        try:
+            Thing.from_dict({"id": "a", "nothing": None, "pet": {"petType": kind}})
+        except ValueError as error:
+            assert str(error) == "Thing.pet.petType must be 'Cat' or 'Dog'"
+        else:
+            raise AssertionError(kind)
+
+
+def bodies() -> None:
+    cat = Cat(pet_type="cat", lives=9)
+    stub = Stub(200, b'{"petType":"dog","loud":true}')
+    sendings: list[tuple[Pet | str | list[Pet], str, bytes]] = [
+        (cat, "application/json", b'{"petType":"cat","lives":9}'),
+        ("Tom", "text/plain", b"Tom"),
+        ([cat, Dog(pet_type="dog")], "application/list+json", b'[{"petType":"cat","lives":9},{"petType":"dog"}]'),
+    ]
+    for body, media_type, sent in sendings:
+        answer: Pet | str | list[list[Composed]] | None = api(stub).add_pet(body)
+        assert answer == Dog(pet_type="dog", loud=True)
+        asked = stub.asked.pop()
+        assert (asked.headers["Content-Type"], asked.body) == (media_type, sent)
+        assert asked.headers["Accept"] == "application/json, text/plain"
+    try:
+        api(stub).add_pet(1)  # type: ignore[arg-type]
+    except TypeError as error:
+        assert "text/plain" in str(error)
+        assert "not int" in str(error)
+    assert stub.asked == []
+
+    assert api(Stub(200, b"Tom", "Text/Plain; charset=utf-8")).add_pet(cat) == "Tom"
+    assert api(Stub(200, b'{"petType":"kitten"}', "application/more+json")).add_pet(cat) == Cat(pet_type="kitten")
+    many = api(Stub(202, b'[[{"id":"i","extra":"2026-01-02","gaps":[null]}]]')).add_pet(cat)
+    assert isinstance(many, list)
+    assert many[0][0].gaps == [None]
+    assert api(Stub(204, b"", "")).add_pet(cat) is None
+    for media_type, raw, data in (
+        ("application/json", b'{"text":"no"}', ModelField(text="no")),
+        ("text/plain", b"no", None),
+    ):
+        try:
+            api(Stub(404, raw, media_type)).add_pet(cat)
+        except errors.NotFoundError as error:
+            assert error.data == data
+        else:
+            raise AssertionError("404 is not a success")
+
+    # What only the service may say does not go back to it, at any depth.
+    inner = {"id": "j", "made": {}, "extra": "2026-01-02", "gaps": []}
+    whole = Composed.from_dict({**inner, "id": "i", "whole": inner, "new": 1})
+    stub = Stub(200, json.dumps(whole.to_dict()).encode())
+    again = api(stub).put_composed(whole)
+    assert (again.id, again.whole and again.whole.id) == ("i", "j")
+    sent_back = json.loads(stub.asked[0].body or b"")
+    kept = {"extra": "2026-01-02", "gaps": []}
+    assert sent_back == {**kept, "whole": kept, "new": 1}
+
+
+def servers() -> None:
+    cat, whole = Cat(pet_type="cat"), Composed(secret="s", extra=date(2026, 1, 2), gaps=[])
+    answer = b'{"extra":"2026-01-02","gaps":[]}'
+    for host, pets, puts in (
+        ("https://things.example", "pets.example", "put.example"),
+        ("https://other.example", None, "put.other.example"),
+        ("https://mine.example:444", "mine.example:444", "mine.example:444"),
+    ):
+        stub = Stub(200, answer)
+        api(stub, host).put_composed(whole)
+        assert (stub.asked[0].url, stub.asked[0].host) == (f"https://{puts}/pets", puts)
+        stub = Stub(204, b"")
+        try:
+            api(stub, host).add_pet(cat)
+            assert stub.asked[0].host == pets
+        except errors.ConfigurationError as error:
+            assert pets is None
+            assert "'other'" in str(error)
+            assert stub.asked == []
+
+
+def parameters() -> None:
+    stub = Stub(200, b'["a",null]')
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        names: list[str | None] = api(stub).find_sets(
+            [1, 2],
+            "ON",
+            sizes=[1, 3],
+            words=["a b", "c|d"],
+            kinds=["e,f", "g"],
+            plain=[True, False],
+            x_days=[date(2026, 1, 2), date(2026, 1, 3)],
+        )
+        assert caught == []
+        api(stub).find_sets_with_http_info([1], "OFF", sizes=[], old=1.5, x_old="x")
+    assert names == ["a", None]
+    asked = stub.asked[0]
+    assert asked.target == "/sets/1,2/ON?sizes=1,3&words=a%20b%20c%7Cd&kinds=e%2Cf%7Cg&plain=true&plain=false"
+    assert asked.headers["X-Days"] == "2026-01-02,2026-01-03"
+    assert stub.asked[1].target == "/sets/1/OFF?old=1.5"
+    assert [(found.category, found.filename) for found in caught] == [(DeprecationWarning, __file__)] * 2
+    assert [str(found.message).split()[-3] for found in caught] == ["'old'", "'X-Old'"]
 
 
 def refused(things: MyThingsApi) -> errors.ApiException:
@@ -107,7 +250,7 @@ def calls() -> None:
             "a/b", 3, 5, since=date(2026, 1, 2), tags=["A", "C"], mode="OFF", timeout_=True, timeout=1.5
         )
         thing: Thing = api(stub).get_part("a", 3, 5)
-    assert [found.category for found in caught] == [DeprecationWarning] * 2
+    assert [(found.category, found.filename) for found in caught] == [(DeprecationWarning, __file__)] * 2
     assert full.data == thing
     assert thing.mode == "NEW"
     asked = stub.asked[0]
@@ -121,10 +264,14 @@ def calls() -> None:
     api(stub).add_things(thing=things)
     assert stub.asked[0].body == b'[{"id":"a","nothing":null}]'
     assert refused(api(Stub(422, b'{"text":"no"}'))).data == ModelField(text="no")
-    assert dict(Configuration.ENVIRONMENTS) == {"only": "https://things.example"}
+    assert dict(Configuration.ENVIRONMENTS) == {"only": "https://things.example", "other": "https://other.example"}
 
 
 if __name__ == "__main__":
     models()
+    composed()
     calls()
+    bodies()
+    servers()
+    parameters()
     sys.stdout.write("ok\n")
