@@ -15,19 +15,26 @@ class Converter:
         check: raises ``TypeError`` for a value of another type; told what the value is called.
         encode: the value as JSON types; told whether it is for a request, which has no read-only fields in it.
         decode: the value from JSON types, checked; told what it is called.
+        kind: the class whose own instances all pass the check, or None where there is none.
+        plain: whether values are JSON types already.
     """
 
-    __slots__ = ("check", "decode", "encode")
+    __slots__ = ("check", "decode", "encode", "kind", "plain")
 
     def __init__(
         self,
         check: Callable[[Any, str], None],
         encode: Callable[[Any, bool], Any],
         decode: Callable[[Any, str], Any],
+        *,
+        kind: type | None = None,
+        plain: bool = False,
     ) -> None:
         self.check = check
         self.encode = encode
         self.decode = decode
+        self.kind = kind
+        self.plain = plain
 
 
 def converter(type_name: str, package: str) -> Converter:
@@ -72,7 +79,7 @@ def _exactly(kind: type | tuple[type, ...], name: str, *, not_bool: bool = False
         check(value, where)
         return value
 
-    return Converter(check, _same, decode)
+    return Converter(check, _same, decode, kind=kind if isinstance(kind, type) else None, plain=True)
 
 
 def _datetime() -> Converter:
@@ -120,7 +127,7 @@ _SCALARS: dict[str, Converter] = {
     "bool": _exactly(bool, "bool"),
     "int": _exactly(int, "int", not_bool=True),
     "float": _exactly((int, float), "float", not_bool=True),
-    "object": Converter(lambda value, where: None, _same, lambda value, where: value),
+    "object": Converter(lambda value, where: None, _same, lambda value, where: value, plain=True),
     "date": _date(),
     "datetime": _datetime(),
 }
@@ -202,7 +209,7 @@ def _model(cls: Any) -> Converter:
         if not isinstance(value, cls):
             raise TypeError(f"{where} must be {cls.__name__}, not {kind_of(value)}")
 
-    return Converter(check, cls._encode, cls._decode)
+    return Converter(check, cls._encode, cls._decode, kind=cls)
 
 
 def _union(by: Discriminator) -> Converter:

@@ -28,6 +28,8 @@ __all__ = ["UNSET", "Field", "Model", "Unset"]
 
 _ModelT = TypeVar("_ModelT", bound="Model")
 
+_TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
 
 class Unset:
     """The type of ``UNSET``: a value that was not given, where ``None`` would mean JSON null."""
@@ -111,11 +113,25 @@ class Model:
 
     def _init(self, **values: Any) -> None:
         object.__setattr__(self, "_extra", {})
+        fields = self._fields
         for name, value in values.items():
-            if value is not UNSET and (value is not None or self._fields[name].nullable):
-                setattr(self, name, value)
-            elif self._fields[name].required:
-                raise TypeError(f"{type(self).__name__}.{name} is required and cannot be None")
+            if value is None or value is UNSET:
+                if value is None and fields[name].nullable:
+                    setattr(self, name, None)
+                elif fields[name].required:
+                    raise TypeError(f"{type(self).__name__}.{name} is required and cannot be None")
+            else:
+                self._give(name, fields[name], value)
+
+    def _give(self, name: str, field: Field, value: Any) -> None:
+        """Set a field to a value that is not null, once it has been checked."""
+        converter = field._converter or field.converter(_package(type(self)))
+        # The one test that most values pass; the check knows the others, and what to say.
+        if type(value) is not converter.kind:
+            converter.check(value, f"{type(self).__name__}.{name}")
+        object.__setattr__(self, name, value)
+        if field.deprecated:
+            warn_deprecated(f"{type(self).__name__}.{name} is deprecated")
 
     if not TYPE_CHECKING:  # a type checker is to know the declared fields and no others
 
@@ -132,8 +148,9 @@ class Model:
                     object.__delattr__(self, name)
                 return
             if value is not None:
-                field.converter(_package(type(self))).check(value, f"{type(self).__name__}.{name}")
-            object.__setattr__(self, name, value)
+                self._give(name, field, value)
+                return
+            object.__setattr__(self, name, None)
             if field.deprecated:
                 warn_deprecated(f"{type(self).__name__}.{name} is deprecated")
 
@@ -154,9 +171,13 @@ class Model:
         return True
 
     def _present(self) -> Iterator[tuple[str, Field, Any]]:
+        read = object.__getattribute__
         for name, field in self._fields.items():
-            if name in self:
-                yield name, field, object.__getattribute__(self, name)
+            try:
+                value = read(self, name)
+            except AttributeError:
+                continue
+            yield name, field, value
 
     @property
     def additional_properties(self) -> dict[str, Any]:
@@ -168,11 +189,11 @@ class Model:
         return self._encode(False)
 
     def _encode(self, sent: bool) -> dict[str, Any]:
-        package = _package(type(self))
         out: dict[str, Any] = {}
         for _, field, value in self._present():
             if not (sent and field.read_only):
-                out[field.wire] = None if value is None else field.converter(package).encode(value, sent)
+                converter = field._converter or field.converter(_package(type(self)))
+                out[field.wire] = value if value is None or converter.plain else converter.encode(value, sent)
         for name, value in self._extra.items():
             out.setdefault(name, value)
         return out
@@ -184,7 +205,7 @@ class Model:
             TypeError: an unknown member holds something that JSON cannot express.
             ValueError: a number is NaN or infinite.
         """
-        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return _TO_JSON.encode(self.to_dict())
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -28,6 +28,7 @@ __all__ = ["JwtExternalKey", "JwtSharedSecret", "JwtSigner"]
 LIFETIME: Final = 120
 
 _HMAC: Final = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
+_JSON: Final = json.JSONEncoder(separators=(",", ":"))
 RSA_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 
 
@@ -214,7 +215,7 @@ class JwtExternalKey(JwtSigner):
 
 def _encode(part: Mapping[str, Any]) -> bytes:
     """A header or claims set as base64url of JSON (RFC 7515 section 2)."""
-    return _base64url(json.dumps(part, separators=(",", ":")).encode("utf-8"))
+    return _base64url(_JSON.encode(part).encode("ascii"))
 
 
 def _base64url(data: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from ..cards import Card
@@ -85,8 +86,11 @@ def _group(name: str, entries: Iterable[str]) -> Any:
     """The model of one group, None where no field is named."""
     if isinstance(entries, str):
         raise ConfigurationError(f"{name} must be a list of names, not one text")
+    entries = tuple(entries)
+    if not entries:
+        return None
     model = _GROUPS[name].model
-    known = {field.wire: python_name for python_name, field in model._fields.items()}
+    known = _names(name)
     out: dict[str, CaptureField] = {}
     for entry in entries:
         if not isinstance(entry, str):
@@ -100,7 +104,13 @@ def _group(name: str, entries: Iterable[str]) -> Any:
         if python_name in out:
             raise ConfigurationError(f"{name} names the field {given!r} twice")
         out[python_name] = CaptureField(required=not entry.endswith("?"))
-    return model(**out) if out else None
+    return model(**out)
+
+
+@cache
+def _names(name: str) -> dict[str, str]:
+    """Python names of the fields of a group, by the wire's."""
+    return {field.wire: python_name for python_name, field in _GROUPS[name].model._fields.items()}
 
 
 def fields_of(data: Mapping[str, Any] | Card) -> CaptureFields:

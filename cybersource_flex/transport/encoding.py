@@ -35,8 +35,7 @@ def json_body(body: Any) -> bytes:
     """
     if isinstance(body, Model):
         body = body._encode(True)
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_inside)
-    return text.encode("utf-8")
+    return _BODY.encode(body).encode("utf-8")
 
 
 def _inside(value: Any) -> Any:
@@ -46,6 +45,9 @@ def _inside(value: Any) -> Any:
     if hasattr(value, "isoformat"):
         return _plain(value, "")
     raise TypeError(f"an object of type {type(value).__name__} cannot stand in a body")
+
+
+_BODY: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_inside)
 
 
 def text_of(body: bytes) -> str:
@@ -77,7 +79,7 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
             raise ValueError(f"path parameter {name!r} must not be a dot segment")
         return text
 
-    return re.sub(r"\{([^{}]+)\}", value_of, template)
+    return re.sub(r"\{([^{}]+)\}", value_of, template) if "{" in template else template
 
 
 def query_string(parameters: Iterable[tuple[str, Any]], styles: Mapping[str, str]) -> str:

@@ -157,7 +157,8 @@ class Operation:
             )
         base_url, host = self._place(settings)
         query = tuple(query)
-        self._warn({**(path or {}), **dict(query), **(headers or {})})
+        if self.deprecated or self.deprecated_parameters:
+            self._warn({**(path or {}), **dict(query), **(headers or {})})
         target = fill(self.path, path or {}) + query_string(query, self.styles)
         out: dict[str, str] = {}
         if self.accept:
@@ -185,8 +186,10 @@ class Operation:
         A host that the specification does not know was chosen by URL: it gets this operation like every other. One that
         is the specification's stands for its environment, and its operations go where the specification says.
         """
-        environment = next((name for name, url in settings.ENVIRONMENTS.items() if url == settings.host), None)
-        if not self.servers or environment is None:
+        environment = None
+        if self.servers:
+            environment = next((name for name, url in settings.ENVIRONMENTS.items() if url == settings.host), None)
+        if environment is None:
             return settings.base_url, settings.signed_host
         server = self.servers.get(environment)
         if server is None:
