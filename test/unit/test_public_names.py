@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import cybersource_flex
-from cybersource_flex import api, auth, client, emulator, errors, jose, models, transport
+from cybersource_flex import aio, api, auth, client, emulator, errors, jose, models, transport
 
 FLEX = [
     "ApiClient",
@@ -34,6 +34,7 @@ def test_top_level_names() -> None:
 @pytest.mark.parametrize(
     ("module", "names"),
     [
+        (aio, ["ApiClient", "FlexAPIApi", "MicroformIntegrationApi"]),
         (api, ["FlexAPIApi", "MicroformIntegrationApi"]),
         (
             auth,
@@ -96,7 +97,9 @@ def test_names_of_the_parts(module: object, names: list[str]) -> None:
     assert module.__all__ == names  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("module", [cybersource_flex, api, auth, client, emulator, errors, jose, models, transport])
+@pytest.mark.parametrize(
+    "module", [cybersource_flex, aio, api, auth, client, emulator, errors, jose, models, transport]
+)
 def test_every_name_is_there_and_sorted(module: object) -> None:
     names = module.__all__  # type: ignore[attr-defined]
     assert names == sorted(names)
@@ -115,7 +118,18 @@ def test_every_error_belongs_to_the_tree_in_its_docstring() -> None:
             assert f"{name} " in errors.__doc__ or f"{name}\n" in errors.__doc__
 
 
-HEAVY = ("urllib3", "cryptography", "joserfc", "dateutil", "http.client", "json", "asyncio", "starlette", "click")
+HEAVY = (
+    "urllib3",
+    "cryptography",
+    "joserfc",
+    "dateutil",
+    "aiohttp",
+    "http.client",
+    "json",
+    "asyncio",
+    "starlette",
+    "click",
+)
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -1,13 +1,15 @@
 """Uses what features.yaml generates. Run, and type-checked, by the tests against a copy of the project."""
 
+import asyncio
 import json
 import sys
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import date, datetime, timezone
+from typing import Any
 
-from cybersource_flex import errors
+from cybersource_flex import aio, errors
 from cybersource_flex.api import MyThingsApi
 from cybersource_flex.api_client import ApiClient
 from cybersource_flex.configuration import Configuration
@@ -234,6 +236,32 @@ def parameters() -> None:
     assert [str(found.message).split()[-3] for found in caught] == ["'old'", "'X-Old'"]
 
 
+class AsyncStub:
+    """The same, awaitable."""
+
+    def __init__(self, stub: Stub) -> None:
+        self.stub = stub
+
+    async def send(self, request: Request, *, timeout: float | None = None, retry: object = None) -> Response:
+        return self.stub.send(request, timeout=timeout, retry=retry)
+
+
+async def awaited() -> None:
+    stub = Stub(200, b'["a",null]')
+    transport: Any = AsyncStub(stub)
+    things = aio.MyThingsApi(aio.ApiClient(Configuration(auth=Signer()), transport=transport))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        names: list[str | None] = await things.find_sets([1], "ON", kinds=["e", "f"], x_old="x")
+    assert names == ["a", None]
+    assert stub.asked[0].target == "/sets/1/ON?kinds=e%7Cf"
+    assert [(found.category, found.filename) for found in caught] == [(DeprecationWarning, __file__)]
+    stub.answer = Response(200, "", {"Content-Type": "text/plain"}, b"Tom")
+    answer: Pet | str | list[list[Composed]] | None = await things.add_pet(Cat(pet_type="cat"))
+    assert answer == "Tom"
+    assert stub.asked[1].host == "pets.example"
+
+
 def refused(things: MyThingsApi) -> errors.ApiException:
     try:
         things.list_things()
@@ -274,4 +302,5 @@ if __name__ == "__main__":
     bodies()
     servers()
     parameters()
+    asyncio.run(awaited())
     sys.stdout.write("ok\n")
