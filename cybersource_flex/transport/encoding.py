@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -64,7 +65,7 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
 
     Raises:
         TypeError: a value has a type that cannot be sent.
-        ValueError: a value is empty or a dot segment.
+        ValueError: a value is empty, a dot segment, NaN or infinite.
     """
 
     def value_of(match: re.Match[str]) -> str:
@@ -83,11 +84,15 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
 
 
 def query_string(parameters: Iterable[tuple[str, Any]], styles: Mapping[str, str]) -> str:
-    """The query with its question mark, or nothing. Raises ``TypeError`` for a value that cannot be sent.
+    """The query with its question mark, or nothing.
 
     Args:
         parameters: names and values in their order; None leaves one out, an entry of a list repeats it.
         styles: styles of those whose lists are joined and not repeated.
+
+    Raises:
+        TypeError: a value has a type that cannot be sent.
+        ValueError: a value is NaN or infinite.
     """
     pairs = []
     for name, value in parameters:
@@ -108,7 +113,7 @@ def header_value(name: str, value: Any) -> str:
 
     Raises:
         TypeError: a value has a type that cannot be sent.
-        ValueError: it has a line break or a null character in it.
+        ValueError: it has a line break or a null character in it, or is NaN or infinite.
     """
     text = ",".join(_plain(entry, name) for entry in value) if isinstance(value, (list, tuple)) else _plain(value, name)
     if any(char in text for char in "\r\n\0"):
@@ -119,6 +124,8 @@ def header_value(name: str, value: Any) -> str:
 def _plain(value: Any, name: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"parameter {name!r} must not be infinite or NaN")
     if isinstance(value, (str, int, float)):
         return str(value)
     if hasattr(value, "isoformat"):

@@ -149,7 +149,8 @@ class Operation:
             ConfigurationError: the operation must be signed and the settings have no signer; or it has servers of its
                 own, and none for the environment of the settings.
             TypeError: a value has a type that cannot be sent.
-            ValueError: a path parameter is empty or a dot segment, or a header value has a line break in it.
+            ValueError: a path parameter is empty or a dot segment, a header value has a line break in it, or a parameter
+                is NaN or infinite.
         """
         if self.signed and settings.auth is None:
             raise errors.ConfigurationError(
@@ -186,9 +187,9 @@ class Operation:
         A host that the specification does not know was chosen by URL: it gets this operation like every other. One that
         is the specification's stands for its environment, and its operations go where the specification says.
         """
-        environment = None
-        if self.servers:
-            environment = next((name for name, url in settings.ENVIRONMENTS.items() if url == settings.host), None)
+        if not self.servers:
+            return settings.base_url, settings.signed_host
+        environment = next((name for name, url in settings.ENVIRONMENTS.items() if url == settings.host), None)
         if environment is None:
             return settings.base_url, settings.signed_host
         server = self.servers.get(environment)

@@ -84,6 +84,8 @@ def test_query_and_headers() -> None:
     assert request.headers == {"Accept": "application/json", "X-One": "1", "X-List": "a,b"}
     with pytest.raises(ValueError, match="line break"):
         operation(path="/x").request(OPEN, headers={"X": "a\r\nSignature: b"})
+    with pytest.raises(ValueError, match="'a' must not be infinite or NaN"):
+        operation(path="/x").request(OPEN, query=[("a", float("nan"))])
     with pytest.raises(TypeError, match="cannot be of type dict"):
         operation(path="/x").request(OPEN, query=[("a", {})])
 
