@@ -240,7 +240,7 @@ def test_everything_that_the_templates_know_is_typed(
     program = str(HERE / "specs" / "use_features.py")
     done = python("-m", "mypy", "--strict", "--python-version", "3.10", "--no-incremental", "--no-pretty", program)
     generated = re.compile(
-        r"use_features\.py|cybersource_flex/(api|models)/|cybersource_flex/(api_client|configuration)\.py"
+        r"use_features\.py|cybersource_flex/(aio|api|models)/|cybersource_flex/(api_client|configuration)\.py"
     )
     assert [line for line in done.stdout.splitlines() if generated.search(line.replace("\\", "/"))] == []
     assert "Found" in done.stdout or "Success" in done.stdout
@@ -251,7 +251,7 @@ def test_everything_that_the_templates_know_is_typed_for_pyright_too(features: P
     program = features / "use_features.py"
     program.write_bytes((HERE / "specs" / "use_features.py").read_bytes())
     settings = {
-        "include": ["use_features.py", "cybersource_flex/api", "cybersource_flex/models"],
+        "include": ["use_features.py", "cybersource_flex/aio", "cybersource_flex/api", "cybersource_flex/models"],
         "typeCheckingMode": "standard",
         "pythonVersion": "3.10",
     }

@@ -15,6 +15,7 @@ from cybersource_flex import (
     FlexClient,
     MicroformIntegrationApi,
     TransientToken,
+    aio,
     fields,
 )
 from cybersource_flex.auth import HttpSignature, JwtSharedSecret
@@ -72,6 +73,15 @@ with ApiClient(Configuration(host="https://apitest.cybersource.com", auth=auth))
         ),
         str,
     )
+
+
+async def awaited(request: GenerateFlexAPICaptureContextRequest) -> None:
+    async with aio.ApiClient(Configuration(auth=auth)) as api_client:
+        flex = aio.FlexAPIApi(api_client)
+        assert_type(await flex.generate_flex_api_capture_context(request), str)
+        assert_type(await flex.get_public_key_with_http_info("3g"), ApiResponse[JsonWebKey])
+        assert_type(await flex.get_payment_details("jti", timeout=2.5), dict[str, Any])
+
 
 CardFields(number=CaptureField(), numbr=CaptureField())  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 CardFields(number="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
