@@ -19,6 +19,9 @@ ROOT = Path(__file__).parent
 CLI = ["click>=8.1", "rich>=13.7"]
 EMULATOR = ["starlette>=0.37", "trustme>=1.1", "uvicorn>=0.29"]
 
+# The client for event loops. Older versions do not bound the number of headers, nor what a body unpacks to.
+ASYNC = ["aiohttp>=3.14,<4"]
+
 # Spans and metrics, for programs that have set OpenTelemetry up.
 OTEL = ["opentelemetry-api>=1.30,<2"]
 
@@ -37,7 +40,13 @@ setup(
         "cryptography>=42",
         "joserfc>=1.3,<2",
     ],
-    extras_require={"cli": CLI, "emulator": EMULATOR, "otel": OTEL, "all": CLI + EMULATOR + OTEL},
+    extras_require={
+        "async": ASYNC,
+        "cli": CLI,
+        "emulator": EMULATOR,
+        "otel": OTEL,
+        "all": ASYNC + CLI + EMULATOR + OTEL,
+    },
     entry_points={
         "console_scripts": ["cybersource-flex = cybersource_flex.cli:main"],
         "pytest11": ["cybersource_flex = cybersource_flex.testing.plugin"],

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         MicroformIntegrationApi,
     )
     from .api_client import ApiClient
-    from .client import FlexClient, fields
+    from .client import AsyncFlexClient, FlexClient, fields
     from .configuration import Configuration
     from .errors import (
         ApiException,
@@ -63,6 +63,7 @@ __all__ = [
     "ApiClient",
     "ApiException",
     "ApiResponse",
+    "AsyncFlexClient",
     "Attempt",
     "AuthenticationError",
     "BadRequestError",
@@ -118,6 +119,7 @@ _MODULES = {
     "CaptureContext": "jose",
     "Configuration": "configuration",
     "Events": "transport",
+    "AsyncFlexClient": "client",
     "FlexClient": "client",
     "RetryPolicy": "transport",
     "Tls": "transport",

@@ -47,3 +47,60 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(time, "time", lambda: float(VECTOR_TIME))
     monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(VECTOR_UUID))
     return VECTOR_TIME
+
+
+class OnLoop:
+    """An ``AsyncFlexClient`` on an event loop of its own, used as if it were a ``FlexClient``: what is shown of the one
+    is shown of the other by the same test.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._made = self._make(lambda kind: kind(*args, **options))
+
+    @classmethod
+    def from_env(cls, *args: Any, **options: Any) -> OnLoop:
+        self = cls.__new__(cls)
+        self._made = self._make(lambda kind: kind.from_env(*args, **options))
+        return self
+
+    def _make(self, make: Callable[[Any], Any]) -> Any:
+        import asyncio
+        import threading
+
+        from cybersource_flex import AsyncFlexClient
+
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        made = make(AsyncFlexClient)
+        self._thread.start()
+        return made
+
+    def __enter__(self) -> OnLoop:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wait(self._made.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _wait(self, coroutine: Any) -> Any:
+        import asyncio
+
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def __getattr__(self, name: str) -> Any:
+        import inspect
+
+        found = getattr(self._made, name)
+        if not inspect.iscoroutinefunction(found):
+            return found
+        return lambda *args, **options: self._wait(found(*args, **options))
+
+
+@pytest.fixture(params=["threads", "event loop"])
+def connect(request: pytest.FixtureRequest) -> Any:
+    """``FlexClient``, and once more ``AsyncFlexClient`` behind the same face."""
+    from cybersource_flex import FlexClient
+
+    return FlexClient if request.param == "threads" else OnLoop

@@ -149,8 +149,8 @@ class Operation:
             ConfigurationError: the operation must be signed and the settings have no signer; or it has servers of its
                 own, and none for the environment of the settings.
             TypeError: a value has a type that cannot be sent.
-            ValueError: a path parameter is empty or a dot segment, a header value has a line break in it, or a parameter
-                is NaN or infinite.
+            ValueError: a path parameter is empty or a dot segment, a header value has a line break in it, or a
+                parameter is NaN or infinite.
         """
         if self.signed and settings.auth is None:
             raise errors.ConfigurationError(

@@ -29,10 +29,10 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def client(emulator: Emulator) -> Iterator[FlexClient]:
+def client(emulator: Emulator, connect: type[FlexClient]) -> Iterator[FlexClient]:
     emulator.behave()
     auth = JwtSharedSecret(**emulator.auth)
-    with FlexClient(auth, environment=emulator.url, retry=QUICK, read_timeout=0.5) as made:
+    with connect(auth, environment=emulator.url, retry=QUICK, read_timeout=0.5) as made:
         made.create_capture_context(FIELDS)  # the long-term key is known from here on
         emulator.clear()
         yield made
@@ -117,7 +117,6 @@ ROWS: list[Row] = [
     ("truncated", sessions, errors.ConnectionBrokenError, "unknown", 3),
     ("truncated", tokens, errors.ConnectionBrokenError, "unknown", 1),
     ("wrong-length;difference=10", sessions, errors.ResponseTimeoutError, "unknown", 3),
-    ("wrong-length;difference=-10", sessions, errors.TokenError, None, 1),
     ("chunked-broken;kind=size", sessions, errors.ConnectionBrokenError, "unknown", 3),
     ("chunked-broken;kind=end", tokens, errors.ConnectionBrokenError, "unknown", 1),
     ("status-429", sessions, errors.RateLimitError, "rejected", 3),
@@ -185,6 +184,15 @@ def test_a_fault_that_stays_is_told(
     works(client, emulator)
 
 
+def test_an_answer_longer_than_it_says_is_never_believed(client: FlexClient, emulator: Emulator) -> None:
+    # What is left over either is not looked at, and what is read is no token; or it is seen in time, and the connection
+    # is given up for it. Which of the two is a matter of how the bytes arrive.
+    emulator.script(["wrong-length;difference=-10"] * 5, path="/flex/v2/sessions")
+    with pytest.raises((errors.TokenError, errors.ConnectionBrokenError)):
+        client.create_capture_context(FIELDS)
+    works(client, emulator)
+
+
 @pytest.mark.parametrize("part", ["body", "head"])
 @pytest.mark.parametrize("call", [sessions, tokens, details])
 def test_a_drip_ends_at_the_deadline(part: str, call: Call, client: FlexClient, emulator: Emulator) -> None:
@@ -244,9 +252,9 @@ def test_a_key_rotated_under_the_same_name_is_fetched_anew(client: FlexClient, e
     assert sum("public-keys" in request.target for request in emulator.requests) == 1
 
 
-def test_a_key_that_the_host_does_not_know(emulator: Emulator) -> None:
+def test_a_key_that_the_host_does_not_know(emulator: Emulator, connect: type[FlexClient]) -> None:
     emulator.behave()
-    with FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url, retry=QUICK) as client:
+    with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url, retry=QUICK) as client:
         emulator.scenario = "404-key"
         with pytest.raises(errors.UnknownKeyError):
             client.create_capture_context(FIELDS)
@@ -272,14 +280,14 @@ def _context(client: FlexClient, emulator: Emulator) -> CaptureContext:
     return made
 
 
-def test_a_wrong_secret_does_not_loop(emulator: Emulator) -> None:
+def test_a_wrong_secret_does_not_loop(emulator: Emulator, connect: type[FlexClient]) -> None:
     emulator.behave()
     for seconds, expected in ((0, 1), (600, 2)):
         emulator.shift_clock(seconds)
         emulator.clear()
         auth = JwtSharedSecret(emulator.auth["merchant_id"], emulator.auth["key_id"], "A" * 43 + "=")
         with (
-            FlexClient(auth, environment=emulator.url, retry=QUICK) as client,
+            connect(auth, environment=emulator.url, retry=QUICK) as client,
             pytest.raises(errors.AuthenticationError) as caught,
         ):
             client.payment_details("A" * 64)
@@ -287,7 +295,7 @@ def test_a_wrong_secret_does_not_loop(emulator: Emulator) -> None:
     emulator.shift_clock(0)
 
 
-def test_an_answer_encrypted_to_another_key() -> None:
+def test_an_answer_encrypted_to_another_key(connect: type[FlexClient]) -> None:
     merchant = Merchant.generate("mle_merchant")
     with Emulator(merchants=[merchant]) as emulator:
         container = emulator.make_response_mle_p12("a password")
@@ -295,7 +303,7 @@ def test_an_answer_encrypted_to_another_key() -> None:
             response_key=container, response_key_password="a password", merchant_id=merchant.merchant_id
         )
         auth = JwtSharedSecret(**emulator.auth)
-        with FlexClient(auth, environment=emulator.url, mle=mle, retry=QUICK) as client:
+        with connect(auth, environment=emulator.url, mle=mle, retry=QUICK) as client:
             context = client.create_capture_context(FIELDS)
             token = client.tokenize(context, CARD)
             emulator.script(["mle-wrong-key"], path="/flex/v2/payment-details/*")
@@ -336,31 +344,31 @@ def test_every_scenario_has_a_test() -> None:
     assert set(SCENARIOS) - named <= {"clock-skew"}
 
 
-def test_interrupting_a_call_leaves_the_pool_usable(
-    client: FlexClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupting_a_call_leaves_the_pool_usable(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     from cybersource_flex.transport import sync
 
     def interrupted(self: Any, answer: Any, request: Any) -> bytes:
         answer.read(1)
         raise KeyboardInterrupt
 
-    for _ in range(12):  # more often than there are connections in the pool
-        with monkeypatch.context() as patched:
-            patched.setattr(sync.Transport, "_read", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                client.create_capture_context(FIELDS)
-        works(client, emulator)
+    emulator.behave()
+    with FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url, retry=QUICK) as client:
+        for _ in range(12):  # more often than there are connections in the pool
+            with monkeypatch.context() as patched:
+                patched.setattr(sync.Transport, "_read", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    client.create_capture_context(FIELDS)
+            works(client, emulator)
 
 
-def test_hooks_are_told_what_is_safe(emulator: Emulator) -> None:
+def test_hooks_are_told_what_is_safe(emulator: Emulator, connect: type[FlexClient]) -> None:
     from cybersource_flex import Events
 
     emulator.behave()
     attempts: list[Any] = []
     calls: list[Any] = []
     events = Events(on_attempt=attempts.append, on_response=calls.append)
-    with FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url, retry=QUICK, events=events) as client:
+    with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url, retry=QUICK, events=events) as client:
         emulator.script(["status-503"], path="/flex/v2/sessions")
         context = client.create_capture_context(FIELDS)
         with pytest.raises(errors.NotFoundError):

@@ -17,6 +17,7 @@ FLEX = [
     "Configuration",
     "Events",
     "FlexAPIApi",
+    "AsyncFlexClient",
     "FlexClient",
     "MicroformIntegrationApi",
     "RetryPolicy",
@@ -48,7 +49,7 @@ def test_top_level_names() -> None:
                 "Spelling",
             ],
         ),
-        (client, ["FlexClient", "Tokenized", "fields"]),
+        (client, ["AsyncFlexClient", "FlexClient", "Tokenized", "fields"]),
         (emulator, ["Emulator", "Merchant", "RecordedRequest", "SCENARIOS", "Scenario", "ScenarioKind"]),
         (
             jose,

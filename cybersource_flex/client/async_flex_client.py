@@ -1,0 +1,219 @@
+"""``AsyncFlexClient``: the verbs of ``FlexClient``, awaitable. Needs the extra ``async``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from inspect import isawaitable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .._sealed import sealed
+from ..aio import ApiClient, FlexAPIApi, MicroformIntegrationApi
+from ..errors import NotFoundError
+from ..jose import (
+    CaptureContext,
+    PublicKey,
+    TransientToken,
+    encrypt,
+    store_capture_context,
+    verify_transient_token,
+)
+from ..jose.async_key_cache import AsyncCachedKeys, AsyncKeySource, with_key
+from ..jose.capture_context import UnverifiedContext
+from ..jose.payment_credentials import UnverifiedCredentials
+from ..jose.storage import StoredContext
+from ..transport import aio as _transport  # noqa: F401 - so that a missing extra is told where it is asked for
+from .capture_fields import wire_data
+from .checks import check_digest, check_keys
+from .foundation import Foundation
+from .requests import capture_request, microform_request
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from typing_extensions import Self
+
+    from ..cards import Card
+    from ..configuration import Configuration
+    from ..jose import Expected, KeySource, PaymentCredentials
+    from ..models import CaptureFields, GenerateFlexAPICaptureContextRequest
+    from ..transport import Clock, RetryPolicy
+
+__all__ = ["AsyncFlexClient"]
+
+
+@sealed
+class AsyncFlexClient(Foundation):
+    """``FlexClient`` for the tasks of one event loop: the same arguments, the same verbs, awaitable. Make one, keep it,
+    share it between tasks; close it at the end, with ``async with`` or ``await client.close()``.
+
+    Signing and verifying are done in the loop: they take about a millisecond at most, and a thread would hold the
+    interpreter for as long. Only signers that wait for somebody else (``JwtExternalKey``, a ``BearerToken`` from a
+    function) are asked in a thread.
+
+    Args:
+        keys: as with ``FlexClient``, or a source whose methods are awaitable (``AsyncKeySource``).
+
+    Raises:
+        ConfigurationError: a setting is wrong, or the proxy is an ``https://`` one, which this client does not do.
+    """
+
+    __slots__ = ("_api_client", "_flex", "_host_keys", "_keys", "_microform")
+
+    _api_client: ApiClient
+    _flex: FlexAPIApi
+    _host_keys: AsyncKeySource
+    _keys: AsyncKeySource
+    _microform: MicroformIntegrationApi
+
+    def _connect(self, configuration: Configuration, keys: KeySource | AsyncKeySource | None) -> None:
+        api_client = ApiClient(configuration)
+        cached = AsyncCachedKeys(self._fetch_key)
+        given = None if keys is None else _Keys(check_keys(keys))
+        self._set(
+            _api_client=api_client,
+            _flex=FlexAPIApi(api_client),
+            _microform=MicroformIntegrationApi(api_client),
+            _keys=given or cached,
+            # Names of keys in what came straight from the host are no inventions: they never wait for a cooldown.
+            _host_keys=given or cached.from_host(),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def api_client(self) -> ApiClient:
+        """The client underneath, for the classes of ``cybersource_flex.aio``: ``FlexAPIApi(client.api_client)``."""
+        return self._api_client
+
+    @property
+    def clock(self) -> Clock:
+        """How far the host's clock is from this machine's, and whether requests are signed with its time."""
+        return self._api_client.clock
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api_client.close()
+
+    async def _fetch_key(self, kid: str) -> Mapping[str, Any]:
+        try:
+            return (await self._flex.get_public_key(kid)).to_dict()
+        except NotFoundError as cause:
+            raise self._no_such_key(kid, cause) from cause
+
+    async def create_capture_context(
+        self,
+        fields: CaptureFields | GenerateFlexAPICaptureContextRequest,
+        *,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> CaptureContext:
+        """See ``FlexClient.create_capture_context``."""
+        request = capture_request(fields)
+        jwt = await self._flex.generate_flex_api_capture_context(request, timeout=timeout, retry=retry)
+        return await self._verified(jwt, self._host_keys)
+
+    async def create_microform_context(
+        self,
+        *,
+        target_origins: Iterable[str],
+        allowed_card_networks: Iterable[str] = (),
+        allowed_payment_types: Iterable[str] = (),
+        include_card_prefix: bool | None = None,
+        client_version: str = "v2",
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> CaptureContext:
+        """See ``FlexClient.create_microform_context``."""
+        request = microform_request(
+            target_origins=target_origins,
+            allowed_card_networks=allowed_card_networks,
+            allowed_payment_types=allowed_payment_types,
+            include_card_prefix=include_card_prefix,
+            client_version=client_version,
+        )
+        jwt = await self._microform.generate_capture_context(request, timeout=timeout, retry=retry)
+        return await self._verified(jwt, self._host_keys)
+
+    async def verify_capture_context(self, jwt: str, *, expected: Expected | None = None) -> CaptureContext:
+        """See ``FlexClient.verify_capture_context``."""
+        return await self._verified(jwt, self._keys, expected)
+
+    def store_capture_context(self, context: CaptureContext, key: str | bytes | None = None, *, bind: str = "") -> str:
+        """See ``FlexClient.store_capture_context``. Nothing to await."""
+        return store_capture_context(context, key, bind=bind)
+
+    async def restore_capture_context(
+        self, text: str, key: str | bytes | None = None, *, bind: str = ""
+    ) -> CaptureContext:
+        """See ``FlexClient.restore_capture_context``."""
+        stored = StoredContext(text, key, bind=bind)
+        if stored.sealed:
+            return stored.accept(leeway=self._leeway)
+        return await with_key(self._keys, stored.kid, partial(stored.verify, leeway=self._leeway))
+
+    async def tokenize(
+        self,
+        context: CaptureContext,
+        data: Mapping[str, Any] | Card,
+        *,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> TransientToken:
+        """See ``FlexClient.tokenize``."""
+        jwe = encrypt(context, wire_data(data, context))
+        answer = await self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
+        check_digest(answer)
+        return self.verify_transient_token(answer.data, context)
+
+    def verify_transient_token(self, jwt: str, context: CaptureContext) -> TransientToken:
+        """See ``FlexClient.verify_transient_token``. Nothing to await: the key is in the context."""
+        return verify_transient_token(jwt, context, leeway=self._leeway)
+
+    async def payment_details(
+        self, token: TransientToken | str, *, timeout: float | None = None, retry: RetryPolicy | None = None
+    ) -> dict[str, Any]:
+        """See ``FlexClient.payment_details``."""
+        jti = token.jti if isinstance(token, TransientToken) else token
+        return await self._flex.get_payment_details(jti, timeout=timeout, retry=retry)
+
+    async def payment_credentials(
+        self,
+        reference: str,
+        private_key: RSAPrivateKey,
+        *,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> PaymentCredentials:
+        """See ``FlexClient.payment_credentials``. **In PCI DSS scope**: the result holds the card number."""
+        jwe = await self._flex.get_payment_credentials(reference, timeout=timeout, retry=retry)
+        opened = UnverifiedCredentials(jwe, private_key)
+        return await with_key(self._host_keys, opened.kid, partial(opened.verify, leeway=self._leeway))
+
+    async def _verified(self, jwt: str, keys: AsyncKeySource, expected: Expected | None = None) -> CaptureContext:
+        unverified = UnverifiedContext(jwt)
+        verify = partial(unverified.verify, leeway=self._leeway, expected=expected)
+        return await with_key(keys, unverified.kid, verify)
+
+
+class _Keys:
+    """A source of either kind as one to await."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: KeySource | AsyncKeySource) -> None:
+        self._keys: Any = keys
+
+    async def get(self, kid: str) -> PublicKey:
+        found: Any = self._keys.get(kid)
+        return await found if isawaitable(found) else found  # type: ignore[no-any-return]
+
+    async def refresh(self, kid: str) -> PublicKey | None:
+        found: Any = self._keys.refresh(kid)
+        return await found if isawaitable(found) else found  # type: ignore[no-any-return]
