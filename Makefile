@@ -1,4 +1,5 @@
-# Every verb of the project. Needs make, Python 3.10 or newer, and PyPI; everything else is fetched on first use.
+# Every verb of the project. Needs make, Python 3.10 or newer, and PyPI, and Node.js and npm for what compares
+# specifications; everything else is fetched on first use.
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +15,8 @@ COMMA := ,
 export TOX_DISCOVER ?= $(subst $(SPACE),$(COMMA),$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1?.*/bin/python))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test generate check-generated upstream bench fuzz dist format clean
+.PHONY: help demo test generate check-generated spec-lint spec-report release-check upstream bench fuzz dist format \
+	clean
 
 help: ## show this list
 	@$(PYTHON) -c "import re; [print(f'make {v:16} {t}') for v, t in re.findall(r'(?m)^([a-z-]+):.*?## (.*)', open('Makefile').read())]"
@@ -33,6 +35,15 @@ check-generated: $(VENV)/.generator ## say which generated files are not what ma
 
 upstream: $(VENV)/.generator ## compare openapi.yaml with CyberSource's own specification: UPSTREAM=<file>
 	@$(BIN)/python tools/upstream.py "$(or $(UPSTREAM),$(error name CyberSource's merged specification: make upstream UPSTREAM=<file>))"
+
+spec-lint: $(VENV)/.generator tools/npm/node_modules ## say what is wrong with openapi.yaml, with its place and rule
+	$(BIN)/python tools/spec_lint.py
+
+spec-report: check-generated $(VENV)/.report ## BASE=<commit>: what changed for users since then, as a page; OUT=<file>
+	$(BIN)/python tools/spec_report.py report --base "$(BASE)" $(if $(OUT),--out "$(OUT)")
+
+release-check: check-generated $(VENV)/.report ## BASE=<tag>: refuse a version that the changes since then do not allow
+	$(BIN)/python tools/spec_report.py check --base "$(BASE)"
 
 bench: $(VENV)/.installed ## what signing, verifying and a whole call cost beside the bare operations
 	@for each in signing verification call; do echo "## $$each"; $(BIN)/python bench/$$each.py; echo; done
@@ -70,3 +81,12 @@ $(VENV)/.generator: $(VENV)/.made tools/requirements-generate.txt
 $(VENV)/.builder: $(VENV)/.made tools/requirements-build.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-build.txt
 	@touch $@
+
+$(VENV)/.report: $(VENV)/.installed $(VENV)/.generator tools/npm/node_modules tools/requirements-report.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-report.txt
+	@touch $@
+
+# From the npm registry, and only this.
+tools/npm/node_modules: tools/npm/package-lock.json
+	$(PYTHON) tools/redocly.py install
+	@test ! -d $@ || touch $@

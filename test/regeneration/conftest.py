@@ -37,6 +37,17 @@ def specification() -> Any:
 
 
 @pytest.fixture(scope="session")
+def redocly() -> Any:
+    """tools/redocly.py, with its package installed; in CI, where nobody reads what is skipped, it must be."""
+    import redocly
+
+    reason = redocly.unavailable()
+    if reason is not None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"NOT TESTED with redocly: {reason}")
+    return redocly
+
+
+@pytest.fixture(scope="session")
 def document(specification: Any) -> Any:
     """openapi.yaml as it is read. Not to be changed by a test."""
     return specification.load((ROOT / "openapi.yaml").read_text("utf-8"))

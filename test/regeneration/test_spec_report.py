@@ -1,0 +1,330 @@
+"""The parts of tools/spec_report.py: how each change is rated, which version it asks for, and the page."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Rated = dict[tuple[str, str], str]
+
+MODELS = """
+from typing import Literal, TypeAlias
+
+__all__ = ["Network", "Card", "pay"]
+
+Network: TypeAlias = Literal["VISA"] | str
+
+
+class Card:
+    number: str | None
+    month: str
+
+    def __init__(self, *, number: str | None = None, month: str = "01") -> None: ...
+
+    def to_dict(self) -> dict[str, object]: ...
+
+
+def pay(card: Card, amount: int, times: int = 1) -> str: ...
+"""
+
+
+@pytest.fixture(scope="session")
+def verdict(specification: Any) -> Any:
+    import verdict
+
+    return verdict
+
+
+@pytest.fixture(scope="session")
+def report(specification: Any) -> Any:
+    """tools/spec_report.py, with everything that it needs."""
+    for module in ("griffe", "mypy"):
+        pytest.importorskip(module, reason="NOT TESTED: reports (pip install -r tools/requirements-report.txt)")
+    import spec_report
+
+    return spec_report
+
+
+@pytest.mark.parametrize(
+    ("before", "impact", "lowest"),
+    [
+        ((1, 2, 3), "NONE", (1, 2, 3)),
+        ((1, 2, 3), "PATCH", (1, 2, 4)),
+        ((1, 2, 3), "MINOR", (1, 3, 0)),
+        ((1, 2, 3), "MAJOR", (2, 0, 0)),
+        ((0, 2, 3), "PATCH", (0, 2, 4)),
+        ((0, 2, 3), "MINOR", (0, 2, 4)),
+        ((0, 2, 3), "MAJOR", (0, 3, 0)),
+    ],
+)
+def test_the_lowest_version(verdict: Any, before: Any, impact: str, lowest: Any) -> None:
+    assert verdict.lowest(before, verdict.Impact[impact]) == lowest
+
+
+@pytest.mark.parametrize(
+    ("changelog", "there"),
+    [
+        ("# Changelog\n\n## 0.2.0\n\n- A field.\n\n## 0.1.0\n\n- All.\n", True),
+        ("## 0.2.0 (2026-11-30)\n- A field.\n", True),
+        ("## [0.2.0] - 2026-11-30\n\n- A field.\n", True),
+        ("## Unreleased\n\n- A field of 0.2.0.\n", False),
+        ("## 0.2.0\n\n## 0.1.0\n\n- All.\n", False),
+        ("## 0.2.0.1\n\n- A field.\n", False),
+        ("## 10.2.0\n\n- A field.\n", False),
+        ("", False),
+    ],
+)
+def test_the_changelog_has_a_section_with_something_in_it(verdict: Any, changelog: str, there: bool) -> None:
+    assert verdict.has_section(changelog, (0, 2, 0)) is there
+
+
+def rate_wire(document: Any, folder: Path, *changes: Any) -> Rated:
+    import report_wire
+    import yaml
+
+    changed = copy.deepcopy(document)
+    for change in changes:
+        change(changed)
+    files = folder / "before.yaml", folder / "after.yaml"
+    for file, content in zip(files, (document, changed), strict=True):
+        file.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    return {(found.place, found.what): found.impact.word for found in report_wire.findings(*files)}
+
+
+def test_no_change_is_no_finding(redocly: Any, document: Any, tmp_path: Path) -> None:
+    assert rate_wire(document, tmp_path) == {}
+
+
+def test_the_wire_is_rated_as_users_of_this_client_see_it(redocly: Any, document: Any, tmp_path: Path) -> None:
+    def change(document: Any) -> None:
+        schemas, paths = document["components"]["schemas"], document["paths"]
+        request = schemas["CardFields"]["properties"]
+        request["secCode"] = request.pop("securityCode")
+        del schemas["ShipToFields"]["properties"]["company"]
+        schemas["CaptureField"]["properties"]["required"]["default"] = True
+        schemas["JsonWebKey"]["description"] = "Another description."
+        schemas["JsonWebKey"]["properties"]["kty"]["example"] = "RSA"
+        paths["/flex/v2/tokens"]["post"]["deprecated"] = True
+        paths["/flex/v2/tokens"]["post"]["x-repeatable"] = True
+        paths["/flex/v2/public-keys/{kid}"]["get"]["tags"] = ["Microform Integration"]
+        schemas["GenerateCaptureContextRequest"]["properties"]["targetOrigins"]["maxItems"] = 5
+        document["servers"][1]["x-environment"] = "live"
+
+    assert rate_wire(document, tmp_path, change) == {
+        ("CardFields.securityCode", "renamed to CardFields.secCode"): "major",
+        ("ShipToFields.company", "field removed"): "major",
+        ("CaptureField.required", "`default`: not set → `true`"): "minor",
+        ("JsonWebKey", "`description` in other words"): "patch",
+        ("JsonWebKey.kty", "`example` in other words"): "patch",
+        ("POST /flex/v2/tokens", "`deprecated`: not set → `true`"): "minor",
+        ("POST /flex/v2/tokens", "`x-repeatable`: not set → `true`"): "minor",
+        (
+            "GET /flex/v2/public-keys/{kid}",
+            "`tags` gained `Microform Integration` and lost `Flex API`",
+        ): "major",
+        (
+            "GenerateCaptureContextRequest.targetOrigins",
+            "`maxItems` of `targetOrigins` changed from '9' to '5'.",
+        ): "major",
+        ("servers 1", "`x-environment`: `production` → `live`"): "major",
+    }
+
+
+def test_an_enum_of_an_answer_may_grow_and_one_of_a_request_may_not_shrink(
+    redocly: Any, document: Any, tmp_path: Path
+) -> None:
+    start = copy.deepcopy(document)
+    start["components"]["schemas"]["JsonWebKey"]["properties"]["kty"]["enum"] = ["RSA"]
+
+    def change(document: Any) -> None:
+        document["components"]["schemas"]["JsonWebKey"]["properties"]["kty"]["enum"].append("EC")
+        document["components"]["schemas"]["CardNetwork"]["enum"].remove("KCP")
+
+    assert rate_wire(start, tmp_path, change) == {
+        ("JsonWebKey.kty", "Enum of `kty` gained values: 'EC'."): "minor",
+        ("CardNetwork", "Enum of `CardNetwork` lost values: 'KCP'."): "major",
+    }
+
+
+def tree(folder: Path, models: str = MODELS, version: str = "0.1.0") -> Path:
+    """A small project of the shape of this one."""
+    package = folder / "cybersource_flex"
+    (package / "models").mkdir(parents=True)
+    (folder / "test" / "typing").mkdir(parents=True)
+    files = {
+        "cybersource_flex/__init__.py": "__all__: list[str] = []\n",
+        "cybersource_flex/_version.py": f'from typing import Final\n\n__version__: Final = "{version}"\n',
+        "cybersource_flex/models/__init__.py": models,
+        "cybersource_flex/py.typed": "",
+        "setup.py": "from setuptools import setup\n\nsetup(name='small', packages=['cybersource_flex'])\n",
+        "test/typing/usage.py": (
+            "from cybersource_flex.models import Card, pay\n\n"
+            "pay(Card(month='02'), 1).upper()\n"
+            "pay('already wrong', 1)\n"
+        ),
+        "test/test_other.py": "import cybersource_flex.errors\n\n1 + ''\n",
+        "CHANGELOG.md": f"# Changelog\n\n## {version}\n\n- Something.\n",
+        "openapi.yaml": (
+            "openapi: 3.0.3\ninfo: {title: Small, version: 1.0.0}\npaths: {}\ncomponents:\n  schemas:\n"
+            "    Card: {type: object, properties: {month: {type: string}}}\n"
+        ),
+        ".gitignore": "ignored\nbuild/\n",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text, "utf-8")
+    return folder
+
+
+def edited(*edits: tuple[str, str]) -> str:
+    text = MODELS
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (("month: str\n", "month: str\n    year: str | None\n"), {("models.Card.year", "added"): "minor"}),
+        (
+            ("number: str | None\n", "number: int | None\n"),
+            {("models.Card.number", "type: `str | None` → `int | None`"): "major"},
+        ),
+        (("number: str | None\n", "number: str\n"), {("models.Card.number", "type: `str | None` → `str`"): "minor"}),
+        (("month: str =", "month: str | int ="), {("models.Card(month)", "type: `str` → `str | int`"): "minor"}),
+        (("amount: int,", "amount: str,"), {("models.pay(amount)", "type: `int` → `str`"): "major"}),
+        (
+            ("times: int = 1) -> str", "times: int = 1) -> str | None"),
+            {("models.pay()", "type: `str` → `str | None`"): "major"},
+        ),
+        (("times: int = 1", "times: int"), {("models.pay(times)", "Parameter is now required"): "major"}),
+        (("times: int = 1", "times: int = 2"), {("models.pay(times)", "Parameter default was changed"): "minor"}),
+        (
+            ("times: int = 1", "times: int = 1, note: str = ''"),
+            {("models.pay(note)", "optional parameter added"): "minor"},
+        ),
+        (
+            ("times: int = 1", "note: str, times: int = 1"),
+            {
+                ("models.pay(note)", "Parameter was added as required"): "major",
+                ("models.pay(times)", "Positional parameter was moved"): "major",
+            },
+        ),
+        (('Literal["VISA"]', 'Literal["VISA", "ELO"]'), {("models.Network", "known values: gained 'ELO'"): "minor"}),
+        (('"pay"]', "]"), {("models.pay", "removed"): "major"}),
+        (("def to_dict", "def _to_dict"), {("models.Card.to_dict", "removed"): "major"}),
+        (("class Card:", "class Card:\n    '''Now with words.'''\n\n    _hidden = 1\n"), {}),
+    ],
+)
+def test_the_python_api_is_rated(report: Any, tmp_path: Path, edit: tuple[str, str], expected: Rated) -> None:
+    import report_api
+
+    before, after = tree(tmp_path / "before"), tree(tmp_path / "after", edited(edit))
+    assert {(found.place, found.what): found.impact.word for found in report_api.findings(before, after)} == expected
+
+
+def test_the_previous_tests_tell_what_no_longer_fits_and_not_what_never_did(report: Any, tmp_path: Path) -> None:
+    import report_types
+
+    models = edited(("month: str =", "month: int ="), ("-> str: ...", "-> int: ..."))
+    found, checked = report_types.findings(tree(tmp_path / "before"), tree(tmp_path / "after", models))
+    assert checked == 1
+    assert [(finding.place, finding.what.partition(" has ")[0]) for finding in found] == [
+        ("test/typing/usage.py:3", '"int"'),
+        ("test/typing/usage.py:3", 'Argument "month" to "Card"'),
+    ]
+
+
+@pytest.fixture
+def repository(report: Any, tmp_path: Path) -> Path:
+    """The small project in git, with the tag v0.1.0 on it, and a required field more in the working tree."""
+    folder = tree(tmp_path / "repository")
+    quiet = ["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
+    for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "All"], ["tag", "v0.1.0"]):
+        subprocess.run(["git", *quiet, *arguments], cwd=folder, check=True)
+    change(folder / "cybersource_flex" / "models" / "__init__.py", 'month: str = "01"', "month: str")
+    change(folder / "openapi.yaml", "properties: {month", "properties: {year: {type: string}, month")
+    return folder
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text("utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), "utf-8")
+
+
+def test_the_trees_are_the_commit_and_what_is_there_now(report: Any, repository: Path, tmp_path: Path) -> None:
+    (repository / "ignored").write_text("", "utf-8")
+    (repository / "new.txt").write_text("", "utf-8")
+    (repository / "setup.py").unlink()
+    before, after = tmp_path / "before", tmp_path / "after"
+    report.export_commit(repository, "v0.1.0", before)
+    report.export_working_tree(repository, after)
+    assert "year" not in (before / "openapi.yaml").read_text("utf-8")
+    assert "year" in (after / "openapi.yaml").read_text("utf-8")
+    assert (before / "setup.py").is_file()
+    assert sorted(path.name for path in after.iterdir() if path.is_file()) == [
+        ".gitignore",
+        "CHANGELOG.md",
+        "new.txt",
+        "openapi.yaml",
+    ]
+
+
+@pytest.mark.parametrize("base", ["", "no-such-tag", "--help"])
+def test_a_base_that_is_no_commit_is_refused(
+    report: Any, repository: Path, base: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report.main(["report", f"--base={base}"], repository) == 1
+    assert "BASE=" in capsys.readouterr().err
+    assert not (repository / "build").exists()
+
+
+def test_the_page_says_the_verdict_first_and_then_why(
+    redocly: Any, report: Any, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("setuptools", minversion="77", reason="NOT TESTED: the whole report, which builds a wheel")
+    assert report.main(["report", "--base=v0.1.0"], repository) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("spec-report: major; the page is ")
+    text = (repository / "build" / "spec-report.md").read_text("utf-8")
+    sections = [line for line in text.splitlines() if line.startswith("#")]
+    assert sections == [
+        "# What changes for users since `v0.1.0`",
+        "## Why major",
+        "## On the wire",
+        "## In Python",
+        "## The previous tests against the new code",
+        "## What it costs",
+    ]
+    assert "- Lowest version allowed: **0.2.0** after 0.1.0; `_version.py` says 0.1.0, which is **too low**" in text
+    assert "- `models.Card(month)` (Python): Parameter is now required\n" in text
+    assert "| minor | `Card.year` | field added |" in text
+    assert "New errors: 0." in text
+    assert "| wheel, KB | " in text
+
+
+def test_a_release_needs_a_high_enough_version_and_a_section(
+    redocly: Any, report: Any, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = ["check", "--base=v0.1.0"]
+    assert report.main(check, repository) == 1
+    assert "_version.py says 0.1.0, the lowest version allowed is 0.2.0" in capsys.readouterr().err
+    change(repository / "cybersource_flex" / "_version.py", "0.1.0", "0.2.0")
+    assert report.main(check, repository) == 1
+    assert capsys.readouterr().err.startswith("release-check: CHANGELOG.md has no section 0.2.0")
+    change(repository / "CHANGELOG.md", "## 0.1.0", "## 0.2.0\n\n- `month` is required.\n\n## 0.1.0")
+    assert report.main(check, repository) == 0
+    assert capsys.readouterr().out == "release-check: 0.2.0 may follow v0.1.0\n"
+
+
+def test_a_release_of_nothing_that_can_be_seen_is_a_patch(report: Any, verdict: Any, tmp_path: Path) -> None:
+    before = tree(tmp_path / "before")
+    same, higher = tree(tmp_path / "same"), tree(tmp_path / "higher", version="0.1.1")
+    assert len(report.release_problems(before, same, verdict.Impact.NONE)) == 1
+    assert report.release_problems(before, higher, verdict.Impact.NONE) == []

@@ -1,0 +1,146 @@
+"""What changed between two specifications, as someone sees it who calls the service through this client.
+
+Redocly finds the changes and knows the direction of the data. It rates them for any client; where ours differs, because
+enums are open or because a name of the specification is a name in Python, the rating is corrected here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import redocly
+from verdict import Finding, Impact
+
+SOURCE: Final = "wire"
+
+# Only told to a reader.
+_WORDS: Final = {"description", "example", "summary", "title", "externalDocs"}
+_WORDY_NODES: Final = {"Contact", "Example", "ExternalDocs", "Info", "License", "Tag"}
+
+# What redocly calls harmless and this client does not: what a new value of the member does to its users.
+_OWN: Final = {
+    "deprecated": Impact.MINOR,
+    "default": Impact.MINOR,
+    "enum": Impact.MINOR,
+    "required": Impact.MINOR,
+    # Whether a call is tried again.
+    "x-repeatable": Impact.MINOR,
+    # The class that has the method, and the name of the environment, are names in Python.
+    "tags": Impact.MAJOR,
+    "x-environment": Impact.MAJOR,
+}
+
+_NOUNS: Final = {
+    "MediaType": "media type",
+    "PathItem": "path",
+    "RequestBody": "request body",
+    "SecurityRequirement": "way to sign",
+}
+_LONGEST: Final = 60
+
+
+def findings(before: Path, after: Path) -> list[Finding]:
+    """The changes from one OpenAPI document to another, the gravest first.
+
+    Raises:
+        redocly.RedoclyError: redocly cannot be run, or cannot read one of the documents.
+    """
+    found = {_finding(change) for change in redocly.diff(before, after)}
+    return sorted(found, key=lambda finding: (-finding.impact, finding.place, finding.what))
+
+
+def _finding(change: dict[str, Any]) -> Finding:
+    return Finding(_impact(change), _place(change), _what(change), SOURCE)
+
+
+def _impact(change: dict[str, Any]) -> Impact:
+    rated = Impact[change["impact"].upper()]
+    kind, node, member = change["kind"], change["typeName"], change.get("property")
+    if node in _WORDY_NODES or member in _WORDS:
+        return Impact.PATCH
+    if change["verdicts"]:
+        return rated
+    named = node == "Schema" and _names_something(_side(change)["pointer"])
+    if named and (kind == "removed" or member == "key"):
+        return Impact.MAJOR
+    if named and kind == "added":
+        return Impact.MINOR
+    return max(rated, _OWN.get(member or "", Impact.NONE))
+
+
+def _names_something(pointer: str) -> bool:
+    """Whether a schema is a model or a field, both of which have a name in Python."""
+    return re.search(r"^#/components/schemas/[^/]+$|/properties/[^/]+$", pointer) is not None
+
+
+def _side(change: dict[str, Any]) -> dict[str, Any]:
+    """Where the thing is; where it was, if it is no more."""
+    side: dict[str, Any] = change.get("revision") or change["base"]
+    return side
+
+
+def _place(change: dict[str, Any]) -> str:
+    return _name(str((change.get("base") or change["revision"])["pointer"]), change.get("property"))
+
+
+def _name(pointer: str, member: str | None = None) -> str:
+    """A JSON pointer as people say it: ``CardFields.number``, ``POST /flex/v2/tokens responses 201``."""
+    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.removeprefix("#/").split("/")]
+    if member not in (None, "key") and parts[-1] == member and parts[-2] != "properties":
+        parts.pop()
+    if parts[0] == "paths" and len(parts) > 1:
+        path, *rest = parts[1:]
+        start = f"{rest[0].upper()} {path}" if rest and rest[0] != "parameters" else path
+        return " ".join([start, *(rest if start == path else rest[1:])])
+    if parts[0] != "components":
+        return " ".join(parts)
+    name = " ".join(parts[2:])
+    return re.sub(r" properties (\S+)", r".\1", name) if parts[1] == "schemas" else f"{parts[1]} {name}"
+
+
+def _what(change: dict[str, Any]) -> str:
+    if change["verdicts"]:
+        return " ".join(verdict["message"] for verdict in change["verdicts"])
+    kind, member = change["kind"], change.get("property")
+    before, after = (change.get(side, {}).get("value") for side in ("base", "revision"))
+    if kind != "modified" or member is None:
+        return f"{_noun(change)} {kind}{_operations(after if kind == 'added' else before)}"
+    if member == "key":
+        return f"renamed to {_name(change['revision']['pointer'])}"
+    if member in _WORDS:
+        return f"`{member}` in other words"
+    if isinstance(before, list) and isinstance(after, list):
+        came = [_short(value) for value in after if value not in before]
+        went = [_short(value) for value in before if value not in after]
+        told = [f"gained {', '.join(came)}"] * bool(came) + [f"lost {', '.join(went)}"] * bool(went)
+        return f"`{member}` {' and '.join(told) or 'in another order'}"
+    return f"`{member}`: {_short(before)} → {_short(after)}"
+
+
+def _noun(change: dict[str, Any]) -> str:
+    node = str(change["typeName"])
+    pointer = str(_side(change)["pointer"])
+    if node == "Schema" and _names_something(pointer):
+        return "field" if "/properties/" in pointer else "model"
+    return _NOUNS.get(node, node.lower())
+
+
+def _operations(value: Any) -> str:
+    """The ids of the operations in a path or an operation, or the name of a parameter."""
+    if not isinstance(value, dict):
+        return ""
+    inner = [value, *(part for part in value.values() if isinstance(part, dict))]
+    names = [str(part["operationId"]) for part in inner if "operationId" in part]
+    if "in" in value and "name" in value:
+        names.append(f"{value['name']} in {value['in']}")
+    return f": {', '.join(names)}" if names else ""
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "not set"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"`{text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'}`"

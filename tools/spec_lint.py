@@ -1,0 +1,139 @@
+"""Say what is wrong with openapi.yaml: a line for each finding, with its place and its rule.
+
+    python tools/spec_lint.py [file]
+
+Three judges: redocly's rules (redocly.yaml); what the templates know, and that every operation has an id
+(tools/specification.py); and that every operation has an error with a schema, and examples of its request and success.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import redocly
+import specification
+import yaml
+from schemas import Document, resolve
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+class Finding(NamedTuple):
+    """Something to put right, at a JSON pointer into the document."""
+
+    place: str
+    rule: str
+    what: str
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="spec_lint.py", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("file", nargs="?", type=Path, default=ROOT / "openapi.yaml")
+    file = parser.parse_args(arguments).file
+    text = file.read_text(encoding="utf-8")
+    found = own_findings(text)
+    missing = redocly.unavailable()
+    if missing is None and readable(text):
+        found += [
+            Finding(problem["location"][0].get("pointer", "#/"), problem["ruleId"], problem["message"])
+            for problem in redocly.lint(file)
+        ]
+    for number, finding in sorted((line(text, finding.place), finding) for finding in found):
+        what = " ".join(finding.what.split())
+        print(f"{file.name}:{number}: {finding.place}: {what} [{finding.rule}]")
+    if missing is not None:
+        print(f"NOT TESTED with the rules of redocly: {missing}", file=sys.stderr)
+    print(f"spec-lint: {len(found) or 'nothing'} found")
+    # Where nobody reads what was skipped, skipping is failing.
+    return 1 if found or (missing is not None and os.environ.get("CI")) else 0
+
+
+def readable(text: str) -> bool:
+    """Whether there is a document at all; where there is none, the first finding says why."""
+    try:
+        return isinstance(specification.load(text), dict)
+    except yaml.YAMLError:
+        return False
+
+
+def own_findings(text: str) -> list[Finding]:
+    """What the templates do not know, and where our own rules are broken."""
+    found = []
+    for problem in specification.problems(text):
+        place, _, what = problem.partition(": ")
+        found.append(
+            Finding(place, "supported", what) if place.startswith("#") else Finding("#/", "supported", problem)
+        )
+    if not readable(text):
+        return found
+    try:
+        return [*found, *_operations(specification.load(text))]
+    except (AttributeError, TypeError):
+        # Not even the outline of an operation, which is among the findings already.
+        return found
+
+
+def _operations(document: Document) -> Iterator[Finding]:
+    paths = document.get("paths")
+    for path, item in (paths if isinstance(paths, dict) else {}).items():
+        for method in specification.METHODS:
+            operation = item.get(method) if isinstance(item, dict) else None
+            if isinstance(operation, dict):
+                place = f"#/paths/{path.replace('~', '~0').replace('/', '~1')}/{method}"
+                yield from _operation(document, operation, place)
+
+
+def _operation(document: Document, operation: Document, place: str) -> Iterator[Finding]:
+    if "requestBody" in operation:
+        yield from _examples(resolve(document, operation["requestBody"]), f"{place}/requestBody")
+    errors = []
+    for status, answer in (operation.get("responses") or {}).items():
+        answer = resolve(document, answer)
+        if str(status).startswith("2"):
+            yield from _examples(answer, f"{place}/responses/{status}")
+        elif str(status).startswith(("4", "5", "default")):
+            errors += [media.get("schema") for media in (answer.get("content") or {}).values()]
+    if not any(errors):
+        yield Finding(f"{place}/responses", "error-schema", "no error has a schema")
+
+
+def _examples(body: Document, place: str) -> Iterator[Finding]:
+    for media_type, media in (body.get("content") or {}).items():
+        if "example" not in media and not media.get("examples"):
+            here = f"{place}/content/{media_type.replace('~', '~0').replace('/', '~1')}"
+            yield Finding(here, "example", "the body has no example")
+
+
+def line(text: str, place: str) -> int:
+    """The line of a JSON pointer, or of the nearest thing around it that is in the text."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        return mark.line + 1 if mark else 1
+    number = 1
+    for part in place.removeprefix("#").strip("/").split("/"):
+        part = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(node, yaml.MappingNode):
+            keys = [(key, value) for key, value in node.value if key.value == part]
+        elif isinstance(node, yaml.SequenceNode) and part.isdecimal() and int(part) < len(node.value):
+            keys = [(node.value[int(part)],) * 2]
+        else:
+            break
+        if not keys:
+            break
+        key, node = keys[0]
+        number = key.start_mark.line + 1
+    return number
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except redocly.RedoclyError as error:
+        sys.exit(f"spec-lint: {error}")
