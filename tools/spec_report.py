@@ -105,7 +105,7 @@ def release_problems(before: Path, after: Path, impact: Impact) -> list[str]:
     found = []
     if now < lowest:
         found.append(
-            f"the changes since {verdict.spelled(was)} are {impact.word}: {verdict.VERSION_FILE} says "
+            f"kind of change since {verdict.spelled(was)}: {impact.word}; {verdict.VERSION_FILE} says "
             f"{verdict.spelled(now)}, the lowest version allowed is {verdict.spelled(lowest)}"
         )
     if not verdict.has_section((after / "CHANGELOG.md").read_text(encoding="utf-8"), now):
