@@ -93,9 +93,29 @@ class OnLoop:
         import inspect
 
         found = getattr(self._made, name)
-        if not inspect.iscoroutinefunction(found):
+        if not callable(found):
             return found
-        return lambda *args, **options: self._wait(found(*args, **options))
+
+        def call(*args: Any, **options: Any) -> Any:
+            made = found(*args, **options)
+            if inspect.isasyncgen(made):
+                return self._each(made)
+            return self._wait(made) if inspect.iscoroutine(made) else made
+
+        return call
+
+    def _each(self, made: Any) -> Any:
+        async def following() -> Any:
+            return await anext(made)
+
+        try:
+            while True:
+                try:
+                    yield self._wait(following())
+                except StopAsyncIteration:
+                    return
+        finally:
+            self._wait(made.aclose())
 
 
 @pytest.fixture(params=["threads", "event loop"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from functools import partial
 from inspect import isawaitable
 from types import TracebackType
@@ -24,6 +24,8 @@ from ..jose.capture_context import UnverifiedContext
 from ..jose.payment_credentials import UnverifiedCredentials
 from ..jose.storage import StoredContext
 from ..transport import aio as _transport  # noqa: F401 - so that a missing extra is told where it is asked for
+from .async_bulk import tokenize_many
+from .bulk import Batch, Item, Progress, Tokenized
 from .capture_fields import wire_data
 from .checks import check_digest, check_keys
 from .foundation import Foundation
@@ -171,6 +173,26 @@ class AsyncFlexClient(Foundation):
         answer = await self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
         check_digest(answer)
         return self.verify_transient_token(answer.data, context)
+
+    def tokenize_many(
+        self,
+        items: Iterable[Item] | AsyncIterable[Item],
+        *,
+        concurrency: int = 8,
+        ordered: bool = True,
+        progress: Progress | None = None,
+        fields: CaptureFields | None = None,
+        context: CaptureContext | None = None,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> AsyncGenerator[Tokenized, None]:
+        """``FlexClient.tokenize_many`` with tasks for threads: ``async for result in client.tokenize_many(items)``.
+
+        The items may come from an asynchronous iterator too. Closing the generator, or cancelling the task that waits
+        for it, cancels what is at work.
+        """
+        batch = Batch(concurrency=concurrency, ordered=ordered, progress=progress, fields=fields, context=context)
+        return tokenize_many(self, items, batch, concurrency=concurrency, timeout=timeout, retry=retry)
 
     def verify_transient_token(self, jwt: str, context: CaptureContext) -> TransientToken:
         """See ``FlexClient.verify_transient_token``. Nothing to await: the key is in the context."""

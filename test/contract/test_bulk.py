@@ -38,7 +38,14 @@ def emulator(host: Emulator) -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def client(emulator: Emulator) -> Iterator[FlexClient]:
+def client(emulator: Emulator, connect: type[FlexClient]) -> Iterator[FlexClient]:
+    with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
+        yield client
+
+
+@pytest.fixture
+def threaded(emulator: Emulator) -> Iterator[FlexClient]:
+    """For what takes an event loop down with it, as asyncio has it: ``KeyboardInterrupt``."""
     with FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
         yield client
 
@@ -205,15 +212,20 @@ def test_stopping_early_begins_nothing_more(client: FlexClient, emulator: Emulat
         next(results)
 
 
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])
-def test_an_exception_in_this_thread_leaves_no_thread(
-    client: FlexClient, emulator: Emulator, interruption: type[BaseException]
-) -> None:
+def test_an_interruption_leaves_no_thread(threaded: FlexClient, emulator: Emulator) -> None:
+    _interrupt(threaded, emulator, KeyboardInterrupt)
+
+
+def test_an_exception_of_the_callers_function_leaves_nothing_at_work(client: FlexClient, emulator: Emulator) -> None:
+    _interrupt(client, emulator, RuntimeError)
+
+
+def _interrupt(client: FlexClient, emulator: Emulator, interruption: type[BaseException]) -> None:
     def interrupt(done: int, failed: int) -> None:
         raise interruption
 
     # One is done at once, and then both workers are busy: the fourth has not begun.
-    emulator.script(["ok", *["latency;seconds=1"] * 3], path="/flex/v2/tokens")
+    emulator.script(["ok", *["latency;seconds=2"] * 3], path="/flex/v2/tokens")
     source = Source()
     with pytest.raises(interruption):
         list(client.tokenize_many(source, concurrency=2, progress=interrupt))
@@ -286,7 +298,7 @@ def test_nothing_is_seen_of_cards(client: FlexClient, emulator: Emulator) -> Non
                 trace = trace.tb_next
 
 
-def test_nothing_is_seen_of_cards_when_it_is_interrupted(client: FlexClient) -> None:
+def test_nothing_is_seen_of_cards_when_it_is_interrupted(threaded: FlexClient) -> None:
     with Canaries() as canaries:
         number = canaries.plant("card number", "4622943127013705")
 
@@ -298,7 +310,7 @@ def test_nothing_is_seen_of_cards_when_it_is_interrupted(client: FlexClient) -> 
                 next(results)
             canaries.watch(caught.value)
 
-        begin(client.tokenize_many([{"card": {"number": number}}] * 5, progress=interrupt))
+        begin(threaded.tokenize_many([{"card": {"number": number}}] * 5, progress=interrupt))
 
 
 def test_a_result_keeps_its_token_to_itself(client: FlexClient) -> None:

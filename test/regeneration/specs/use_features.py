@@ -113,9 +113,16 @@ def composed() -> None:
     assert wire["pets"][2] == {"loud": True, "petType": "dog", "enemy": {"petType": "kitten"}}
     assert "'s'" not in repr(one)
     assert Composed.from_json(one.to_json()) == one
-    for wrong in ({"size": "1"}, {"gaps": [1]}, {"holes": {"x": "1"}}, {"pets": [Thing(id="a", nothing=None)]}):
+    right: dict[str, Any] = {"secret": "s", "extra": date(2026, 1, 2), "gaps": []}
+    wrongs: list[dict[str, Any]] = [
+        {"size": "1"},
+        {"gaps": [1]},
+        {"holes": {"x": "1"}},
+        {"pets": [Thing(id="a", nothing=None)]},
+    ]
+    for wrong in wrongs:
         try:
-            Composed(**{"secret": "s", "extra": date(2026, 1, 2), "gaps": [], **wrong})
+            Composed(**{**right, **wrong})
         except TypeError as error:
             assert next(iter(wrong)) in str(error)
         else:
