@@ -189,8 +189,14 @@ class Model:
         return self._encode(False)
 
     def _encode(self, sent: bool) -> dict[str, Any]:
+        # `_present` written out, because every request comes by here.
         out: dict[str, Any] = {}
-        for _, field, value in self._present():
+        read = object.__getattribute__
+        for name, field in self._fields.items():
+            try:
+                value = read(self, name)
+            except AttributeError:
+                continue
             if not (sent and field.read_only):
                 converter = field._converter or field.converter(_package(type(self)))
                 out[field.wire] = value if value is None or converter.plain else converter.encode(value, sent)

@@ -165,7 +165,10 @@ class AsyncTransport(Sender):
         answer.release()
         if self._forwarded and answer.status == 407:
             raise proxy_credentials()
-        return Response(answer.status, answer.reason or "", HTTPHeaderDict(answer.headers), body)
+        found = HTTPHeaderDict()
+        for name, value in answer.headers.items():
+            found.add(name, value)
+        return Response(answer.status, answer.reason or "", found, body)
 
     async def _read(self, answer: aiohttp.ClientResponse, request: Request) -> bytes:
         limit = self._settings.max_response_bytes
