@@ -25,7 +25,7 @@ demo: $(VENV)/.installed ## the five steps against a local emulator, each artefa
 	@$(BIN)/cybersource-flex demo
 
 test: $(VENV)/.tox ## everything that must hold: tests, lint, types, drift
-	$(BIN)/tox run
+	$(BIN)/tox run-parallel --parallel 2 --parallel-no-spinner
 
 generate: $(VENV)/.generator ## make the generated files anew from openapi.yaml and templates/
 	$(BIN)/python tools/generate.py generate

@@ -13,7 +13,7 @@ __all__ = ["AsyncFlexClient", "FlexClient", "Tokenized", "fields"]
 
 
 def __getattr__(name: str) -> object:
-    # It brings aiohttp, which is an extra.
+    # It brings asyncio, which is dear to import.
     if name == "AsyncFlexClient":
         from .async_flex_client import AsyncFlexClient
 

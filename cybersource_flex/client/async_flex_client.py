@@ -23,7 +23,6 @@ from ..jose.async_key_cache import AsyncCachedKeys, AsyncKeySource, with_key
 from ..jose.capture_context import UnverifiedContext
 from ..jose.payment_credentials import UnverifiedCredentials
 from ..jose.storage import StoredContext
-from ..transport import aio as _transport  # noqa: F401 - so that a missing extra is told where it is asked for
 from .async_bulk import tokenize_many
 from .bulk import Batch, Item, Progress, Tokenized
 from .capture_fields import wire_data
@@ -58,6 +57,7 @@ class AsyncFlexClient(Foundation):
 
     Raises:
         ConfigurationError: a setting is wrong, or the proxy is an ``https://`` one, which this client does not do.
+        ModuleNotFoundError: aiohttp is not there.
     """
 
     __slots__ = ("_api_client", "_flex", "_host_keys", "_keys", "_microform")
@@ -69,7 +69,10 @@ class AsyncFlexClient(Foundation):
     _microform: MicroformIntegrationApi
 
     def _connect(self, configuration: Configuration, keys: KeySource | AsyncKeySource | None) -> None:
-        api_client = ApiClient(configuration)
+        # Here and not above: a program without the extra can still name this class.
+        from ..transport.aio import AsyncTransport
+
+        api_client = ApiClient(configuration, transport=AsyncTransport(configuration))
         cached = AsyncCachedKeys(self._fetch_key)
         given = None if keys is None else _Keys(check_keys(keys))
         self._set(

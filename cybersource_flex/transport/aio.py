@@ -16,8 +16,9 @@ try:
     import aiohttp
     from aiohttp import hdrs
     from yarl import URL
-except ImportError as cause:
-    raise ImportError("asyncio needs the extra async: pip install 'cybersource-flex[async]'") from cause
+except ModuleNotFoundError as cause:
+    text = "sending on an event loop needs the extra async: pip install 'cybersource-flex[async]'"
+    raise ModuleNotFoundError(text, name=cause.name) from None
 
 from .. import errors
 from .message import Request, Response
