@@ -45,8 +45,8 @@ spec-report: check-generated $(VENV)/.report ## BASE=<commit>: what changed for 
 release-check: check-generated $(VENV)/.report ## BASE=<tag>: refuse a version that the changes since then do not allow
 	$(BIN)/python tools/spec_report.py check --base "$(BASE)"
 
-bench: $(VENV)/.installed ## what signing, verifying and a whole call cost beside the bare operations
-	@for each in signing verification call; do echo "## $$each"; $(BIN)/python bench/$$each.py; echo; done
+bench: $(VENV)/.tox ## what a call, a start and a round cost beside raw urllib3 and others; writes bench/results/
+	$(BIN)/tox run -e bench -- --write
 
 fuzz: $(VENV)/.tox ## fuzz the token readers for ten minutes, or SECONDS=...
 	$(BIN)/tox run -e fuzz -- $(or $(SECONDS),600) .fuzz

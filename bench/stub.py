@@ -1,53 +1,100 @@
-"""A host that answers every request with the same bytes, for measuring clients and nothing else."""
+"""A host that answers at once, or after a delay, for measuring clients and nothing else: `python stub.py [SECONDS]`.
+
+`python stub.py flex` answers with capture contexts and transient tokens that are genuine and valid for 15 minutes. All
+are made before it says its port. Their one-time keys take turns, so that no client sees one again soon.
+"""
 
 from __future__ import annotations
 
-import socket
+import asyncio
+import base64
+import hashlib
+import itertools
+import json
 import sys
-import threading
+from collections.abc import Callable
 
-BODY = b"a" * 300 + b"." + b"b" * 1200 + b"." + b"c" * 342
-ANSWER = b"\r\n".join(
-    [
-        b"HTTP/1.1 201 Created",
-        b"Content-Type: application/jwt",
+JWT = b"a" * 300 + b"." + b"b" * 1200 + b"." + b"c" * 342
+ONE_TIME_KEYS = 16
+
+# Of a request: its first line, all its head in lower case, and its body. Returns the answer to write.
+Answer = Callable[[bytes, bytes, bytes], bytes]
+
+
+def answer(body: bytes, media_type: bytes = b"application/jwt", status: bytes = b"201 Created") -> bytes:
+    lines = [
+        b"HTTP/1.1 " + status,
+        b"Content-Type: " + media_type,
         b"v-c-correlation-id: 5f1c2d3e-4a5b-4c7d-8e9f-0a1b2c3d4e5f",
         b"Date: Sun, 22 Nov 2026 12:00:00 GMT",
-        b"Content-Length: %d" % len(BODY),
-        b"",
-        BODY,
+        b"Digest: SHA-256=" + base64.b64encode(hashlib.sha256(body).digest()),
+        b"Content-Length: %d" % len(body),
     ]
-)
+    return b"\r\n".join([*lines, b"", body])
 
 
-def serve(connection: socket.socket) -> None:
-    with connection:
-        data = b""
-        while True:
-            chunk = connection.recv(65536)
-            if not chunk:
-                return
-            data += chunk
-            head, found, body = data.partition(b"\r\n\r\n")
-            if not found:
-                continue
-            length = 0
-            for line in head.lower().split(b"\r\n"):
-                if line.startswith(b"content-length:"):
-                    length = int(line[15:])
-            if len(body) >= length:
-                data = body[length:]
-                connection.sendall(ANSWER)
+def constant() -> Answer:
+    jwt = answer(JWT)
+    # For a client that can read nothing else: the same text as JSON.
+    text = answer(b'"' + JWT + b'"', b"application/json")
+    return lambda _line, head, _body: text if b"\r\naccept: application/json\r\n" in head else jwt
 
 
-def main() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        sys.stdout.write(f"{listener.getsockname()[1]}\n")
-        sys.stdout.flush()
-        while True:
-            connection, _ = listener.accept()
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+def flex() -> Answer:
+    from genuine import LongTermKey
+
+    key = LongTermKey()
+    pairs = [key.context_and_token() for _ in range(ONE_TIME_KEYS)]
+    contexts = itertools.cycle([answer(context.encode("ascii")) for _, context, _ in pairs])
+    tokens = {kid: answer(token.encode("ascii")) for kid, _, token in pairs}
+    public = answer(json.dumps(key.jwk).encode("ascii"), b"application/json", b"200 OK")
+
+    def respond(line: bytes, _head: bytes, body: bytes) -> bytes:
+        if line.startswith(b"GET /flex/v2/public-keys/"):
+            return public
+        if line.startswith(b"POST /flex/v2/sessions"):
+            return next(contexts)
+        first = body.partition(b".")[0]
+        return tokens[json.loads(base64.urlsafe_b64decode(first + b"=="))["kid"]]
+
+    return respond
 
 
-main()
+class Connection(asyncio.Protocol):
+    def __init__(self, respond: Answer, delay: float) -> None:
+        self._respond, self._delay = respond, delay
+        self._data = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        head, found, body = self._data.partition(b"\r\n\r\n")
+        if not found:
+            return
+        line, head = head.partition(b"\r\n")[0], head.lower() + b"\r\n"
+        _, _, length = head.partition(b"\r\ncontent-length:")
+        wanted = int(length.partition(b"\r\n")[0]) if length else 0
+        if len(body) < wanted:
+            return
+        self._data = body[wanted:]
+        reply = self._respond(line, head, body[:wanted])
+        if self._delay:
+            asyncio.get_running_loop().call_later(self._delay, self._transport.write, reply)
+        else:
+            self._transport.write(reply)
+
+
+async def serve(respond: Answer, delay: float) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(respond, delay), "127.0.0.1", 0, backlog=256)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    what = sys.argv[1] if len(sys.argv) > 1 else "0"
+    asyncio.run(serve(flex(), 0.0) if what == "flex" else serve(constant(), float(what)))

@@ -1,0 +1,62 @@
+"""Every number that is measured, with what it is held against and what it must reach."""
+
+from __future__ import annotations
+
+from ratchet import Metric
+
+__all__ = ["METRICS", "SUBJECTS"]
+
+# Modules of this folder, in the order of the report, each with its title there.
+SUBJECTS = {
+    "call": "A call: typed request built, signed, sent, answer read; CPU",
+    "round_trip": "A full round: context, verify, encrypt, token, verify; CPU of the client",
+    "parallel": "32 threads, a host that takes 50 ms",
+    "asynchronous": "64 calls in flight, a host that takes 50 ms",
+    "startup": "Starting: a fresh interpreter, without the interpreter itself; CPU",
+    "memory": "Resident memory of a process after its first call",
+    "size": "Size on disk",
+    "signing": "Signing alone",
+    "verification": "Verifying and encrypting alone",
+}
+
+BARE = "raw urllib3 and hmac"
+RSA = "raw urllib3 and cryptography"
+SDK = "the official SDK"
+STOCK = "stock generator output, hmac"
+
+METRICS = [
+    Metric("call.http_signature", "HTTP Signature", BARE, 1.25),
+    Metric("call.hs256", "JWT HS256", BARE, 1.25),
+    Metric("call.rs256", "JWT P12 RS256", RSA, 1.12),
+    Metric("call.http_signature_official", "HTTP Signature", SDK),
+    Metric("call.hs256_official", "JWT HS256", SDK),
+    Metric("call.rs256_official", "JWT P12 RS256", SDK, 1 / 80),
+    Metric("call.rs256_floor", "the same by raw urllib3 and cryptography", SDK),
+    Metric("call.http_signature_stock", "HTTP Signature", STOCK),
+    Metric("call.hs256_stock", "JWT HS256", STOCK),
+    Metric("round_trip.cpu", "the five steps", RSA, 1.35),
+    # What a machine leaves of the ideal is the machine's, so that the baseline has the other one.
+    Metric("parallel.ideal", "calls a second", "the ideal 640", 0.95, "higher", of_the_machine=True),
+    Metric("parallel.urllib3", "calls a second", BARE, 0.95, "higher"),
+    Metric("asynchronous.rate", "calls a second", "raw aiohttp and hmac", 0.9, "higher"),
+    Metric("asynchronous.cpu", "CPU per call", "raw aiohttp and hmac", 1.4),
+    # Net of the interpreter it is a few milliseconds, and the interpreter's own time varies by one.
+    Metric("startup.import", "import cybersource_flex", "import urllib3", 0.25, grain=0.05),
+    Metric("startup.sign", "import, build a client, sign (HS256)", "import urllib3", 1.6),
+    Metric("startup.flex_client", "the same with FlexClient", "import urllib3"),
+    Metric("startup.sign_tls", "the same for an https host", "import urllib3, read the authorities"),
+    Metric("startup.official", "the same for an https host", "import of the official SDK alone"),
+    Metric("startup.stock", "the same for an https host", "import of the stock output alone"),
+    Metric("memory.official", "JWT HS256", SDK, 1 / 3),
+    Metric("memory.urllib3", "JWT HS256", BARE),
+    Metric("memory.stock", "JWT HS256", STOCK),
+    Metric("size.wheel", "the wheel", "", 250, unit="KB"),
+    Metric("size.installed", "installed with dependencies", SDK, 1 / 4),
+    Metric("signing.http_signature", "HTTP Signature", "bare HMAC, the difference", 40, unit="us"),
+    Metric("signing.hs256", "JWT HS256", "bare HMAC, the difference", 40, unit="us"),
+    Metric("signing.rs256", "JWT P12 RS256", "bare RSA", 1.3),
+    Metric("verification.flex", "capture context, Flex API", "bare cryptography", 2.2),
+    Metric("verification.microform", "capture context, Microform", "bare cryptography", 2.2),
+    Metric("verification.token", "transient token", "bare cryptography", 2.2),
+    Metric("verification.encryption", "encryption", "bare cryptography", 1.4),
+]

@@ -1,0 +1,104 @@
+"""The benchmarks: measure, print a table, and on request write the results or hold them against the baseline.
+
+    python bench/run.py                    everything
+    python bench/run.py call startup       two subjects
+    python bench/run.py --check            fail if a ratio is worse than bench/baseline.json by more than 20 %
+    python bench/run.py --write            write bench/results/latest.md, .svg and .json
+    python bench/run.py --accept           make what was measured the baseline
+
+The subjects are modules of this folder, each of which runs alone, too. The peers' environments are made under .bench/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import plot
+import report
+from measure import Reading
+from metrics import METRICS, SUBJECTS
+from ratchet import SLACK, better_of, check, limit
+
+HERE = Path(__file__).resolve().parent
+BASELINE, RESULTS = HERE / "baseline.json", HERE / "results"
+
+
+def measure(subject: str) -> dict[str, Reading]:
+    started = time.monotonic()
+    found: dict[str, Reading] = importlib.import_module(subject).measure()
+    print(f"{subject}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    expected = {metric.name for metric in METRICS if metric.subject == subject}
+    if set(found) != expected:
+        raise RuntimeError(f"{subject} measured {sorted(found)}, and metrics.py has {sorted(expected)}")
+    return found
+
+
+def judge(readings: dict[str, Reading]) -> int:
+    """Hold the readings against the baseline; one that was measured again is replaced where that was better."""
+    by_name = {metric.name: metric for metric in METRICS}
+    baseline = json.loads(BASELINE.read_text("utf-8"))["ratios"]
+
+    def again(subject: str) -> dict[str, float]:
+        print(f"{subject} is worse than the baseline; once more", file=sys.stderr)
+        found = measure(subject)
+        for name, reading in found.items():
+            old, new = readings[name].value.median, reading.value.median
+            if better_of(by_name[name], old, new) == new:
+                readings[name] = reading
+        return {name: reading.value.median for name, reading in found.items()}
+
+    values = {name: reading.value.median for name, reading in readings.items()}
+    failed = check(METRICS, values, baseline, again)
+    for name, value in failed.items():
+        metric = by_name[name]
+        print(
+            f"{name}: {metric.what} is {value:.3g} of {metric.peer}, was {baseline[name]:.3g}; "
+            f"the limit is {limit(metric, baseline[name]):.3g}",
+            file=sys.stderr,
+        )
+    judged = sum(1 for metric in METRICS if metric.name in values and metric.name in baseline)
+    print(f"{judged - len(failed)} of {judged} ratios are no more than {SLACK:.0%} worse than the baseline")
+    return int(bool(failed))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="run.py", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("subjects", nargs="*", metavar="subject", help=f"{', '.join(SUBJECTS)}; all without one")
+    parser.add_argument("--check", action="store_true", help="fail where a ratio is worse than the baseline")
+    parser.add_argument("--write", action="store_true", help="write bench/results/")
+    parser.add_argument("--accept", action="store_true", help="write bench/baseline.json")
+    options = parser.parse_args(arguments)
+    unknown = set(options.subjects) - set(SUBJECTS)
+    if unknown:
+        parser.error(f"no subject is called {', '.join(sorted(unknown))}; there are {', '.join(SUBJECTS)}")
+    subjects = options.subjects or list(SUBJECTS)
+    if set(subjects) != set(SUBJECTS) and (options.write or options.accept):
+        parser.error("--write and --accept need all subjects")
+    readings: dict[str, Reading] = {}
+    for subject in subjects:
+        readings |= measure(subject)
+    failed = judge(readings) if options.check else 0
+    print(report.tables(readings))
+    if options.write:
+        facts = report.facts()
+        RESULTS.mkdir(exist_ok=True)
+        _write(RESULTS / "latest.md", report.page(readings, facts))
+        _write(RESULTS / "latest.json", report.data(readings, facts))
+        _write(RESULTS / "latest.svg", plot.svg(readings))
+    if options.accept:
+        _write(BASELINE, report.baseline(readings))
+    return failed
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+    print(f"wrote {path.relative_to(HERE.parent).as_posix()}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""What the benchmarks make of what they measured. Nothing is timed here."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+
+
+@pytest.fixture(scope="module")
+def ratchet() -> Iterator[ModuleType]:
+    spec = importlib.util.spec_from_file_location("bench_ratchet", BENCH / "ratchet.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Its dataclass looks its own module up.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.mark.parametrize(
+    ("better", "value", "target", "expected"),
+    [
+        ("lower", 1.25, 1.25, True),
+        ("lower", 1.26, 1.25, False),
+        ("higher", 0.95, 0.95, True),
+        ("higher", 0.94, 0.95, False),
+        ("lower", 9.0, None, None),
+    ],
+)
+def test_a_target_is_met(
+    ratchet: ModuleType, better: str, value: float, target: float | None, expected: bool | None
+) -> None:
+    assert ratchet.met(ratchet.Metric("a.b", "", "", target, better), value) is expected
+
+
+@pytest.mark.parametrize(
+    ("better", "baseline", "value", "expected"),
+    [
+        ("lower", 1.0, 1.19, False),
+        ("lower", 1.0, 1.21, True),
+        ("lower", 1.0, 0.2, False),
+        ("higher", 1.2, 1.01, False),
+        ("higher", 1.2, 0.99, True),
+        ("higher", 1.2, 3.0, False),
+    ],
+)
+def test_worse_by_more_than_a_fifth(
+    ratchet: ModuleType, better: str, baseline: float, value: float, expected: bool
+) -> None:
+    assert ratchet.worse(ratchet.Metric("a.b", "", "", 1.0, better), value, baseline) is expected
+
+
+def test_a_change_below_the_grain_is_none(ratchet: ModuleType) -> None:
+    metric = ratchet.Metric("a.b", "", "", 0.25, grain=0.05)
+    assert not ratchet.worse(metric, 0.049, 0.005)
+    assert not ratchet.worse(metric, 0.01, -0.01)
+    assert ratchet.worse(metric, 0.056, 0.005)
+    assert ratchet.worse(metric, 1.21, 1.0)
+
+
+class Measures:
+    """Measures again: hands out what it was given, in order, and counts."""
+
+    def __init__(self, *found: Mapping[str, float]) -> None:
+        self.found = list(found)
+        self.asked: list[str] = []
+
+    def __call__(self, subject: str) -> Mapping[str, float]:
+        self.asked.append(subject)
+        return self.found.pop(0)
+
+
+def test_what_is_good_is_not_measured_again(ratchet: ModuleType) -> None:
+    metrics = [ratchet.Metric("call.a", "", "", 1.0)]
+    again = Measures()
+    assert ratchet.check(metrics, {"call.a": 1.1}, {"call.a": 1.0}, again) == {}
+    assert again.asked == []
+
+
+def test_noise_is_measured_away_and_a_change_stays(ratchet: ModuleType) -> None:
+    metrics = [ratchet.Metric(f"call.{name}", "", "", 1.0) for name in "ab"]
+    metrics.append(ratchet.Metric("other.c", "", "", 1.0, "higher"))
+    baseline = {"call.a": 1.0, "call.b": 1.0, "other.c": 1.0}
+    again = Measures(
+        {"call.a": 1.1, "call.b": 1.6}, {"other.c": 0.7}, {"call.a": 9.0, "call.b": 1.4}, {"other.c": 0.75}
+    )
+    values = {"call.a": 1.3, "call.b": 1.5, "other.c": 0.5}
+    assert ratchet.check(metrics, values, baseline, again, attempts=3) == {"call.b": 1.4, "other.c": 0.75}
+    assert again.asked == ["call", "other", "call", "other"]
+
+
+def test_only_ratios_with_a_target_and_a_baseline_are_judged(ratchet: ModuleType) -> None:
+    metrics = [
+        ratchet.Metric("a.informs", "", "", None),
+        ratchet.Metric("a.absolute", "", "", 1.0, unit="KB"),
+        ratchet.Metric("a.ideal", "", "", 1.0, of_the_machine=True),
+        ratchet.Metric("a.new", "", "", 1.0),
+        ratchet.Metric("b.unmeasured", "", "", 1.0),
+    ]
+    values = {"a.informs": 9.0, "a.absolute": 9.0, "a.ideal": 9.0, "a.new": 9.0}
+    baseline = {"a.informs": 1.0, "a.absolute": 1.0, "a.ideal": 1.0, "b.unmeasured": 1.0}
+    assert ratchet.check(metrics, values, baseline, Measures()) == {}
