@@ -50,49 +50,62 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 class OnLoop:
-    """An ``AsyncFlexClient`` on an event loop of its own, used as if it were a ``FlexClient``: what is shown of the one
-    is shown of the other by the same test.
+    """Something awaitable on an event loop of its own, used as if it were not: what is shown of the one for threads is
+    shown of the other by the same test. Made like an ``AsyncFlexClient``, or by ``of``.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._made = self._make(lambda kind: kind(*args, **options))
+        self._start(lambda: _async_client()(*args, **options))
 
     @classmethod
     def from_env(cls, *args: Any, **options: Any) -> OnLoop:
+        return cls.of(lambda: _async_client().from_env(*args, **options))
+
+    @classmethod
+    def from_merchant_config(cls, *args: Any, **options: Any) -> OnLoop:
+        return cls.of(lambda: _async_client().from_merchant_config(*args, **options))
+
+    @classmethod
+    def of(cls, make: Callable[[], Any]) -> OnLoop:
+        """What ``make`` makes; it is closed at the end."""
         self = cls.__new__(cls)
-        self._made = self._make(lambda kind: kind.from_env(*args, **options))
+        self._start(make)
         return self
 
-    def _make(self, make: Callable[[Any], Any]) -> Any:
+    def _start(self, make: Callable[[], Any]) -> None:
         import asyncio
         import threading
 
-        from cybersource_flex import AsyncFlexClient
-
+        self.made = make()
         self._loop = asyncio.new_event_loop()
+        if self._loop.get_debug():
+            # Then everything that is run is logged.
+            self._loop.slow_callback_duration = 0.0
         self._thread = threading.Thread(target=self._loop.run_forever)
-        made = make(AsyncFlexClient)
         self._thread.start()
-        return made
 
     def __enter__(self) -> OnLoop:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._wait(self._made.close())
+        self.wait(self.made.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def _wait(self, coroutine: Any) -> Any:
+    def wait(self, coroutine: Any) -> Any:
+        """Have the loop run a coroutine, and wait for what comes of it."""
         import asyncio
 
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def __getattr__(self, name: str) -> Any:
+        return self.face(getattr(self.made, name))
+
+    def face(self, found: Any) -> Any:
+        """A method that waits, in place of one that is awaited."""
         import inspect
 
-        found = getattr(self._made, name)
         if not callable(found):
             return found
 
@@ -100,7 +113,7 @@ class OnLoop:
             made = found(*args, **options)
             if inspect.isasyncgen(made):
                 return self._each(made)
-            return self._wait(made) if inspect.iscoroutine(made) else made
+            return self.wait(made) if inspect.iscoroutine(made) else made
 
         return call
 
@@ -111,11 +124,27 @@ class OnLoop:
         try:
             while True:
                 try:
-                    yield self._wait(following())
+                    yield self.wait(following())
                 except StopAsyncIteration:
                     return
         finally:
-            self._wait(made.aclose())
+            self.wait(made.aclose())
+
+
+def _async_client() -> Any:
+    from cybersource_flex import AsyncFlexClient
+
+    return AsyncFlexClient
+
+
+class _ApiOnLoop:
+    """A generated class on the event loop of a client."""
+
+    def __init__(self, client: OnLoop, api: Any) -> None:
+        self._client, self._api = client, api
+
+    def __getattr__(self, name: str) -> Any:
+        return self._client.face(getattr(self._api, name))
 
 
 @pytest.fixture(params=["threads", "event loop"])
@@ -124,3 +153,38 @@ def connect(request: pytest.FixtureRequest) -> Any:
     from cybersource_flex import FlexClient
 
     return FlexClient if request.param == "threads" else OnLoop
+
+
+@pytest.fixture(params=["threads", "event loop"])
+def carry(request: pytest.FixtureRequest) -> Any:
+    """Makes a ``Transport`` of settings, and once more an ``AsyncTransport`` behind the same face."""
+    from cybersource_flex.transport import Transport
+
+    if request.param == "threads":
+        return Transport
+    from cybersource_flex.transport.aio import AsyncTransport
+
+    return lambda settings: OnLoop.of(lambda: AsyncTransport(settings))
+
+
+@pytest.fixture(params=["threads", "event loop"])
+def connect_api(request: pytest.FixtureRequest) -> Any:
+    """Makes an ``ApiClient`` of a configuration, and once more that of ``aio`` behind the same face."""
+    from cybersource_flex import ApiClient, aio
+
+    if request.param == "threads":
+        return ApiClient
+    return lambda configuration: OnLoop.of(lambda: aio.ApiClient(configuration))
+
+
+@pytest.fixture
+def api() -> Callable[[type, Any], Any]:
+    """Makes a generated class over a client of ``connect`` or ``connect_api``: where that awaits, the awaitable one."""
+    from cybersource_flex import aio
+
+    def make(kind: type, client: Any) -> Any:
+        if not isinstance(client, OnLoop):
+            return kind(getattr(client, "api_client", client))
+        return _ApiOnLoop(client, getattr(aio, kind.__name__)(getattr(client.made, "api_client", client.made)))
+
+    return make

@@ -264,7 +264,8 @@ def _not_connected(cause: BaseException, *, through_proxy: bool) -> NotConnected
     if isinstance(cause, aiohttp.ClientHttpProxyError):
         return tunnel_refused(cause.status)
     for each in _chain(cause):
-        if isinstance(each, ssl.SSLError):
+        # aiohttp's own are of this class too, without what OpenSSL said.
+        if isinstance(each, ssl.SSLError) and not isinstance(each, aiohttp.ClientError):
             # The proxy is spoken to in the clear.
             return tls_failed("host", each)
     if isinstance(cause, aiohttp.ClientConnectorDNSError):

@@ -135,20 +135,32 @@ def serve() -> Iterator[Serve]:
         each.server_close()
 
 
-def call(settings: Settings, times: int = 1) -> ApiResponse[Any]:
-    with Transport(settings) as transport:
-        for _ in range(times):
-            result = OPERATION.result(transport.send(OPERATION.request(settings, body="a.b.c.d.e")))
-    return result
+Call = Callable[..., ApiResponse[Any]]
+Refused = Callable[[Settings, str], None]
 
 
-def refused(settings: Settings, reason: str) -> None:
-    with pytest.raises(errors.ConnectionFailedError, match=reason):
-        call(settings)
+@pytest.fixture
+def call(carry: Callable[[Settings], Transport]) -> Call:
+    def made(settings: Settings, times: int = 1) -> ApiResponse[Any]:
+        with carry(settings) as transport:
+            for _ in range(times):
+                result = OPERATION.result(transport.send(OPERATION.request(settings, body="a.b.c.d.e")))
+        return result
+
+    return made
+
+
+@pytest.fixture
+def refused(call: Call) -> Refused:
+    def made(settings: Settings, reason: str) -> None:
+        with pytest.raises(errors.ConnectionFailedError, match=reason):
+            call(settings)
+
+    return made
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
-def test_a_host_whose_authority_is_trusted(name: str, authority: Authority, serve: Serve) -> None:
+def test_a_host_whose_authority_is_trusted(name: str, authority: Authority, serve: Serve, call: Call) -> None:
     server = serve(authority.context())
     host = f"https://{name}:{server.server_port}"
     assert call(Settings(host=host, tls=Tls(ca_file=authority.file)), times=2).data == {}
@@ -157,7 +169,9 @@ def test_a_host_whose_authority_is_trusted(name: str, authority: Authority, serv
     assert server.received == [None, None, None]
 
 
-def test_an_authority_that_is_not_trusted(authority: Authority, stranger: Authority, serve: Serve) -> None:
+def test_an_authority_that_is_not_trusted(
+    authority: Authority, stranger: Authority, serve: Serve, refused: Refused
+) -> None:
     server = serve(authority.context())
     for tls in (None, Tls(), Tls(ca_file=stranger.file)):
         refused(
@@ -166,14 +180,14 @@ def test_an_authority_that_is_not_trusted(authority: Authority, stranger: Author
     assert server.received == []
 
 
-def test_a_certificate_for_another_name(authority: Authority, serve: Serve) -> None:
+def test_a_certificate_for_another_name(authority: Authority, serve: Serve, refused: Refused) -> None:
     server = serve(authority.context("flex.example.com"))
     refused(Settings(host=server.url, tls=Tls(ca_file=authority.file)), "not accepted: Hostname mismatch")
     assert server.received == []
 
 
 def test_verification_can_be_skipped_when_asked_for(
-    authority: Authority, serve: Serve, caplog: pytest.LogCaptureFixture
+    authority: Authority, serve: Serve, caplog: pytest.LogCaptureFixture, call: Call
 ) -> None:
     server = serve(authority.context("flex.example.com"))
     blind = ssl.create_default_context(cafile=authority.file)
@@ -186,7 +200,7 @@ def test_verification_can_be_skipped_when_asked_for(
     assert [record.levelname for record in caplog.records if "NOT verified" in record.getMessage()] == ["WARNING"] * 2
 
 
-def test_a_client_certificate_is_shown(authority: Authority, serve: Serve) -> None:
+def test_a_client_certificate_is_shown(authority: Authority, serve: Serve, call: Call) -> None:
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         context = authority.context(clients=True)
         context.maximum_version = version
@@ -202,7 +216,7 @@ def test_a_client_certificate_is_shown(authority: Authority, serve: Serve) -> No
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_client_certificate_that_is_missing_or_not_accepted(
-    version: ssl.TLSVersion, authority: Authority, stranger: Authority, serve: Serve
+    version: ssl.TLSVersion, authority: Authority, stranger: Authority, serve: Serve, refused: Refused
 ) -> None:
     context = authority.context(clients=True)
     context.maximum_version = version
@@ -217,7 +231,7 @@ def test_a_client_certificate_that_is_missing_or_not_accepted(
     assert server.received == []
 
 
-def test_versions_below_1_2_are_not_spoken(authority: Authority, serve: Serve) -> None:
+def test_versions_below_1_2_are_not_spoken(authority: Authority, serve: Serve, refused: Refused) -> None:
     context = authority.context()
     theirs = ssl.create_default_context(cafile=authority.file)
     with warnings.catch_warnings():
@@ -236,7 +250,7 @@ def test_versions_below_1_2_are_not_spoken(authority: Authority, serve: Serve) -
     assert server.received == []
 
 
-def test_a_host_that_does_not_speak_tls() -> None:
+def test_a_host_that_does_not_speak_tls(refused: Refused) -> None:
     with socket.create_server(("127.0.0.1", 0)) as plain:
 
         def answer() -> None:
@@ -252,14 +266,16 @@ def test_a_host_that_does_not_speak_tls() -> None:
         thread.join(20)
 
 
-def test_a_handshake_that_does_not_end() -> None:
+def test_a_handshake_that_does_not_end(call: Call) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host = f"https://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(errors.ConnectionTimeoutError, match="no connection in time"):
             call(Settings(host=host, connect_timeout=0.1))
 
 
-def test_the_certificate_is_that_of_the_intermediate_host(authority: Authority, serve: Serve) -> None:
+def test_the_certificate_is_that_of_the_intermediate_host(
+    authority: Authority, serve: Serve, call: Call, refused: Refused
+) -> None:
     tls = Tls(ca_file=authority.file)
     for name, ends_well in (("localhost", True), ("apitest.cybersource.com", False)):
         server = serve(authority.context(name))
