@@ -1,4 +1,4 @@
-"""``FlexClient`` and the generated classes against the emulator: the five steps, and what goes wrong on the way."""
+"""The clients and the generated classes against the emulator: the five steps, and what goes wrong on the way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import json
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
 
@@ -43,6 +43,9 @@ from cybersource_flex.transport import Signer
 NUMBER = "4111111111111111"
 YEAR = str(datetime.now(timezone.utc).year + 3)
 CARD = {"number": NUMBER, "expirationMonth": "12", "expirationYear": YEAR}
+Connect = type[FlexClient]
+Api = Callable[[type, Any], Any]
+
 CARD_FIELDS = fields(card=["number", "expirationMonth", "expirationYear", "securityCode?"])
 
 
@@ -61,8 +64,8 @@ def auth(request: pytest.FixtureRequest, emulator: Emulator) -> Signer:
 
 
 @pytest.fixture
-def client(emulator: Emulator, auth: Signer) -> Iterator[FlexClient]:
-    with FlexClient(auth, environment=emulator.url) as made:
+def client(emulator: Emulator, auth: Signer, connect: Connect) -> Iterator[FlexClient]:
+    with connect(auth, environment=emulator.url) as made:
         yield made
 
 
@@ -176,9 +179,9 @@ def test_fields_of_every_group() -> None:
     }
 
 
-def test_without_auth_nothing_is_sent(emulator: Emulator) -> None:
+def test_without_auth_nothing_is_sent(emulator: Emulator, connect: Connect) -> None:
     emulator.clear()
-    with FlexClient(None, environment=emulator.url) as client:
+    with connect(None, environment=emulator.url) as client:
         with pytest.raises(ConfigurationError, match="must be signed"):
             client.create_capture_context(CARD_FIELDS)
         with pytest.raises(ConfigurationError, match="must be signed"):
@@ -186,14 +189,14 @@ def test_without_auth_nothing_is_sent(emulator: Emulator) -> None:
     assert emulator.requests == []
 
 
-def test_a_token_needs_no_auth(client: FlexClient, emulator: Emulator) -> None:
+def test_a_token_needs_no_auth(client: FlexClient, emulator: Emulator, connect: Connect) -> None:
     context = client.create_capture_context(CARD_FIELDS)
-    with FlexClient(None, environment=emulator.url) as bare:
+    with connect(None, environment=emulator.url) as bare:
         assert bare.tokenize(bare.verify_capture_context(context.jwt), {"card": CARD}).masked_number
 
 
-def test_another_hosts_context_is_not_genuine_here(client: FlexClient) -> None:
-    with Emulator() as other, FlexClient(JwtSharedSecret(**other.auth), environment=other.url) as stranger:
+def test_another_hosts_context_is_not_genuine_here(client: FlexClient, connect: Connect) -> None:
+    with Emulator() as other, connect(JwtSharedSecret(**other.auth), environment=other.url) as stranger:
         context = stranger.create_capture_context(CARD_FIELDS)
         with pytest.raises((UnknownKeyError, Exception)) as caught:
             client.verify_capture_context(context.jwt)
@@ -205,9 +208,9 @@ def test_another_hosts_context_is_not_genuine_here(client: FlexClient) -> None:
             client.verify_transient_token(token.jwt, second)
 
 
-def test_long_term_keys_are_fetched_once(emulator: Emulator) -> None:
+def test_long_term_keys_are_fetched_once(emulator: Emulator, connect: Connect) -> None:
     emulator.clear()
-    with FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
+    with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
         for _ in range(3):
             client.create_capture_context(CARD_FIELDS)
     targets = [request.target for request in emulator.requests]
@@ -236,10 +239,10 @@ def signers(emulator: Emulator, **changes: str) -> Iterator[Signer]:
         yield HttpSignature(**credentials)
 
 
-def test_a_wrong_secret(emulator: Emulator) -> None:
+def test_a_wrong_secret(emulator: Emulator, connect: Connect) -> None:
     secret = base64.b64encode(b"another secret of 32 bytes......").decode()
     for signer in signers(emulator, secret_key=secret):
-        with FlexClient(signer, environment=emulator.url) as client:
+        with connect(signer, environment=emulator.url) as client:
             assert refused(client, emulator)
 
 
@@ -274,18 +277,18 @@ class Meddling:
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_something_else_was_signed(changes: dict[str, Any], emulator: Emulator) -> None:
+def test_something_else_was_signed(changes: dict[str, Any], emulator: Emulator, connect: Connect) -> None:
     for signer in signers(emulator):
-        with FlexClient(Meddling(signer, **changes), environment=emulator.url) as client:
+        with connect(Meddling(signer, **changes), environment=emulator.url) as client:
             assert refused(client, emulator)
 
 
-def test_a_used_token_id(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_used_token_id(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, connect: Connect) -> None:
     import uuid
 
     fixed = uuid.uuid4()
     monkeypatch.setattr(uuid, "uuid4", lambda: fixed)
-    with FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
+    with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
         assert isinstance(client.create_capture_context(CARD_FIELDS), CaptureContext)
         assert "jti" in refused(client, emulator)
 
@@ -307,15 +310,16 @@ def test_a_used_token_id(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) ->
         "microform-sessions-no-card-prefix.spec",
     ],
 )
-def test_published_requests_are_accepted(name: str, client: FlexClient, emulator: Emulator, reference: Any) -> None:
+def test_published_requests_are_accepted(
+    name: str, client: FlexClient, emulator: Emulator, reference: Any, api: Api
+) -> None:
     published = json.loads((reference / "samples" / "requests" / f"{name}.json").read_text("utf-8"))
     if name.startswith("flex"):
         flex_request = GenerateFlexAPICaptureContextRequest.from_dict(published)
-        answer = FlexAPIApi(client.api_client).generate_flex_api_capture_context_with_http_info(flex_request)
+        answer = api(FlexAPIApi, client).generate_flex_api_capture_context_with_http_info(flex_request)
     else:
         microform_request = GenerateCaptureContextRequest.from_dict(published)
-        api = MicroformIntegrationApi(client.api_client)
-        answer = api.generate_capture_context_with_http_info(microform_request)
+        answer = api(MicroformIntegrationApi, client).generate_capture_context_with_http_info(microform_request)
     assert answer.status_code == 201
     assert json.loads(emulator.requests[-1].body) == published
     assert client.verify_capture_context(answer.data).jwt == answer.data
@@ -334,19 +338,19 @@ def test_the_published_plaintext_becomes_a_token(client: FlexClient, reference: 
     assert client.tokenize(context, data).masked_number == "XXXXXXXXXXXX1111"
 
 
-def test_payment_credentials_come_encrypted() -> None:
+def test_payment_credentials_come_encrypted(connect: Connect, api: Api) -> None:
     with Emulator(payment_credentials=True) as emulator:
         auth = JwtSharedSecret(**emulator.auth)
-        with FlexClient(auth, environment=emulator.url) as client:
+        with connect(auth, environment=emulator.url) as client:
             token = client.tokenize(client.create_capture_context(CARD_FIELDS), {"card": CARD})
             (reference,) = token.claims["paymentCredentialsReference"].values()
-            answer = FlexAPIApi(client.api_client).get_payment_credentials(reference)
+            answer = api(FlexAPIApi, client).get_payment_credentials(reference)
             assert answer.count(".") == 4
 
 
-def test_the_generated_classes_alone(emulator: Emulator) -> None:
-    with ApiClient(Configuration(host=emulator.url, auth=JwtSharedSecret(**emulator.auth))) as api_client:
-        flex = FlexAPIApi(api_client)
+def test_the_generated_classes_alone(emulator: Emulator, connect_api: Callable[..., ApiClient], api: Api) -> None:
+    with connect_api(Configuration(host=emulator.url, auth=JwtSharedSecret(**emulator.auth))) as api_client:
+        flex = api(FlexAPIApi, api_client)
         jwt = flex.generate_flex_api_capture_context(GenerateFlexAPICaptureContextRequest(fields=CARD_FIELDS))
         kid = json.loads(base64.urlsafe_b64decode(jwt.partition(".")[0] + "=="))["kid"]
         key = flex.get_public_key_with_http_info(kid)
@@ -355,11 +359,11 @@ def test_the_generated_classes_alone(emulator: Emulator) -> None:
             flex.get_public_key("none")
 
 
-def test_an_expired_context_is_refused_before_anything_is_sent() -> None:
+def test_an_expired_context_is_refused_before_anything_is_sent(connect: Connect) -> None:
     now = time.time() - 2000
     with (
         Emulator(clock=lambda: now, clock_tolerance=5000, jwt_leeway=5000) as emulator,
-        FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
+        connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
     ):
         from cybersource_flex import ExpiredTokenError
 
@@ -377,20 +381,21 @@ def test_an_expired_context_is_refused_before_anything_is_sent() -> None:
         ("http://apitest.cybersource.com", "https:// only"),
     ],
 )
-def test_wrong_environments(environment: Any, rule: str, emulator: Emulator) -> None:
+def test_wrong_environments(environment: Any, rule: str, emulator: Emulator, connect: Connect) -> None:
     with pytest.raises(ConfigurationError, match=rule):
-        FlexClient(JwtSharedSecret(**emulator.auth), environment=environment)
+        connect(JwtSharedSecret(**emulator.auth), environment=environment)
 
 
 @pytest.mark.parametrize("leeway", [-1, 601, "30", True, float("nan")])
-def test_wrong_leeway(leeway: Any) -> None:
+def test_wrong_leeway(leeway: Any, connect: Connect) -> None:
     with pytest.raises(ConfigurationError, match="leeway"):
-        FlexClient(None, leeway=leeway)
+        connect(None, leeway=leeway)
 
 
-def test_environments_by_name() -> None:
+def test_environments_by_name(connect: Connect) -> None:
     for name, host in Configuration.ENVIRONMENTS.items():
-        assert FlexClient(None, environment=name).api_client.configuration.host == host
+        with connect(None, environment=name) as client:
+            assert client.api_client.configuration.host == host
 
 
 # Cards, storage, keys, and what stays up.
@@ -437,22 +442,22 @@ def test_what_was_asked_for_can_be_pinned(client: FlexClient) -> None:
         client.verify_capture_context(context.jwt, expected=Expected(target_origins=["https://evil.example.com"]))
 
 
-def test_pinned_keys_need_no_host(emulator: Emulator, client: FlexClient) -> None:
+def test_pinned_keys_need_no_host(emulator: Emulator, client: FlexClient, connect: Connect, api: Api) -> None:
     context = client.create_capture_context(CARD_FIELDS)
     kid = json.loads(base64.urlsafe_b64decode(context.jwt.partition(".")[0] + "=="))["kid"]
-    jwk = FlexAPIApi(client.api_client).get_public_key(kid).to_dict()
+    jwk = api(FlexAPIApi, client).get_public_key(kid).to_dict()
     emulator.clear()
-    with FlexClient(None, environment="https://flex.invalid", keys=PinnedKeys([jwk])) as offline:
+    with connect(None, environment="https://flex.invalid", keys=PinnedKeys([jwk])) as offline:
         assert offline.verify_capture_context(context.jwt) == context
     assert emulator.requests == []
     with pytest.raises(ConfigurationError, match="keys must be a KeySource"):
-        FlexClient(None, keys=[jwk])  # type: ignore[arg-type]
+        connect(None, keys=[jwk])  # type: ignore[arg-type]
 
 
-def test_payment_credentials_are_opened_and_guarded() -> None:
+def test_payment_credentials_are_opened_and_guarded(connect: Connect) -> None:
     with (
         Emulator(payment_credentials=True) as emulator,
-        FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
+        connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
     ):
         token = client.tokenize(client.create_capture_context(CARD_FIELDS), {"card": CARD})
         (reference,) = token.payment_credentials_references.values()
@@ -468,10 +473,10 @@ def test_payment_credentials_are_opened_and_guarded() -> None:
 
 
 @pytest.mark.parametrize("offset", [600.0, -600.0])
-def test_a_clock_that_is_off_does_not_stop_a_client(offset: float) -> None:
+def test_a_clock_that_is_off_does_not_stop_a_client(offset: float, connect: Connect) -> None:
     with (
         Emulator(clock=lambda: time.time() + offset) as emulator,
-        FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
+        connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
     ):
         for statuses in ([401, 404], [404]):
             with pytest.raises(NotFoundError) as caught:
@@ -480,10 +485,10 @@ def test_a_clock_that_is_off_does_not_stop_a_client(offset: float) -> None:
         assert client.clock.offset == pytest.approx(offset, abs=3)
 
 
-def test_the_correction_is_for_signing_alone() -> None:
+def test_the_correction_is_for_signing_alone(connect: Connect) -> None:
     with (
         Emulator(clock=lambda: time.time() + 600) as emulator,
-        FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
+        connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
         pytest.raises(TokenNotYetValidError, match="is the clock right"),
     ):
         client.create_capture_context(CARD_FIELDS)
