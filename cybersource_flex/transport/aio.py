@@ -143,6 +143,10 @@ class AsyncTransport(Sender):
         request = course.sent
         settings = self._settings
         proxy = settings.proxy
+        credentials = {} if proxy is None else proxy.headers()
+        if self._forwarded:
+            # aiohttp tells them to a proxy that it asks for a tunnel, and to no other.
+            headers = {**headers, **credentials}
         deadline = course.deadline
         left = None if deadline is None else max(LEAST, deadline - time.monotonic())
         answer = await self._open().request(
@@ -155,7 +159,7 @@ class AsyncTransport(Sender):
                 total=left, connect=course.connect, sock_read=course.read, ceil_threshold=_NEVER_ROUND
             ),
             proxy=None if proxy is None else proxy.url,
-            proxy_headers=None if proxy is None else proxy.headers(),
+            proxy_headers=credentials,
         )
         try:
             body = await self._read(answer, request)

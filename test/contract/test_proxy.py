@@ -20,6 +20,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from cybersource_flex import ApiResponse, ConfigurationError, Tls, errors
 from cybersource_flex.transport import Operation, Request, Settings, Transport
+from cybersource_flex.transport.aio import AsyncTransport
 
 trustme = pytest.importorskip("trustme", reason="NOT TESTED: proxies, because trustme is not installed")
 
@@ -210,29 +211,55 @@ def host(authority: Any, start: Start) -> Any:
     return start(Server(Host, context(authority, NAME)))
 
 
-def call(times: int = 1, **settings: Any) -> ApiResponse[Any]:
-    made = Settings(**{"host": f"https://{NAME}", "auth": Signing(), **settings})
-    with Transport(made) as transport:
-        for _ in range(times):
-            result = OPERATION.result(transport.send(OPERATION.request(made, body={})))
-    return result
+Carry = Callable[[Settings], Transport]
+Call = Callable[..., ApiResponse[Any]]
+Fails = Callable[..., None]
 
 
-def fails(rule: str, kind: type[errors.TransportError] = errors.ConnectionFailedError, **settings: Any) -> None:
-    with pytest.raises(kind, match=rule) as caught:
-        call(**settings)
-    error: BaseException | None = caught.value
-    while error is not None:
-        text = f"{error} {error!r}"
-        assert PASSWORD not in text
-        assert CREDENTIALS not in text
-        assert CREDENTIALS.partition(" ")[2] not in text
-        error = error.__cause__ or error.__context__
+@pytest.fixture
+def call(carry: Carry) -> Call:
+    def made(times: int = 1, **given: Any) -> ApiResponse[Any]:
+        settings = Settings(**{"host": f"https://{NAME}", "auth": Signing(), **given})
+        with carry(settings) as transport:
+            for _ in range(times):
+                result = OPERATION.result(transport.send(OPERATION.request(settings, body={})))
+        return result
+
+    return made
 
 
-@pytest.mark.parametrize("secure", [False, True])
-def test_a_tunnel(secure: bool, host: Server, tls: Tls, authority: Any, start: Start) -> None:
-    proxy = start(Proxy(host.server_port, CREDENTIALS, context=context(authority, "127.0.0.1") if secure else None))
+@pytest.fixture
+def fails(call: Call) -> Fails:
+    def made(rule: str, kind: type[errors.TransportError] = errors.ConnectionFailedError, **given: Any) -> None:
+        with pytest.raises(kind, match=rule) as caught:
+            call(**given)
+        error: BaseException | None = caught.value
+        while error is not None:
+            text = f"{error} {error!r}"
+            assert PASSWORD not in text
+            assert CREDENTIALS not in text
+            assert CREDENTIALS.partition(" ")[2] not in text
+            error = error.__cause__ or error.__context__
+
+    return made
+
+
+# An https proxy is for threads alone; that it is refused on an event loop has a test of its own.
+THREADS_ALONE = pytest.mark.parametrize("carry", ["threads"], indirect=True)
+EACH_PROXY = pytest.mark.parametrize(
+    ("carry", "secure"), [("threads", False), ("threads", True), ("event loop", False)], indirect=["carry"]
+)
+
+
+def proxy_for(
+    secure: bool, authority: Any, target: int = 0, credentials: str | None = None, name: str = "127.0.0.1"
+) -> Proxy:
+    return Proxy(target, credentials, context=context(authority, name) if secure else None)
+
+
+@EACH_PROXY
+def test_a_tunnel(secure: bool, host: Server, tls: Tls, authority: Any, start: Start, call: Call) -> None:
+    proxy = start(proxy_for(secure, authority, host.server_port, CREDENTIALS))
     assert proxy.url.startswith("https:") is secure
     assert call(times=2, proxy=proxy.url_with("user", PASSWORD), tls=tls).data == {}
     ((line, told),) = proxy.received
@@ -247,14 +274,15 @@ def test_a_tunnel(secure: bool, host: Server, tls: Tls, authority: Any, start: S
         assert "proxy-authorization" not in headers
 
 
-def test_a_proxy_that_asks_for_nothing_is_told_nothing(host: Server, tls: Tls, start: Start) -> None:
+def test_a_proxy_that_asks_for_nothing_is_told_nothing(host: Server, tls: Tls, start: Start, call: Call) -> None:
     proxy = start(Proxy(host.server_port))
     assert call(proxy=proxy.url, tls=tls).status_code == 200
     assert "proxy-authorization" not in proxy.received[0][1]
 
 
+@THREADS_ALONE
 def test_a_client_certificate_is_for_the_host_and_not_for_the_proxy(
-    authority: Any, start: Start, tmp_path: Path
+    authority: Any, start: Start, tmp_path: Path, call: Call
 ) -> None:
     seen: list[Any] = []
 
@@ -278,10 +306,10 @@ def test_a_client_certificate_is_for_the_host_and_not_for_the_proxy(
     assert seen in ([None], [{}])
 
 
-@pytest.mark.parametrize("secure", [False, True])
-def test_http_is_forwarded(secure: bool, tls: Tls, authority: Any, start: Start) -> None:
+@EACH_PROXY
+def test_http_is_forwarded(secure: bool, tls: Tls, authority: Any, start: Start, call: Call, fails: Fails) -> None:
     host = start(Server(Host))
-    proxy = start(Proxy(0, CREDENTIALS, context=context(authority, "127.0.0.1") if secure else None))
+    proxy = start(proxy_for(secure, authority, credentials=CREDENTIALS))
     for tries in (1, 2):
         assert call(host=host.url, proxy=proxy.url_with("user", PASSWORD), tls=tls).data == {}
         line, told = proxy.received[-1]
@@ -293,7 +321,7 @@ def test_http_is_forwarded(secure: bool, tls: Tls, authority: Any, start: Start)
     assert host.received == []
 
 
-def test_credentials_that_are_missing_or_wrong(host: Server, tls: Tls, start: Start) -> None:
+def test_credentials_that_are_missing_or_wrong(host: Server, tls: Tls, start: Start, fails: Fails) -> None:
     proxy = start(Proxy(host.server_port, CREDENTIALS))
     rule = r"the proxy asks for credentials, or does not accept those it got \(407\)"
     fails(rule, proxy=proxy.url, tls=tls)
@@ -301,7 +329,7 @@ def test_credentials_that_are_missing_or_wrong(host: Server, tls: Tls, start: St
     assert host.received == []
 
 
-def test_no_variable_of_a_frame_holds_the_credentials(host: Server, tls: Tls, start: Start) -> None:
+def test_no_variable_of_a_frame_holds_the_credentials(host: Server, tls: Tls, start: Start, call: Call) -> None:
     proxy = start(Proxy(host.server_port, "Basic other"))
     with pytest.raises(errors.ConnectionFailedError) as caught:
         call(proxy=proxy.url_with("user", PASSWORD), tls=tls)
@@ -315,7 +343,7 @@ def test_no_variable_of_a_frame_holds_the_credentials(host: Server, tls: Tls, st
         error = error.__cause__ or error.__context__
 
 
-def test_a_proxy_that_does_not_lead_there(host: Server, tls: Tls, start: Start) -> None:
+def test_a_proxy_that_does_not_lead_there(host: Server, tls: Tls, start: Start, fails: Fails) -> None:
     for tunnels, rule, attempts in (
         (403, r"the proxy refuses to connect to the host \(403\)", 1),
         (502, r"the proxy refuses to connect to the host \(502\)", 1),
@@ -328,38 +356,48 @@ def test_a_proxy_that_does_not_lead_there(host: Server, tls: Tls, start: Start) 
     assert host.received == []
 
 
-def test_a_proxy_that_is_not_there(tls: Tls) -> None:
+@EACH_PROXY
+def test_a_proxy_that_is_not_there(secure: bool, tls: Tls, fails: Fails) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    for scheme in ("http", "https"):
-        for host in (f"https://{NAME}", "http://127.0.0.1:9"):
-            fails(
-                "the proxy cannot be reached", host=host, proxy=f"{scheme}://user:{PASSWORD}@127.0.0.1:{port}", tls=tls
-            )
+    proxy = f"{'https' if secure else 'http'}://user:{PASSWORD}@127.0.0.1:{port}"
+    for host in (f"https://{NAME}", "http://127.0.0.1:9"):
+        fails("the proxy cannot be reached", host=host, proxy=proxy, tls=tls)
     fails("the name of the proxy cannot be resolved", proxy=f"http://user:{PASSWORD}@proxy.invalid", tls=tls)
 
 
-def test_a_proxy_that_says_nothing(tls: Tls) -> None:
+def test_a_proxy_that_says_nothing(tls: Tls, fails: Fails) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         proxy = f"http://user:{PASSWORD}@127.0.0.1:{silent.getsockname()[1]}"
         fails("in time, through the proxy", errors.ConnectionTimeoutError, proxy=proxy, tls=tls, connect_timeout=0.1)
 
 
-def test_whose_certificate_is_at_fault(host: Server, tls: Tls, authority: Any, start: Start) -> None:
-    named_otherwise = start(Proxy(host.server_port, context=context(authority, "proxy.example.com")))
+@THREADS_ALONE
+def test_a_proxy_whose_certificate_is_at_fault(
+    host: Server, tls: Tls, authority: Any, start: Start, fails: Fails
+) -> None:
+    named_otherwise = start(proxy_for(True, authority, host.server_port, name="proxy.example.com"))
     fails("TLS with the proxy failed: its certificate is not accepted", proxy=named_otherwise.url, tls=tls)
     fails("TLS with the proxy failed", host="http://127.0.0.1:9", proxy=named_otherwise.url, tls=tls)
     plain = start(Proxy(host.server_port))
     fails("TLS with the proxy failed: it does not speak TLS", proxy=plain.url.replace("http:", "https:"), tls=tls)
-    for proxy in (plain, start(Proxy(host.server_port, context=context(authority, "127.0.0.1")))):
-        fails(
-            "TLS with the host failed: its certificate is not", host="https://other.invalid", proxy=proxy.url, tls=tls
-        )
     assert host.received == []
 
 
-def test_skipping_verification_is_for_proxies_too(host: Server, authority: Any, start: Start) -> None:
-    proxy = start(Proxy(host.server_port, context=context(authority, "proxy.example.com")))
+@EACH_PROXY
+def test_a_host_behind_a_proxy_whose_certificate_is_at_fault(
+    secure: bool, host: Server, tls: Tls, authority: Any, start: Start, fails: Fails
+) -> None:
+    proxy = start(proxy_for(secure, authority, host.server_port))
+    fails("TLS with the host failed: its certificate is not", host="https://other.invalid", proxy=proxy.url, tls=tls)
+    assert host.received == []
+
+
+@EACH_PROXY
+def test_skipping_verification_is_for_proxies_too(
+    secure: bool, host: Server, authority: Any, start: Start, call: Call
+) -> None:
+    proxy = start(proxy_for(secure, authority, host.server_port, name="proxy.example.com"))
     blind = ssl.create_default_context()
     authority.configure_trust(blind)
     blind.check_hostname = False
@@ -370,7 +408,19 @@ def test_skipping_verification_is_for_proxies_too(host: Server, authority: Any, 
             assert call(host="https://other.invalid", proxy=proxy.url, tls=tls).data == {}
 
 
-def test_the_environment(host: Server, tls: Tls, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_https_proxy_is_refused_on_an_event_loop_before_anything_is_sent(
+    tls: Tls, authority: Any, start: Start
+) -> None:
+    proxy = start(proxy_for(True, authority))
+    settings = Settings(host=f"https://{NAME}", proxy=proxy.url, tls=tls)
+    with pytest.raises(ConfigurationError, match="https:// proxy is not supported on an event loop"):
+        AsyncTransport(settings)
+    assert proxy.received == []
+
+
+def test_the_environment(
+    host: Server, tls: Tls, start: Start, monkeypatch: pytest.MonkeyPatch, call: Call, fails: Fails
+) -> None:
     proxy = start(Proxy(host.server_port, CREDENTIALS))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url_with("user", PASSWORD))
     assert call(tls=tls).data == {}
@@ -386,7 +436,7 @@ def test_the_environment(host: Server, tls: Tls, start: Start, monkeypatch: pyte
     assert PASSWORD not in str(caught.value)
 
 
-def test_loopback_is_exempt(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loopback_is_exempt(start: Start, monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
     host, proxy = start(Server(Host)), start(Proxy())
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, proxy.url)
