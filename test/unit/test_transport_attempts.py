@@ -128,9 +128,17 @@ class Encrypting:
         return Response(response.status, response.reason, response.headers, b'{"message":"opened"}')
 
 
-def send(settings: Settings, operation: Operation = OPERATION, body: Any = "{}") -> Response:
-    with Transport(settings) as transport:
-        return transport.send(operation.request(settings, body=body))
+Carry = Callable[[Settings], Transport]
+Send = Callable[..., Response]
+
+
+@pytest.fixture
+def send(carry: Carry) -> Send:
+    def made(settings: Settings, operation: Operation = OPERATION, body: Any = "{}") -> Response:
+        with carry(settings) as transport:
+            return transport.send(operation.request(settings, body=body))
+
+    return made
 
 
 def test_a_request_like_another() -> None:
@@ -145,7 +153,7 @@ def test_a_request_like_another() -> None:
         request.replace(boddy=b"")
 
 
-def test_what_is_signed_is_what_was_encrypted(host: Callable[..., Host]) -> None:
+def test_what_is_signed_is_what_was_encrypted(host: Callable[..., Host], send: Send) -> None:
     server, signer, mle = host(), Signing(), Encrypting()
     response = send(Settings(host=server.url, auth=signer, mle=mle), body={"a": 1})
     headers, body = server.received[0]
@@ -161,7 +169,7 @@ def test_what_is_signed_is_what_was_encrypted(host: Callable[..., Host]) -> None
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500])
-def test_errors_are_decrypted_too(status: int, host: Callable[..., Host]) -> None:
+def test_errors_are_decrypted_too(status: int, host: Callable[..., Host], send: Send) -> None:
     server, mle = host(status), Encrypting()
     response = send(Settings(host=server.url, auth=Signing(), mle=mle))
     assert response.status == status
@@ -170,7 +178,7 @@ def test_errors_are_decrypted_too(status: int, host: Callable[..., Host]) -> Non
     assert len(mle.seen) == 1
 
 
-def test_operations_without_a_signature_are_not_encrypted(host: Callable[..., Host]) -> None:
+def test_operations_without_a_signature_are_not_encrypted(host: Callable[..., Host], send: Send) -> None:
     server, mle = host(), Encrypting()
     response = send(Settings(host=server.url, auth=Signing(), mle=mle), UNSIGNED, body="a.b.c.d.e")
     assert server.received[0][1] == b"a.b.c.d.e"
@@ -179,7 +187,7 @@ def test_operations_without_a_signature_are_not_encrypted(host: Callable[..., Ho
     assert mle.seen == []
 
 
-def test_what_cannot_be_encrypted_is_not_sent(host: Callable[..., Host]) -> None:
+def test_what_cannot_be_encrypted_is_not_sent(host: Callable[..., Host], send: Send) -> None:
     class Failing(Encrypting):
         def outgoing(self, request: Request, now: float) -> Request:
             raise errors.FlexError("no")
@@ -191,7 +199,7 @@ def test_what_cannot_be_encrypted_is_not_sent(host: Callable[..., Host]) -> None
     assert signer.signed == []
 
 
-def test_credentials_are_renewed_once_after_a_401(host: Callable[..., Host]) -> None:
+def test_credentials_are_renewed_once_after_a_401(host: Callable[..., Host], send: Send) -> None:
     server, signer, mle = host(401), Renewing(True, True), Encrypting()
     response = send(Settings(host=server.url, auth=signer, mle=mle))
     assert response.status == 200
@@ -202,28 +210,28 @@ def test_credentials_are_renewed_once_after_a_401(host: Callable[..., Host]) -> 
     assert mle.seen[0][0] is signer.signed[1]
 
 
-def test_a_second_401_stays_one(host: Callable[..., Host]) -> None:
+def test_a_second_401_stays_one(host: Callable[..., Host], send: Send) -> None:
     server, signer = host(401, 401, 401), Renewing(True, True)
     assert send(Settings(host=server.url, auth=signer)).status == 401
     assert len(server.received) == 2
     assert signer.answers == [True]
 
 
-@pytest.mark.parametrize("signer", [Renewing(False), Signing()])
-def test_a_401_without_anything_new(signer: Signing, host: Callable[..., Host]) -> None:
+@pytest.mark.parametrize("make", [lambda: Renewing(False), Signing])
+def test_a_401_without_anything_new(make: Callable[[], Signing], host: Callable[..., Host], send: Send) -> None:
     server = host(401)
-    assert send(Settings(host=server.url, auth=signer)).status == 401
+    assert send(Settings(host=server.url, auth=make())).status == 401
     assert len(server.received) == 1
 
 
 @pytest.mark.parametrize(("status", "operation"), [(403, OPERATION), (500, OPERATION), (401, UNSIGNED)])
-def test_nothing_else_renews(status: int, operation: Operation, host: Callable[..., Host]) -> None:
+def test_nothing_else_renews(status: int, operation: Operation, host: Callable[..., Host], send: Send) -> None:
     server = host(status)
     assert send(Settings(host=server.url, auth=Renewing()), operation).status == status
     assert len(server.received) == 1
 
 
-def test_a_host_in_between(host: Callable[..., Host]) -> None:
+def test_a_host_in_between(host: Callable[..., Host], send: Send) -> None:
     between, real, signer = host(), host(), Signing()
     settings = Settings(host="https://apitest.cybersource.com", intermediate_host=between.url, auth=signer)
     send(settings)
@@ -235,7 +243,7 @@ def test_a_host_in_between(host: Callable[..., Host]) -> None:
     assert real.received == [], "the host itself is not connected to"
 
 
-def test_the_user_agent(host: Callable[..., Host]) -> None:
+def test_the_user_agent(host: Callable[..., Host], send: Send) -> None:
     server = host()
     settings = Settings(host=server.url, user_agent_suffix="shop/1.2 (Linux)")
     send(settings, UNSIGNED)
@@ -243,11 +251,11 @@ def test_the_user_agent(host: Callable[..., Host]) -> None:
     assert settings.user_agent.endswith(" shop/1.2 (Linux)")
 
 
-def test_many_threads_share_a_transport(host: Callable[..., Host]) -> None:
+def test_many_calls_share_a_transport(host: Callable[..., Host], carry: Carry) -> None:
     server, signer = host(*[401, 200] * 10), Renewing(*[True] * 40)
     settings = Settings(host=server.url, auth=signer, mle=Encrypting())
     statuses: list[int] = []
-    with Transport(settings) as transport:
+    with carry(settings) as transport:
 
         def work() -> None:
             for _ in range(5):
