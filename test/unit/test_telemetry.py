@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import subprocess
@@ -21,7 +22,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from cybersource_flex import RetryPolicy, errors
 from cybersource_flex.errors import Attempt
-from cybersource_flex.transport import AttemptEvent, Events, Operation, Settings, Transport, telemetry
+from cybersource_flex.transport import AttemptEvent, Events, Operation, Response, Settings, Transport, telemetry
+from cybersource_flex.transport.aio import AsyncTransport
 
 OPERATION = Operation(
     name="get_thing",
@@ -75,14 +77,13 @@ def exported(listen: Callable[..., Exported]) -> Exported:
 
 
 class Host:
-    """Stands in for urllib3: gives out answers and failures in turn, and keeps what it was sent."""
+    """Stands in for urllib3 and aiohttp: gives out answers and failures in turn, and keeps what it was sent."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.turns: list[int | BaseException] = []
         self.headers: list[dict[str, str]] = []
         self.spans: list[Any] = []
         self.suppressed: list[bool] = []
-        from cybersource_flex.transport import Response
 
         def exchange(_: Any, course: Any, headers: dict[str, str]) -> Response:
             self.headers.append(headers)
@@ -93,7 +94,12 @@ class Host:
                 raise turn
             return Response(turn, "", {}, b"body")
 
+        async def exchange_later(_: Any, course: Any, headers: dict[str, str]) -> Response:
+            await asyncio.sleep(0)
+            return exchange(_, course, headers)
+
         monkeypatch.setattr(Transport, "_attempt", exchange)
+        monkeypatch.setattr(AsyncTransport, "_attempt", exchange_later)
 
 
 @pytest.fixture
@@ -105,11 +111,19 @@ def broken(outcome: errors.Outcome = "unknown") -> errors.ConnectionBrokenError:
     return errors.ConnectionBrokenError("told to nobody", method="GET", path=OPERATION.path, outcome=outcome)
 
 
-def send(url: str = "https://apitest.cybersource.com", **options: Any) -> int:
-    settings = Settings(host=url, proxy_from_environment=False, **options)
-    with Transport(settings) as transport:
-        request = OPERATION.request(settings, path={"thing": "value-in-the-path"})
-        return transport.send(request, retry=QUICK).status
+Carry = Callable[[Settings], Transport]
+Send = Callable[..., int]
+
+
+@pytest.fixture
+def send(carry: Carry) -> Send:
+    def made(url: str = "https://apitest.cybersource.com", **options: Any) -> int:
+        settings = Settings(host=url, proxy_from_environment=False, **options)
+        with carry(settings) as transport:
+            request = OPERATION.request(settings, path={"thing": "value-in-the-path"})
+            return transport.send(request, retry=QUICK).status
+
+    return made
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:
@@ -125,7 +139,7 @@ COMMON = {
 TRACED = {**COMMON, "url.full": "https://apitest.cybersource.com/flex/v2/things/REDACTED"}
 
 
-def test_a_call_of_one_attempt(exported: Exported, host: Host) -> None:
+def test_a_call_of_one_attempt(exported: Exported, host: Host, send: Send) -> None:
     host.turns = [200]
     send()
     attempt, call = exported.spans
@@ -147,7 +161,7 @@ def test_a_call_of_one_attempt(exported: Exported, host: Host) -> None:
     assert (point.count, point.explicit_bounds) == (1, BUCKETS)
 
 
-def test_a_span_for_each_attempt_with_its_number(exported: Exported, host: Host) -> None:
+def test_a_span_for_each_attempt_with_its_number(exported: Exported, host: Host, send: Send) -> None:
     host.turns = [503, broken(), 200]
     send()
     *attempts, call = exported.spans
@@ -162,7 +176,7 @@ def test_a_span_for_each_attempt_with_its_number(exported: Exported, host: Host)
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500])
-def test_a_refusal(exported: Exported, host: Host, status: int) -> None:
+def test_a_refusal(exported: Exported, host: Host, status: int, send: Send) -> None:
     host.turns = [status]
     assert send() == status
     attempt, call = exported.spans
@@ -171,7 +185,7 @@ def test_a_refusal(exported: Exported, host: Host, status: int) -> None:
     assert {each.status.status_code for each in (attempt, call)} == {StatusCode.ERROR}
 
 
-def test_a_redirect_is_an_error_of_the_call_and_not_of_the_attempt(exported: Exported, host: Host) -> None:
+def test_a_redirect_is_an_error_of_the_call_and_not_of_the_attempt(exported: Exported, host: Host, send: Send) -> None:
     host.turns = [302]
     send()
     attempt, call = exported.spans
@@ -182,11 +196,12 @@ def test_a_redirect_is_an_error_of_the_call_and_not_of_the_attempt(exported: Exp
     ("error", "name"),
     [
         (broken("not_sent"), "cybersource_flex.errors.ConnectionBrokenError"),
-        (KeyboardInterrupt("secret"), "KeyboardInterrupt"),
         (json.JSONDecodeError("secret", "secret", 0), "json.decoder.JSONDecodeError"),
     ],
 )
-def test_of_an_exception_its_class_alone(exported: Exported, host: Host, error: BaseException, name: str) -> None:
+def test_of_an_exception_its_class_alone(
+    exported: Exported, host: Host, error: BaseException, name: str, send: Send
+) -> None:
     host.turns = [error] * 3
     with pytest.raises(type(error)):
         send()
@@ -199,7 +214,17 @@ def test_of_an_exception_its_class_alone(exported: Exported, host: Host, error: 
     assert trace.get_current_span() is trace.INVALID_SPAN
 
 
-def test_a_signer_that_fails_leaves_no_attempt(exported: Exported) -> None:
+# In a task, KeyboardInterrupt ends the event loop with it.
+def test_an_interrupted_call_is_told_of(exported: Exported, host: Host) -> None:
+    host.turns = [KeyboardInterrupt("secret")]
+    settings = Settings(host="https://apitest.cybersource.com", proxy_from_environment=False)
+    with pytest.raises(KeyboardInterrupt), Transport(settings) as transport:
+        transport.send(OPERATION.request(settings, path={"thing": "x"}))
+    assert [attributes(span)["error.type"] for span in exported.spans] == ["KeyboardInterrupt"] * 2
+    assert trace.get_current_span() is trace.INVALID_SPAN
+
+
+def test_a_signer_that_fails_leaves_no_attempt(exported: Exported, carry: Carry) -> None:
     class Failing:
         def sign(self, request: object, now: float) -> dict[str, str]:
             raise RuntimeError("secret")
@@ -208,14 +233,14 @@ def test_a_signer_that_fails_leaves_no_attempt(exported: Exported) -> None:
         name="signed", method="POST", path="/x", signed=True, responses={}, models="cybersource_flex.models"
     )
     settings = Settings(host="https://apitest.cybersource.com", auth=Failing(), proxy_from_environment=False)
-    with pytest.raises(RuntimeError), Transport(settings) as transport:
+    with pytest.raises(RuntimeError), carry(settings) as transport:
         transport.send(operation.request(settings))
     (call,) = exported.spans
     assert attributes(call) == {"cybersource_flex.attempts": 0, "error.type": "RuntimeError"}
     assert not exported.points
 
 
-def test_the_spans_belong_to_the_callers_and_are_current(exported: Exported, host: Host) -> None:
+def test_the_spans_belong_to_the_callers_and_are_current(exported: Exported, host: Host, send: Send) -> None:
     host.turns = [200]
     with exported.tracers.get_tracer("shop").start_as_current_span("checkout") as outer:
         token = context.attach(baggage.set_baggage("customer", "secret"))
@@ -233,10 +258,73 @@ def test_the_spans_belong_to_the_callers_and_are_current(exported: Exported, hos
     assert not context.get_value(context._SUPPRESS_HTTP_INSTRUMENTATION_KEY)
 
 
-def test_no_header_is_added(exported: Exported, host: Host) -> None:
+def test_no_header_is_added(exported: Exported, host: Host, send: Send) -> None:
     host.turns = [200]
     send()
     assert set(host.headers[0]) == {"User-Agent", "Host"}
+
+
+def test_spans_of_concurrent_tasks_do_not_mix(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each attempt is a child of its own call, that of its own task; a retry, a failure and a cancellation included."""
+    settings = Settings(host="https://apitest.cybersource.com", proxy_from_environment=False)
+    tracer = exported.tracers.get_tracer("shop")
+    seen: dict[str, list[int]] = {}
+    stuck = asyncio.Event()
+
+    async def exchange(_: Any, course: Any, headers: dict[str, str]) -> Any:
+        name = course.request.target.rpartition("/")[2]
+        before = trace.get_current_span()
+        seen.setdefault(name, []).append(before.get_span_context().span_id)
+        for _turn in range(3):
+            await asyncio.sleep(0)
+            assert trace.get_current_span() is before
+        kind = int(name) % 4
+        if kind == 0 and len(seen[name]) == 1:
+            return Response(503, "", {}, b"")
+        if kind == 1:
+            raise broken("unknown")
+        if kind == 2:
+            await stuck.wait()
+        return Response(200, "", {}, b"")
+
+    monkeypatch.setattr(AsyncTransport, "_attempt", exchange)
+
+    async def one(transport: AsyncTransport, index: int) -> object:
+        with tracer.start_as_current_span(f"task {index}") as outer:
+            try:
+                return await transport.send(OPERATION.request(settings, path={"thing": index}), retry=QUICK)
+            finally:
+                assert trace.get_current_span() is outer
+
+    async def run() -> list[object]:
+        async with AsyncTransport(settings) as transport:
+            tasks = [asyncio.create_task(one(transport, index)) for index in range(40)]
+            while len(seen) < 40 or sum(not task.done() for task in tasks) > 10:
+                await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    ended = asyncio.run(run())
+    assert [type(each).__name__ for each in ended] == [
+        "Response",
+        "ConnectionBrokenError",
+        "CancelledError",
+        "Response",
+    ] * 10
+    by_id = {span.context.span_id: span for span in exported.spans if span.context}
+    assert len(by_id) == len(exported.spans)
+    for name, attempts in seen.items():
+        assert len(attempts) == (2, 3, 1, 1)[int(name) % 4]
+        calls = {by_id[each].parent.span_id for each in attempts}  # type: ignore[union-attr]
+        (call,) = (by_id[each] for each in calls)
+        assert call.parent is not None
+        assert by_id[call.parent.span_id].name == f"task {name}"
+        if int(name) % 4 == 2:
+            assert attributes(call)["error.type"] == "asyncio.exceptions.CancelledError"
+    assert "detach" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -248,7 +336,7 @@ def test_no_header_is_added(exported: Exported, host: Host) -> None:
     ],
 )
 def test_the_server_is_the_one_that_is_signed(
-    exported: Exported, host: Host, url: str, address: str, port: int
+    exported: Exported, host: Host, url: str, address: str, port: int, send: Send
 ) -> None:
     host.turns = [200]
     send(url, intermediate_host="https://between.example")
@@ -257,7 +345,9 @@ def test_the_server_is_the_one_that_is_signed(
     assert found["url.full"].startswith(url)
 
 
-def test_a_span_that_is_not_sampled_costs_no_attributes(listen: Callable[..., Exported], host: Host) -> None:
+def test_a_span_that_is_not_sampled_costs_no_attributes(
+    listen: Callable[..., Exported], host: Host, send: Send
+) -> None:
     exported = listen(sampler=ALWAYS_OFF)
     host.turns = [503, 200]
     send()
@@ -265,7 +355,7 @@ def test_a_span_that_is_not_sampled_costs_no_attributes(listen: Callable[..., Ex
     assert sum(each.count for each in exported.points) == 2
 
 
-def test_without_an_sdk_nothing_happens(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_sdk_nothing_happens(host: Host, monkeypatch: pytest.MonkeyPatch, send: Send) -> None:
     # Whether or not another test of this process has set one up.
     monkeypatch.setattr(trace, "get_tracer", trace.NoOpTracerProvider().get_tracer)
     monkeypatch.setattr(metrics, "get_meter", metrics.NoOpMeterProvider().get_meter)
@@ -311,7 +401,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
         yield caplog
 
 
-def test_levels(log: pytest.LogCaptureFixture, host: Host) -> None:
+def test_levels(log: pytest.LogCaptureFixture, host: Host, send: Send) -> None:
     host.turns = [200, 503, 200]
     send()
     assert [each.levelname for each in log.records if each.name.startswith("cybersource_flex")] == ["DEBUG"]
