@@ -2,23 +2,29 @@
 
 from typing import TYPE_CHECKING
 
-from .bulk import Tokenized
-from .capture_fields import fields
-from .flex_client import FlexClient
-
 if TYPE_CHECKING:
     from .async_flex_client import AsyncFlexClient
+    from .bulk import Tokenized
+    from .capture_fields import fields
+    from .flex_client import FlexClient
 
 __all__ = ["AsyncFlexClient", "FlexClient", "Tokenized", "fields"]
 
+_MODULES = {
+    "AsyncFlexClient": "async_flex_client",
+    "FlexClient": "flex_client",
+    "Tokenized": "bulk",
+    "fields": "capture_fields",
+}
+
 
 def __getattr__(name: str) -> object:
-    # It brings asyncio, which is dear to import.
-    if name == "AsyncFlexClient":
-        from .async_flex_client import AsyncFlexClient
+    # Who names fields alone is spared the clients; who has no event loop, asyncio.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return AsyncFlexClient
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
