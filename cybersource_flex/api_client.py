@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ._lock import Lock
 from ._sealed import sealed
 from .configuration import Configuration
 
@@ -33,7 +33,7 @@ class ApiClient:
     def __init__(self, configuration: Configuration | None = None, *, transport: Transport | None = None) -> None:
         self._configuration = Configuration() if configuration is None else configuration
         self._transport = transport
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     @property
     def configuration(self) -> Configuration:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from .._lock import Lock
 from .._sealed import sealed
 from ..errors import ConfigurationError
 
@@ -36,7 +36,7 @@ class BearerToken:
     supports_mle = False
 
     def __init__(self, token: str | Callable[[], str]) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._current: str | None = None
         self._source: Callable[[], str] | None = None
         if callable(token):

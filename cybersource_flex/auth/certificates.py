@@ -7,7 +7,6 @@ are chosen by name, checked against the key, and checked for their time.
 from __future__ import annotations
 
 import os
-import threading
 import time
 import warnings
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from cryptography.x509.oid import NameOID
 
+from .._lock import Lock
 from ..errors import ConfigurationError
 
 __all__ = [
@@ -44,7 +44,7 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes"
 
 _MAX_BYTES: Final = 1024 * 1024
 MIN_BITS: Final = 2048
-_catching: Final = threading.Lock()
+_catching: Final = Lock()
 
 
 class Container(NamedTuple):

@@ -7,12 +7,14 @@ from the host are exempt from both: a flood of forged tokens must not keep a rot
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Any, Final
 
+from .._lock import Lock
 from ..errors import ConfigurationError, FlexError, UnknownKeyError, UnsupportedAlgorithmError
 from .keys import KeySource, PublicKey, check_kid
 
@@ -100,6 +102,10 @@ class KeyShelf:
         if kid in self._asked:
             self._asked[kid] = self._clock() + self._cooldown
 
+    def give_up(self) -> None:
+        """Forget what is being asked for: nobody waits for it any more."""
+        self._asked = {name: until for name, until in self._asked.items() if until != inf}
+
 
 class CachedKeys:
     """A ``KeySource`` over a host, safe in threads: one fetch under way for a name, whoever else asks waits for it.
@@ -112,7 +118,8 @@ class CachedKeys:
     def __init__(self, fetch: Callable[[str], Mapping[str, Any]], shelf: KeyShelf | None = None) -> None:
         self._fetch = fetch
         self._shelf = KeyShelf() if shelf is None else shelf
-        self._lock = threading.Lock()
+        self._lock = Lock()
+        self._process = os.getpid()
         self._flights: dict[str, _Flight] = {}
         self._refreshes: dict[str, threading.Event] = {}
 
@@ -129,6 +136,7 @@ class CachedKeys:
         if found is not None:
             return found
         with self._lock:
+            self._notice_fork()
             found = self._shelf.known(kid)
             if found is not None:
                 return found
@@ -147,6 +155,7 @@ class CachedKeys:
 
     def _refresh(self, kid: str, *, from_host: bool) -> PublicKey | None:
         with self._lock:
+            self._notice_fork()
             landed = self._refreshes.get(kid)
             leads = landed is None
             if landed is None:
@@ -167,6 +176,14 @@ class CachedKeys:
             with self._lock:
                 del self._refreshes[kid]
             landed.set()
+
+    def _notice_fork(self) -> None:
+        # The threads that were fetching when this process was forked are not in it: nobody would ever land.
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._flights = {}
+            self._refreshes = {}
+            self._shelf.give_up()
 
     def _fly(self, kid: str, flight: _Flight) -> None:
         try:

@@ -6,10 +6,11 @@ signing alone: it never makes a token that has expired valid again.
 
 from __future__ import annotations
 
-import threading
 import time
 from email.utils import parsedate_to_datetime
 from typing import Final
+
+from .._lock import Lock
 
 __all__ = ["Clock"]
 
@@ -28,7 +29,7 @@ class Clock:
 
     def __init__(self, *, correct: bool = True) -> None:
         self._correct = correct
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._measured: float | None = None
         # The last date with what it says: many answers have the same, and reading it is dear.
         self._read: tuple[str | None, float] = (None, 0.0)

@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import ssl
-import threading
 import time
 from contextvars import ContextVar
 from http.client import HTTPException
@@ -25,6 +24,7 @@ from urllib3.exceptions import (
     NewConnectionError,
 )
 
+from .._lock import Lock
 from .settings import Settings
 from .tls import Tls
 from .unreached import NotConnected, all_in_use, ended, tls_failed, too_late, tunnel_refused, unreachable, unresolved
@@ -153,7 +153,7 @@ class Connections:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._forwarded = settings.proxy is not None and settings.base_url.startswith("http:")
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._process = os.getpid()
         self._manager = _pool_manager(settings)
         self._pools: dict[str, urllib3.HTTPConnectionPool] = {}
