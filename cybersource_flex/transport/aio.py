@@ -126,10 +126,11 @@ class AsyncTransport(Sender):
             raise
 
     async def _attempt(self, course: Course, headers: dict[str, str]) -> Response:
+        session = self._open()
         state = _State(course.sent)
         token = _state.set(state)
         try:
-            return await self._exchange(course, headers)
+            return await self._exchange(session, course, headers)
         except NotConnected as cause:
             found = unsent(course.sent, cause)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as cause:
@@ -139,7 +140,7 @@ class AsyncTransport(Sender):
         # Outside of the handlers, so that no cause goes along: those of aiohttp hold the request with its credentials.
         raise found
 
-    async def _exchange(self, course: Course, headers: dict[str, str]) -> Response:
+    async def _exchange(self, session: aiohttp.ClientSession, course: Course, headers: dict[str, str]) -> Response:
         request = course.sent
         settings = self._settings
         proxy = settings.proxy
@@ -149,7 +150,7 @@ class AsyncTransport(Sender):
             headers = {**headers, **credentials}
         deadline = course.deadline
         left = None if deadline is None else max(LEAST, deadline - time.monotonic())
-        answer = await self._open().request(
+        answer = await session.request(
             request.method,
             URL(request.url, encoded=True),
             data=request.body,

@@ -250,6 +250,26 @@ def test_a_bounded_pool_is_not_exceeded() -> None:
     run(main)
 
 
+def test_a_client_belongs_to_one_event_loop_until_it_is_closed() -> None:
+    with Emulator() as emulator:
+        flex = AsyncFlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url)
+        first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+        try:
+            context = first.run_until_complete(flex.create_capture_context(FIELDS))
+            emulator.clear()
+            with pytest.raises(ConfigurationError, match="belongs to one event loop; close it before"):
+                second.run_until_complete(flex.create_capture_context(FIELDS))
+            assert emulator.requests == []
+            # What needs no connection needs no loop of its own.
+            assert second.run_until_complete(flex.verify_capture_context(context.jwt)) == context
+            first.run_until_complete(flex.close())
+            assert second.run_until_complete(flex.create_capture_context(FIELDS)).type == "api-0.1.0"
+            second.run_until_complete(flex.close())
+        finally:
+            first.close()
+            second.close()
+
+
 def test_a_call_that_may_be_repeated_survives_closing() -> None:
     async def main() -> None:
         async with Host(hold) as host:
