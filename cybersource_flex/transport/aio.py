@@ -238,7 +238,14 @@ class _Connector(aiohttp.TCPConnector):
         if state.connected:
             # aiohttp sends what it calls idempotent again by itself, with the signature of the first time.
             raise aiohttp.ServerDisconnectedError
-        made = await super().connect(req, traces, timeout)
+        try:
+            made = await super().connect(req, traces, timeout)
+        except asyncio.CancelledError:
+            # Closing cancels what waits for a connection: the task itself, before Python 3.11, cannot tell who did.
+            task: Any = asyncio.current_task()
+            if self.closed and sys.version_info >= (3, 11) and not task.cancelling():
+                raise aiohttp.ClientConnectionError("closed") from None
+            raise
         state.connected = True
         return made
 

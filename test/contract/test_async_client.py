@@ -270,6 +270,28 @@ def test_a_client_belongs_to_one_event_loop_until_it_is_closed() -> None:
             second.close()
 
 
+def test_closing_while_calls_run_ends_each_of_them_in_a_typed_way() -> None:
+    async def main() -> None:
+        async with Host(*[hold] * 6) as host:
+            flex = client(host, pool_size=6, pool_block=True)
+            tasks = [asyncio.create_task(flex.payment_details(JTI)) for _ in range(12)]
+            await host.has_received(6)
+            await flex.close()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            # Half of them were with the host, and half waited for a connection. Before Python 3.11 it cannot be known
+            # that nobody cancelled the task of the latter.
+            waited = asyncio.CancelledError if sys.version_info < (3, 11) else errors.ConnectionFailedError
+            assert {type(each) for each in ended} == {errors.ConnectionBrokenError, waited}
+            outcomes = sorted(each.outcome for each in ended if isinstance(each, errors.TransportError))
+            assert outcomes == ["not_sent"] * (0 if sys.version_info < (3, 11) else 6) + ["unknown"] * 6
+            host.go.set()
+            assert (await flex.payment_details(JTI))["number"] == 7
+            await flex.close()
+            await flex.close()
+
+    run(main)
+
+
 def test_a_call_that_may_be_repeated_survives_closing() -> None:
     async def main() -> None:
         async with Host(hold) as host:
