@@ -58,9 +58,10 @@ class BearerToken:
     def sign(self, request: Request, now: float) -> dict[str, str]:
         """``Authorization`` with the token. See ``cybersource_flex.transport.Signer``."""
         with self._lock:
-            if self._current is None and self._source is not None:
-                self._current = _checked(self._source())
-            return {"Authorization": f"Bearer {self._current}"}
+            token = self._current
+            if token is None and self._source is not None:
+                token = self._current = _checked(self._source())
+        return {"Authorization": f"Bearer {token}"}
 
     def facts(self) -> dict[str, str | int | bool | None]:
         """What is safe to tell of the credentials. See ``cybersource_flex.transport.Signer``."""
@@ -70,8 +71,8 @@ class BearerToken:
         """Forget the token, after a 401. Returns whether another can be had."""
         if self._source is None:
             return False
-        with self._lock:
-            self._current = None
+        # Without the lock: whoever holds it is being given a new one, and an event loop must not wait for that.
+        self._current = None
         return True
 
 

@@ -408,6 +408,44 @@ def test_a_signer_that_does_not_wait_costs_no_thread() -> None:
     assert where == [threading.get_ident()]
 
 
+def test_renewing_does_not_make_the_loop_wait_for_a_token_that_is_under_way() -> None:
+    gate, asked = threading.Event(), threading.Event()
+    tokens = iter(["first", "second", "third"])
+
+    def fetch() -> str:
+        token = next(tokens)
+        if token == "second":
+            asked.set()
+            assert gate.wait(20)
+        return token
+
+    async def unauthorized(host: Host, writer: asyncio.StreamWriter) -> None:
+        await host.go.wait()
+        writer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+
+    async def main() -> None:
+        auth = BearerToken(fetch)
+        async with Host(unauthorized) as host, AsyncFlexClient(auth, environment=host.url, retry=ONCE) as flex:
+            refused = asyncio.create_task(flex.payment_details(JTI))
+            await host.has_received(1)
+            auth.renew()
+            waiting = asyncio.create_task(flex.payment_details(JTI))
+            while not asked.is_set():
+                await asyncio.sleep(0)
+            host.go.set()
+            turns = 0
+            async with client(host) as other:
+                # The 401 is read, and its token is forgotten, while the thread has not got the next one yet.
+                while turns < 3:
+                    await other.payment_details(JTI)
+                    turns += 1
+            assert not waiting.done()
+            gate.set()
+            assert {(await refused)["number"], (await waiting)["number"]} == {5, 6}
+
+    run(main)
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_a_malformed_chunk_ends_the_call_at_once(late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     reading = asyncio.Event()
