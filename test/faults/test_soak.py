@@ -1,25 +1,38 @@
-"""Twenty thousand calls through 32 threads while one in twenty requests goes wrong: none lost, none done too often, and
-nothing piles up.
+"""Twenty thousand calls in 32 threads, and five thousand in 64 tasks, while one in twenty requests goes wrong:
+none lost, none done too often, and nothing piles up.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cybersource_flex import CallError, FlexClient, NotFoundError, RetryPolicy, fields
+from cybersource_flex import (
+    ApiResponse,
+    AsyncFlexClient,
+    CallError,
+    FlexAPIApi,
+    FlexClient,
+    NotFoundError,
+    RetryPolicy,
+    aio,
+    fields,
+)
+from cybersource_flex.models import GenerateFlexAPICaptureContextRequest
 
-CALLS, THREADS = 20_000, 32
-WARM_UP = 4_000
+# Calls, how many of them are made before anything is measured, and how many are under way at once.
+IN_THREADS = 20_000, 4_000, 32
+IN_TASKS = 5_000, 2_000, 64
 SESSION_EVERY = 20
 MOST_GROWTH_BYTES = 5 * 1024 * 1024
 POLICY = RetryPolicy(attempts=4, base=0.001, cap=0.01, deadline=30.0)
@@ -81,48 +94,69 @@ def jti(index: int) -> str:
 class Soak:
     """The calls, and what became of each, in as little memory as that takes."""
 
-    def __init__(self, client: FlexClient) -> None:
-        self._client = client
-        self._next = iter(range(CALLS))
+    def __init__(self, calls: int) -> None:
+        self._next = 0
         self._lock = threading.Lock()
-        self.attempts = bytearray(CALLS)
-        self.failed = bytearray(CALLS)
+        self.attempts = bytearray(calls)
+        self.failed = bytearray(calls)
         self.surprises: list[str] = []
-        self.fields = fields(card=["number"])
+        self._request = GenerateFlexAPICaptureContextRequest(fields=fields(card=["number"]))
 
-    def run(self, until: int) -> None:
-        threads = [threading.Thread(target=self._work, args=(until,)) for _ in range(THREADS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    def take(self, until: int) -> int | None:
+        """The next call to make; None where they are up."""
+        with self._lock:
+            if self._next >= until:
+                return None
+            self._next += 1
+            return self._next - 1
 
-    def _work(self, until: int) -> None:
-        while True:
-            with self._lock:
-                index = next(self._next, CALLS)
-                if index >= until:
-                    # Given back: the next run begins with it.
-                    self._next = iter(range(index, CALLS))
-                    return
-            try:
-                self.attempts[index] = self._call(index)
-            except CallError as error:
-                # 404 is what the made-up id is to give; anything else is a fault that outlasted the policy.
-                self.failed[index] = not isinstance(error, NotFoundError)
-                self.attempts[index] = len(error.attempts)
-            except BaseException as error:  # a failure of the test, and reported
-                self.surprises.append(f"{index}: {type(error).__name__}: {error}")
-
-    def _call(self, index: int) -> int:
-        from cybersource_flex.api import FlexAPIApi
-        from cybersource_flex.models import GenerateFlexAPICaptureContextRequest
-
-        api = FlexAPIApi(self._client.api_client)
+    def ask(self, api: Any, index: int) -> Any:
+        """Begin a call: of a class for threads, or for tasks."""
         if index % SESSION_EVERY == 0:
-            request = GenerateFlexAPICaptureContextRequest(fields=self.fields)
-            return len(api.generate_flex_api_capture_context_with_http_info(request).attempts)
-        return len(api.get_payment_details_with_http_info(jti(index)).attempts)
+            return api.generate_flex_api_capture_context_with_http_info(self._request)
+        return api.get_payment_details_with_http_info(jti(index))
+
+    def arrived(self, index: int, answer: ApiResponse[Any]) -> None:
+        self.attempts[index] = len(answer.attempts)
+
+    def failed_with(self, index: int, error: BaseException) -> None:
+        if isinstance(error, CallError):
+            # 404 is what the made-up id is to give; anything else is a fault that outlasted the policy.
+            self.failed[index] = not isinstance(error, NotFoundError)
+            self.attempts[index] = len(error.attempts)
+        else:
+            self.surprises.append(f"{index}: {type(error).__name__}: {error}")
+
+
+def run_in_threads(soak: Soak, client: FlexClient, until: int, width: int) -> None:
+    api = FlexAPIApi(client.api_client)
+
+    def work() -> None:
+        while (index := soak.take(until)) is not None:
+            try:
+                soak.arrived(index, soak.ask(api, index))
+            except BaseException as error:  # a failure of the test, and reported
+                soak.failed_with(index, error)
+
+    threads = [threading.Thread(target=work) for _ in range(width)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+async def run_in_tasks(soak: Soak, client: AsyncFlexClient, until: int, width: int) -> None:
+    api = aio.FlexAPIApi(client.api_client)
+
+    async def work() -> None:
+        while (index := soak.take(until)) is not None:
+            answer: Awaitable[ApiResponse[Any]] = soak.ask(api, index)
+            try:
+                soak.arrived(index, await answer)
+            except Exception as error:
+                soak.failed_with(index, error)
+
+    await asyncio.gather(*(work() for _ in range(width)))
 
 
 def memory() -> int | None:
@@ -137,30 +171,59 @@ def descriptors() -> int | None:
     return len(list(folder.iterdir())) if folder.is_dir() else None
 
 
-def test_soak(host: Host, record_property: Any) -> None:
-    with FlexClient.from_env(host.environ, retry=POLICY, pool_size=THREADS) as client:
+Usage = tuple[int | None, int | None]
+
+
+def usage() -> Usage:
+    return memory(), descriptors()
+
+
+def test_soak_in_threads(host: Host, record_property: Any) -> None:
+    calls, warm_up, width = IN_THREADS
+    soak = Soak(calls)
+    with FlexClient.from_env(host.environ, retry=POLICY, pool_size=width) as client:
         assert host.ask("faults").strip() == "on"
-        soak = Soak(client)
-        soak.run(WARM_UP)
-        before = memory(), descriptors()
-        soak.run(CALLS)
-        after = memory(), descriptors()
+        run_in_threads(soak, client, warm_up, width)
+        before = usage()
+        run_in_threads(soak, client, calls, width)
+        after = usage()
+    check(soak, host, before, after, width, record_property)
+
+
+def test_soak_in_tasks(host: Host, record_property: Any) -> None:
+    calls, warm_up, width = IN_TASKS
+    soak = Soak(calls)
+
+    async def run() -> tuple[Usage, Usage]:
+        async with AsyncFlexClient.from_env(host.environ, retry=POLICY) as client:
+            await run_in_tasks(soak, client, warm_up, width)
+            before = usage()
+            await run_in_tasks(soak, client, calls, width)
+            return before, usage()
+
+    assert host.ask("faults").strip() == "on"
+    before, after = asyncio.run(run())
+    check(soak, host, before, after, width, record_property)
+
+
+def check(soak: Soak, host: Host, before: Usage, after: Usage, width: int, record_property: Any) -> None:
+    calls = len(soak.attempts)
     found = json.loads(host.ask("records"))
     assert soak.surprises == []
     assert 0 not in soak.attempts, "every call ended, with a result or with a typed error"
     assert max(soak.attempts) <= POLICY.attempts
-    for index in range(CALLS):
+    for index in range(calls):
         if index % SESSION_EVERY:
             target = f"GET /flex/v2/payment-details/{jti(index)}"
             assert found["targets"].get(target) == soak.attempts[index], "the host's record agrees with the client's"
-    sessions = sum(soak.attempts[index] for index in range(0, CALLS, SESSION_EVERY))
+    sessions = sum(soak.attempts[index] for index in range(0, calls, SESSION_EVERY))
     assert found["targets"]["POST /flex/v2/sessions"] == sessions
-    assert found["hurt"] > CALLS * 0.03
+    assert found["hurt"] > calls * 0.03
     growth = None if before[0] is None or after[0] is None else after[0] - before[0]
     record_property("growth", growth)
     if growth is not None:
         assert growth < MOST_GROWTH_BYTES
     if before[1] is not None and after[1] is not None:
-        assert after[1] <= before[1] + THREADS, "no more than the pool keeps"
+        assert after[1] <= before[1] + width, "no more than are under way at once"
     failed, hurt, total = sum(soak.failed), found["hurt"], sum(soak.attempts)
-    sys.stderr.write(f"soak: {CALLS} calls, {total} attempts, {hurt} faults, {failed} failed, growth {growth} bytes\n")
+    sys.stderr.write(f"soak: {calls} calls, {total} attempts, {hurt} faults, {failed} failed, growth {growth} bytes\n")
