@@ -1,4 +1,4 @@
-# Every verb of the project. Needs make, Python 3.10 or newer, and PyPI, and Node.js and npm for what compares
+# Every verb of the project. Needs make, Python 3.11 or newer, and PyPI, and Node.js and npm for what compares
 # specifications; everything else is fetched on first use.
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ endif
 # tox looks for interpreters on PATH; pyenv keeps those it is not told to use elsewhere.
 SPACE := $(subst ,, )
 COMMA := ,
-export TOX_DISCOVER ?= $(subst $(SPACE),$(COMMA),$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1?.*/bin/python))
+export TOX_DISCOVER ?= $(subst $(SPACE),$(COMMA),$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[1-9].*/bin/python))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test generate check-generated spec-lint spec-report release-check upstream bench fuzz dist format \

@@ -31,7 +31,7 @@ setup(
     description="CyberSource Flex API: capture contexts, encryption and transient tokens, verified at every step",
     long_description=(ROOT / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     packages=find_packages(include=["cybersource_flex", "cybersource_flex.*"]),
     package_data={"cybersource_flex": ["provenance.json", "py.typed"]},
     install_requires=[
@@ -55,7 +55,6 @@ setup(
         "Development Status :: 4 - Beta",
         "Intended Audience :: Developers",
         "Programming Language :: Python :: 3 :: Only",
-        "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",

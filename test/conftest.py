@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,6 @@ VECTORS = ROOT / "test" / "vectors"
 # The moment at which the vectors were made: 2026-11-22T12:00:00Z.
 VECTOR_TIME = 1795348800
 VECTOR_UUID = "3f2b8c1e-9d47-4a6b-8c15-2e7f90ab34cd"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if sys.version_info < (3, 11):
-        # The asyncio of Python 3.10 leaves the transport of a refused handshake to the garbage collector, and tells.
-        text = "Exception ignored in. <function _SSLProtocolTransport.__del__"
-        config.addinivalue_line("filterwarnings", f"ignore:{text}:pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(scope="session")

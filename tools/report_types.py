@@ -22,7 +22,7 @@ _USES_GENERATED: Final = re.compile(r"cybersource_flex\.(models|api|api_client|c
 _MYPY: Final = (
     *(sys.executable, "-m", "mypy", "--config-file=", "--no-pretty", "--no-error-summary", "--hide-error-context"),
     *("--check-untyped-defs", "--ignore-missing-imports", "--namespace-packages", "--explicit-package-bases"),
-    *("--python-version", "3.10", "--cache-dir", os.devnull, "previous"),
+    *("--python-version", "3.11", "--cache-dir", os.devnull, "previous"),
 )
 
 

@@ -239,7 +239,7 @@ def test_everything_that_the_templates_know_is_typed(
     monkeypatch.setenv("MYPYPATH", str(features))
     program = str(HERE / "specs" / "use_features.py")
     done = python(
-        "-E", "-m", "mypy", "--strict", "--python-version", "3.10", "--no-incremental", "--no-pretty", program
+        "-E", "-m", "mypy", "--strict", "--python-version", "3.11", "--no-incremental", "--no-pretty", program
     )
     generated = re.compile(
         r"use_features\.py|cybersource_flex/(aio|api|models)/|cybersource_flex/(api_client|configuration)\.py"
@@ -255,7 +255,7 @@ def test_everything_that_the_templates_know_is_typed_for_pyright_too(features: P
     settings = {
         "include": ["use_features.py", "cybersource_flex/aio", "cybersource_flex/api", "cybersource_flex/models"],
         "typeCheckingMode": "standard",
-        "pythonVersion": "3.10",
+        "pythonVersion": "3.11",
     }
     (features / "pyrightconfig.json").write_text(json.dumps(settings), "utf-8")
     done = python("-m", "basedpyright", "--pythonpath", sys.executable)
