@@ -48,9 +48,9 @@ class Configuration(Settings):
         retry: how often to try, and how long a call may take in all; None for ``RetryPolicy()``.
         events: functions that are told of attempts and calls.
         correct_clock: whether, after a 401 and with the clocks well apart, requests are signed with the host's time.
-        pool_size: idle connections that are kept.
-        pool_block: whether a call waits for a connection when ``pool_size`` are in use, at most ``connect_timeout``, in
-            place of opening another.
+        pool_size: connections that are open at once, at most. A call waits for one that is free until its deadline.
+        idle_timeout: seconds after which a connection that was not used is closed instead of used again. Proxies, NAT
+            gateways and load balancers forget idle connections without a word; requests sent into one are lost.
 
     Raises:
         ConfigurationError: a setting breaks its rule.
@@ -85,8 +85,8 @@ class Configuration(Settings):
         retry: RetryPolicy | None = None,
         events: Events | None = None,
         correct_clock: bool = True,
-        pool_size: int = 10,
-        pool_block: bool = False,
+        pool_size: int = 100,
+        idle_timeout: float = 15.0,
     ) -> None:
         super().__init__(
             host=host,
@@ -104,5 +104,5 @@ class Configuration(Settings):
             events=events,
             correct_clock=correct_clock,
             pool_size=pool_size,
-            pool_block=pool_block,
+            idle_timeout=idle_timeout,
         )

@@ -433,11 +433,12 @@ class ResponseDecodingError(ApiException):
 def outcome_of(status: int) -> Outcome:
     """What an HTTP status says about what became of the call (RFC 9110 section 15).
 
-    A 500, or a 502 or 504 of a gateway, may come after the work was done; a 503 says that it was not begun.
+    A 500, or a 502 or 504 of a gateway, may come after the work was done; a 503 says that it was not begun. A status
+    below 200 is not final: it says nothing about the result.
     """
     if 200 <= status < 300:
         return "accepted"
-    if 500 <= status < 600 and status != 503:
+    if status < 200 or (500 <= status < 600 and status != 503):
         return "unknown"
     return "rejected"
 

@@ -55,7 +55,7 @@ def run(options: Options) -> int:
     if options.output.exists() and os.path.samefile(options.input, options.output):
         raise click.UsageError("--input and --output are the same file")
     total = _count(options.input)
-    with chosen_client(options.environment, options.host, pool_size=max(10, options.concurrency)) as client:
+    with chosen_client(options.environment, options.host, pool_size=max(100, options.concurrency)) as client:
         host = client.api_client.configuration.host
         if not (options.production_cards or _is_for_tests(host)):
             raise click.UsageError(

@@ -65,9 +65,8 @@ class FlexClient(Foundation):
             its own for one call.
         events: functions that are told of attempts and calls: ``Events(on_attempt=..., on_response=...)``.
         correct_clock: whether, after a 401 and with the clocks well apart, requests are signed with the host's time.
-        pool_size: idle connections that are kept.
-        pool_block: whether a call waits for a connection when ``pool_size`` are in use, at most ``connect_timeout``, in
-            place of opening another.
+        pool_size: connections that are open at once, at most. A call waits for one that is free until its deadline.
+        idle_timeout: seconds after which a connection that was not used is closed instead of used again.
         keys: where long-term keys come from, in place of the host and this client's cache: a ``KeySource``, such as
             ``PinnedKeys`` for programs that cannot reach the host.
 
@@ -272,7 +271,7 @@ class FlexClient(Foundation):
 
         Args:
             items: data as ``tokenize`` takes it, or tuples of a context and data. May be endless.
-            concurrency: items at work at once. With more than ``pool_size``, connections are opened anew.
+            concurrency: items at work at once; no more than ``pool_size`` of them send at the same time.
             ordered: whether results come in the order of the items; if not, as they are done.
             progress: called in this thread after each item with two numbers: how many are done, and how many of these
                 failed.

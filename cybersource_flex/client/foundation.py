@@ -50,8 +50,8 @@ class Foundation(Frozen):
         retry: RetryPolicy | None = None,
         events: Events | None = None,
         correct_clock: bool = True,
-        pool_size: int = 10,
-        pool_block: bool = False,
+        pool_size: int = 100,
+        idle_timeout: float = 15.0,
         keys: KeySource | AsyncKeySource | None = None,
     ) -> None:
         if isinstance(leeway, bool) or not isinstance(leeway, (int, float)) or not 0 <= leeway <= 600:
@@ -71,7 +71,7 @@ class Foundation(Frozen):
             events=events,
             correct_clock=correct_clock,
             pool_size=pool_size,
-            pool_block=pool_block,
+            idle_timeout=idle_timeout,
         )
         check_operations(getattr(mle, "operations", ()), "mle")
         self._set(_configuration=configuration, _leeway=float(leeway))

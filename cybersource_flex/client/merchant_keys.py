@@ -25,7 +25,7 @@ class Treatment(NamedTuple):
 
 
 _LOGGING: Final = Treatment(IGNORED, "nothing is written to files; what there is to log goes to Python's `logging`")
-_POOL: Final = Treatment(IGNORED, "connections are pooled for each client, with sizes of its own")
+_POOL: Final = Treatment(IGNORED, "connections are pooled for each client; `pool_size` is the limit")
 _NO_OPERATION: Final = "no operation of this package is one for which CyberSource makes encrypted requests"
 
 KEYS: Final[dict[str, Treatment]] = {

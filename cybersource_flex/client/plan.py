@@ -50,7 +50,7 @@ class Overrides(TypedDict, total=False):
     events: Events | None
     correct_clock: bool
     pool_size: int
-    pool_block: bool
+    idle_timeout: float
     keys: KeySource | None
 
 

@@ -151,6 +151,7 @@ VARIABLES: Final = (
     Variable("INTERMEDIATE_HOST", "options", "intermediate_host", "host to connect to in place of the one signed"),
     Variable("CONNECT_TIMEOUT", "options", "connect_timeout", "seconds; 5 where it is not set", kind="seconds"),
     Variable("READ_TIMEOUT", "options", "read_timeout", "seconds; 30 where it is not set", kind="seconds"),
+    Variable("IDLE_TIMEOUT", "options", "idle_timeout", "seconds; 15 where it is not set", kind="seconds"),
     Variable("LEEWAY", "options", "leeway", "seconds that clocks may differ; 30 where it is not set", kind="seconds"),
     Variable("USER_AGENT_SUFFIX", "options", "user_agent_suffix", "added to the `User-Agent` header"),
 )

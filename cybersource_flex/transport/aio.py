@@ -3,40 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 import sys
 import time
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from urllib3 import HTTPHeaderDict
+from urllib3.util import wait_for_read
 
 try:
     import aiohttp
     from aiohttp import hdrs
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.http_exceptions import HttpProcessingError
     from yarl import URL
 except ModuleNotFoundError as cause:
     text = "sending on an event loop needs the extra async: pip install 'cybersource-flex[async]'"
     raise ModuleNotFoundError(text, name=cause.name) from None
 
 from .. import errors
+from .connections import MAX_INTERIM, MAX_INTERIM_BYTES, socket_options
 from .message import Request, Response
 from .retry import RetryPolicy
 from .sender import LEAST, Course, Sender, broken, failure, unsent
 from .settings import Settings
+from .threads import TooManyThreadsError, start_in_thread
 from .tls import Tls
 from .unreached import (
     NotConnected,
+    all_in_use,
     certificate_refused,
+    closed_meanwhile,
+    descriptors_exhausted,
     ended,
+    no_descriptor,
+    no_thread,
     proxy_credentials,
     refuses_certificate,
+    signer_too_late,
     tls_failed,
     too_late,
     tunnel_refused,
     unreachable,
     unresolved,
+    unsolicited,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +64,8 @@ __all__ = ["AsyncTransport"]
 
 # Every header is ours: none is guessed from the content or named after the library.
 _OURS: Final = (hdrs.ACCEPT, hdrs.CONTENT_TYPE, hdrs.USER_AGENT)
+# Bytes. From here on aiohttp warns of bytes that are written at once.
+_LARGE: Final = 1 << 20
 # Seconds. Above it, aiohttp rounds timeouts up to whole seconds; a deadline is not rounded.
 _NEVER_ROUND: Final = 1e9
 
@@ -72,7 +88,7 @@ class AsyncTransport(Sender):
             raise errors.ConfigurationError("an https:// proxy is not supported on an event loop; name an http:// one")
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._blocking = getattr(settings.auth, "blocks", False) is True
+        self._slots = asyncio.Semaphore(settings.pool_size)
 
     async def __aenter__(self) -> Self:
         return self
@@ -107,11 +123,8 @@ class AsyncTransport(Sender):
         course = self._course(request, timeout, retry)
         try:
             while True:
-                # A signer that waits for somebody else must not make the whole loop wait.
-                headers = await asyncio.to_thread(course.sign) if self._blocking else course.sign()
-                course.begin()
                 try:
-                    response = await self._attempt(course, headers)
+                    response = await self._attempt(course)
                 except errors.TransportError as error:
                     pause = course.failed(error)
                 else:
@@ -125,93 +138,133 @@ class AsyncTransport(Sender):
             self._lost(course, error, outer)
             raise
 
-    async def _attempt(self, course: Course, headers: dict[str, str]) -> Response:
-        session = self._open()
-        state = _State(course.sent)
-        token = _state.set(state)
+    async def _attempt(self, course: Course) -> Response:
+        course.prepare()
+        session, slots = self._open()
         try:
+            async with asyncio.timeout(course.left):
+                await slots.acquire()
+        except TimeoutError:
+            raise unsent(course.request, all_in_use(self._settings.pool_size)) from None
+        try:
+            if session is not self._session:
+                raise closed_meanwhile()
+            # Signed here, and not before: waiting for a connection would make the signature old.
+            headers = await self._sign_in_time(course) if self._blocking else course.sign()
+            course.begin()
             return await self._exchange(session, course, headers)
         except NotConnected as cause:
             found = unsent(course.sent, cause)
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as cause:
+        finally:
+            slots.release()
+        raise found
+
+    async def _sign_in_time(self, course: Course) -> dict[str, str]:
+        # A signer that waits for something else must not make the whole event loop wait.
+        try:
+            signing = asyncio.wrap_future(start_in_thread(course.sign))
+        except TooManyThreadsError as cause:
+            raise no_thread(cause) from cause
+        done, _ = await asyncio.wait((signing,), timeout=course.left)
+        if not done:
+            signing.cancel()
+            raise signer_too_late()
+        return signing.result()
+
+    async def _exchange(self, session: aiohttp.ClientSession, course: Course, headers: dict[str, str]) -> Response:
+        state = _State(course.sent)
+        token = _state.set(state)
+        try:
+            return await self._request(session, course, headers)
+        except (aiohttp.ClientError, TimeoutError, OSError) as cause:
             found = self._translated(cause, state)
         finally:
             _state.reset(token)
-        # Outside of the handlers, so that no cause goes along: those of aiohttp hold the request with its credentials.
+        # Outside of the handler, so that no cause goes along: those of aiohttp hold the request with its credentials.
         raise found
 
-    async def _exchange(self, session: aiohttp.ClientSession, course: Course, headers: dict[str, str]) -> Response:
+    async def _request(self, session: aiohttp.ClientSession, course: Course, headers: dict[str, str]) -> Response:
         request = course.sent
         settings = self._settings
         proxy = settings.proxy
         credentials = {} if proxy is None else proxy.headers()
         if self._forwarded:
-            # aiohttp tells them to a proxy that it asks for a tunnel, and to no other.
+            # aiohttp sends them to a proxy that it asks for a tunnel, and to no other.
             headers = {**headers, **credentials}
-        deadline = course.deadline
-        left = None if deadline is None else max(LEAST, deadline - time.monotonic())
-        answer = await session.request(
+        left = course.left
+        # aiohttp writes bytes at once, and anything else in pieces.
+        large = request.body is not None and len(request.body) > _LARGE
+        response = await session.request(
             request.method,
             URL(request.url, encoded=True),
-            data=request.body,
+            data=io.BytesIO(request.body or b"") if large else request.body,
             headers={"Accept-Encoding": "identity", **headers},
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(
-                total=left, connect=course.connect, sock_read=course.read, ceil_threshold=_NEVER_ROUND
+                total=None if left is None else max(LEAST, left),
+                connect=course.connect,
+                sock_read=course.read,
+                ceil_threshold=_NEVER_ROUND,
             ),
             proxy=None if proxy is None else proxy.url,
             proxy_headers=credentials,
         )
         try:
-            body = await self._read(answer, request)
+            if response.status < 200:
+                raise aiohttp.ClientPayloadError("the server switched protocols without being asked to")
+            if response.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+                raise aiohttp.ClientPayloadError("the length of the response is ambiguous")
+            content = await self._read(response, request)
         except BaseException:
             # Half-read: the connection cannot serve another request.
-            answer.close()
+            response.close()
             raise
-        answer.release()
-        if self._forwarded and answer.status == 407:
+        response.release()
+        if self._forwarded and response.status == 407:
             raise proxy_credentials()
         found = HTTPHeaderDict()
-        for name, value in answer.headers.items():
+        for name, value in response.headers.items():
             found.add(name, value)
-        return Response(answer.status, answer.reason or "", found, body)
+        return self._complete(request, response.status, response.reason or "", found, content)
 
-    async def _read(self, answer: aiohttp.ClientResponse, request: Request) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, request: Request) -> bytes:
         limit = self._settings.max_response_bytes
-        content = answer.content
+        content = response.content
         if not content.is_eof():
-            _watch(answer)
+            _watch(response)
         body = bytearray(await content.readany())
         while len(body) <= limit and not content.at_eof():
             body += await content.readany()
         if len(body) > limit:
-            raise self._too_large(request, answer.status)
+            raise self._too_large(request, response.status)
         return bytes(body)
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self) -> tuple[aiohttp.ClientSession, asyncio.Semaphore]:
         loop = asyncio.get_running_loop()
         session = self._session
         if session is None:
             settings = self._settings
             tls = (settings.tls or Tls()).ssl_context if settings.base_url.startswith("https:") else True
             session = self._session = aiohttp.ClientSession(
-                connector=_Connector(limit=settings.pool_size if settings.pool_block else 0, ssl=tls),
+                connector=_Connector(settings.idle_timeout, ssl=tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=_OURS,
+                auto_decompress=False,
             )
+            self._slots = asyncio.Semaphore(settings.pool_size)
             self._loop = loop
         elif self._loop is not loop:
             raise errors.ConfigurationError(
                 "a client belongs to one event loop; close it before it is used in another, or make one for each"
             )
-        return session
+        return session, self._slots
 
     def _translated(self, cause: BaseException, state: _State) -> errors.TransportError:
         request = state.request
         if not state.connected:
             return unsent(request, _not_connected(cause, through_proxy=self._settings.proxy is not None))
-        if isinstance(cause, asyncio.TimeoutError):
-            return failure(errors.ResponseTimeoutError, request, "no answer in time")
+        if isinstance(cause, TimeoutError):
+            return failure(errors.ResponseTimeoutError, request, "no response in time")
         if any(refuses_certificate(each) for each in _chain(cause)):
             return unsent(request, certificate_refused())
         return broken(request, cause)
@@ -230,32 +283,110 @@ class _State:
 _state: Final[ContextVar[_State]] = ContextVar("cybersource_flex_attempt")
 
 
+class _Protocol(ResponseHandler):
+    """The incoming side of a connection: bounds interim responses, and knows since when it is idle."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.used = False
+        self._interim = self._interim_bytes = 0
+        self._idle_since = time.time()
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        message = data[0]
+        if self.exception() is not None:
+            return
+        if message.code >= 200:
+            self._interim = self._interim_bytes = 0
+            self._idle_since = time.time()
+        elif message.code != 101:
+            # aiohttp skips any number of them.
+            self._interim += 1
+            self._interim_bytes += sum(len(name) + len(value) for name, value in message.raw_headers)
+            if self._interim > MAX_INTERIM or self._interim_bytes > MAX_INTERIM_BYTES:
+                self.set_exception(aiohttp.ClientPayloadError("no final response after the interim responses"))
+                return
+        super().feed_data(data, size)
+
+    def close(self) -> None:
+        # An ordinary close keeps the connection until the server has read everything, which may be never.
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self.abort()
+        else:
+            super().close()
+
+    def is_clean(self, idle_timeout: float) -> bool:
+        """Whether the connection can carry a request: nothing is left on it of anything else."""
+        # Data that has arrived and was not read yet. Over TLS it may be a session ticket, which does no harm where the
+        # connection is new.
+        transport = self.transport
+        raw = None if transport is None else transport.get_extra_info("socket")
+        over_tls = transport is not None and transport.get_extra_info("ssl_object") is not None
+        unread = raw is not None and not (over_tls and not self.used) and wait_for_read(raw, timeout=0.0)
+        # aiohttp looks at the monotonic clock, which stands still while a machine is suspended.
+        idle = self.used and time.time() - self._idle_since > idle_timeout
+        return not (self.should_close or unread or idle or self._has_partial_message())
+
+    def _has_partial_message(self) -> bool:
+        """Whether the parser has the beginning of another message, after the response to the last request."""
+        parser: Any = self._parser
+        if not self.used or parser is None:
+            return False
+        try:
+            # The next request gets a new parser.
+            return parser.feed_eof() is not None
+        except (aiohttp.ClientError, HttpProcessingError):
+            return True
+
+
 class _Connector(aiohttp.TCPConnector):
-    """Says when a connection stands, and gives each attempt one and no second."""
+    """Opens connections, reports when one is established, and gives each attempt one and no second.
+
+    Args:
+        idle_timeout: seconds after which a connection that was not used is closed.
+        ssl: context for TLS, or True.
+    """
+
+    def __init__(self, idle_timeout: float, *, ssl: Any) -> None:
+        # The transport bounds the number of connections.
+        super().__init__(limit=0, ssl=ssl, keepalive_timeout=idle_timeout)
+        self._idle_timeout = idle_timeout
+        self._factory = partial(_Protocol, loop=self._loop)  # type: ignore[assignment]
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:
         state = _state.get()
         if state.connected:
             # aiohttp sends what it calls idempotent again by itself, with the signature of the first time.
             raise aiohttp.ServerDisconnectedError
-        try:
-            made = await super().connect(req, traces, timeout)
-        except asyncio.CancelledError:
-            # Closing cancels what waits for a connection: the task itself, before Python 3.11, cannot tell who did.
-            task: Any = asyncio.current_task()
-            if self.closed and sys.version_info >= (3, 11) and not task.cancelling():
-                raise aiohttp.ClientConnectionError("closed") from None
-            raise
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol: Any = connection.protocol
+            if protocol.is_clean(self._idle_timeout):
+                break
+            connection.close()
+            if not protocol.used:
+                raise unsolicited("host")
+        if not protocol.used:
+            protocol.used = True
+            keep_alive(connection)
         state.connected = True
-        return made
+        return connection
 
 
-def _watch(answer: aiohttp.ClientResponse) -> None:
+def keep_alive(connection: Connection) -> None:
+    """Turn on TCP keep-alive, as for urllib3's connections."""
+    raw = None if connection.transport is None else connection.transport.get_extra_info("socket")
+    if raw is not None:
+        for option in socket_options():
+            raw.setsockopt(*option)
+
+
+def _watch(response: aiohttp.ClientResponse) -> None:
     """Have the reader of a body know when its connection is gone.
 
     aiohttp closes the connection over a malformed chunk and leaves whoever reads waiting, with no timer but the total.
     """
-    content = answer.content
+    content = response.content
 
     def ended(closed: asyncio.Future[None]) -> None:
         if not closed.cancelled():
@@ -263,7 +394,7 @@ def _watch(answer: aiohttp.ClientResponse) -> None:
         if not content.is_eof() and content.exception() is None:
             content.set_exception(aiohttp.ClientPayloadError("the connection is closed"))
 
-    protocol = None if answer.connection is None else answer.connection.protocol
+    protocol = None if response.connection is None else response.connection.protocol
     closed = None if protocol is None else protocol.closed
     if closed is not None:
         closed.add_done_callback(ended)
@@ -271,11 +402,14 @@ def _watch(answer: aiohttp.ClientResponse) -> None:
 
 def _not_connected(cause: BaseException, *, through_proxy: bool) -> NotConnected:
     who = "proxy" if through_proxy else "host"
-    if isinstance(cause, asyncio.TimeoutError):
+    chain = _chain(cause)
+    if any(map(descriptors_exhausted, chain)):
+        return no_descriptor()
+    if isinstance(cause, TimeoutError):
         return too_late(through_proxy=through_proxy)
     if isinstance(cause, aiohttp.ClientHttpProxyError):
         return tunnel_refused(cause.status)
-    for each in _chain(cause):
+    for each in chain:
         # aiohttp's own are of this class too, without what OpenSSL said.
         if isinstance(each, ssl.SSLError) and not isinstance(each, aiohttp.ClientError):
             # The proxy is spoken to in the clear.

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from .._deadline import current_deadline, earliest
 from ..errors import Attempt, TransportError
 from .retry import RetryPolicy, retry_after
 from .telemetry import AttemptEvent
@@ -53,7 +54,8 @@ class Attempts:
         self._settings = settings
         self._clock = clock
         self._policy = policy
-        self._deadline = None if policy.deadline is None else time.monotonic() + policy.deadline
+        own = None if policy.deadline is None else time.monotonic() + policy.deadline
+        self._deadline = earliest(own, current_deadline())
         self._made: list[Attempt] = []
         self._renewed = self._corrected = False
         self._started = self._sent_at = 0.0
@@ -65,8 +67,14 @@ class Attempts:
         """When the call must be over, on the monotonic clock; None for never."""
         return self._deadline
 
+    def prepare(self) -> None:
+        """Begin an attempt, which is not signed yet."""
+        self.sent = self._request
+        self._sent_at = time.time()
+        self._started = time.monotonic()
+
     def begin(self) -> dict[str, str]:
-        """Begin an attempt: encrypt, sign, and return the headers to send ``self.sent`` with."""
+        """Encrypt and sign, and return the headers to send ``self.sent`` with."""
         request, settings = self._request, self._settings
         credentials: dict[str, str] = {}
         if request.operation.signed and settings.auth is not None:

@@ -1,13 +1,15 @@
-"""urllib3's connections, set up from the settings; they say themselves when they could not be made."""
+"""urllib3's connection pools, with connections that keep deadlines, skip interim responses and are reused with care."""
 
 from __future__ import annotations
 
 import http.client
 import io
+import math
 import os
 import re
 import socket
 import ssl
+import sys
 import time
 from contextvars import ContextVar
 from http.client import HTTPException
@@ -18,50 +20,120 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ClosedPoolError,
     ConnectTimeoutError,
-    EmptyPoolError,
+    HeaderParsingError,
     HTTPError,
     NameResolutionError,
     NewConnectionError,
 )
+from urllib3.util import wait_for_read
+from urllib3.util.response import assert_header_parsing
 
 from .._lock import Lock
+from .resolver import resolve
+from .sender import LEAST
 from .settings import Settings
+from .threads import NotInTimeError, TooManyThreadsError
 from .tls import Tls
-from .unreached import NotConnected, all_in_use, ended, tls_failed, too_late, tunnel_refused, unreachable, unresolved
+from .unreached import (
+    NotConnected,
+    descriptors_exhausted,
+    ended,
+    no_descriptor,
+    no_thread,
+    tls_failed,
+    too_late,
+    tunnel_refused,
+    unreachable,
+    unresolved,
+    unsolicited,
+)
 
 if TYPE_CHECKING:
     from .message import Request
 
-__all__ = ["Connections"]
+__all__ = ["MAX_INTERIM", "MAX_INTERIM_BYTES", "Connections", "socket_options"]
 
 _NEVER: Final = urllib3.Retry(False, redirect=False)
 
 # http.client says it in these words alone; the rest of the line is the proxy's and stays out of messages.
 _TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})")
 
-# What holds for the attempt under way: its target as it is sent, and when it must be over (on the monotonic clock).
-_bounds: Final[ContextVar[tuple[str, float | None] | None]] = ContextVar("cybersource_flex_bounds", default=None)
+# Interim responses (1xx) that are skipped before one final response: how many, and how many bytes in all.
+MAX_INTERIM: Final = 32
+MAX_INTERIM_BYTES: Final = 64 * 1024
+
+# OpenSSL writes at most one record at a time; the deadline is checked between them.
+_TLS_RECORD: Final = 16 * 1024
+
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+_HEX_DIGITS: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_MAX_LINE: Final = 64 * 1024
+
+# TCP keep-alive: probe an idle connection, so that a middlebox does not forget it and a dead peer is noticed.
+_KEEP_ALIVE: Final = (
+    ("TCP_KEEPIDLE", 10),
+    ("TCP_KEEPALIVE", 10),  # macOS's name for it
+    ("TCP_KEEPINTVL", 5),
+    ("TCP_KEEPCNT", 3),
+)
 
 
-class _BoundedReader(io.RawIOBase):
-    """Reads from a socket until the deadline. A socket's own timeout begins anew with each byte."""
+def socket_options() -> list[tuple[int, int, int]]:
+    """Options of every connection: no delay for small writes, and TCP keep-alive."""
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    known = ((getattr(socket, name, None), seconds) for name, seconds in _KEEP_ALIVE)
+    return options + [(socket.IPPROTO_TCP, option, value) for option, value in known if option is not None]
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
+
+class _Exchange:
+    """One request and its response on one connection, as the connection needs to know them.
+
+    Attributes:
+        target: the request target as it is sent.
+        read_timeout: seconds to wait for the next bytes.
+        connect_deadline: when the connection must be established, on the monotonic clock.
+        deadline: when all must be over, on the monotonic clock; infinity for never.
+        idle_timeout: seconds after which a connection that was not used is not used again.
+        connection: the connection that carries it.
+    """
+
+    __slots__ = ("connect_deadline", "connection", "deadline", "idle_timeout", "read_timeout", "target")
+
+    def __init__(
+        self, target: str, read_timeout: float, connect_deadline: float, deadline: float, idle_timeout: float
+    ) -> None:
+        self.target = target
+        self.read_timeout = read_timeout
+        self.connect_deadline = connect_deadline
+        self.deadline = deadline
+        self.idle_timeout = idle_timeout
+        self.connection: _Guarded | None = None
+
+
+# urllib3 has no argument for any of this. A context variable is separate for each thread.
+_exchange: Final[ContextVar[_Exchange]] = ContextVar("cybersource_flex_exchange")
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket until a deadline. The timeout of a socket starts again with each byte received."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, timeout: float, deadline: float) -> None:
         self._raw = raw
         self._sock = sock
+        self._timeout = timeout
         self._deadline = deadline
-        self._timeout = sock.gettimeout()
+        self.finished = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        if self.finished:
+            return None
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the deadline of the call has passed")
-        if self._timeout is None or left < self._timeout:
-            # Not put back: urllib3 sets it anew with each request and each answer.
-            self._sock.settimeout(left)
+        self._sock.settimeout(min(left, self._timeout))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -69,67 +141,241 @@ class _BoundedReader(io.RawIOBase):
         super().close()
 
 
-class _BoundedSocket:
-    """All that an answer wants of a socket: the file to read from."""
+class _ResponseReader(io.BufferedReader):
+    """The bytes of one response. When it is closed, bytes of anything else make the connection unusable."""
 
-    __slots__ = ("_deadline", "_sock")
+    def __init__(self, reader: _DeadlineReader, connection: _Guarded | None) -> None:
+        super().__init__(reader)
+        self._reader = reader
+        self._connection = connection
 
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
+    def readline(self, size: int | None = -1, /) -> bytes:
+        # http.client reads lines in headers, chunk sizes and trailers, and takes the end of the connection for theirs.
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) != size:
+            raise http.client.RemoteDisconnected("the connection ended in the middle of a response")
+        return line
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and not self.closed:
+            # From here on, peek() returns what is in the buffer and does not read from the socket.
+            self._reader.finished = True
+            connection.response_read(clean=not self.peek(1))
+        super().close()
+
+
+class _ResponseSocket:
+    """The part of a socket that ``http.client.HTTPResponse`` uses."""
+
+    __slots__ = ("_connection", "_exchange", "_sock")
+
+    def __init__(self, sock: socket.socket, exchange: _Exchange) -> None:
         self._sock = sock
-        self._deadline = deadline
+        self._exchange = exchange
 
     def makefile(self, mode: str) -> io.BufferedReader:
+        exchange = self._exchange
+        connection = exchange.connection
         raw = self._sock.makefile("rb", buffering=0)
-        return io.BufferedReader(_BoundedReader(raw, self._sock, self._deadline))
+        if connection is None or connection.connecting:
+            # The response of a proxy to CONNECT.
+            return _ResponseReader(_DeadlineReader(raw, self._sock, math.inf, exchange.connect_deadline), None)
+        return _ResponseReader(_DeadlineReader(raw, self._sock, exchange.read_timeout, exchange.deadline), connection)
 
 
-class _Answer(http.client.HTTPResponse):
-    """An answer whose reading ends at the deadline, however slowly and steadily it comes."""
+class _Response(http.client.HTTPResponse):
+    """A response that is read until a deadline, after any interim responses, and with one unambiguous length."""
 
     def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
-        found = _bounds.get()
-        if found is not None and found[1] is not None:
-            sock = _BoundedSocket(sock, found[1])
-        super().__init__(sock, *args, **options)
+        self._exchange = _exchange.get()
+        super().__init__(_ResponseSocket(sock, self._exchange), *args, **options)  # type: ignore[arg-type]
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client skips 100 alone and takes any other 1xx for the final response.
+        count = size = 0
+        while True:
+            status: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status[1] < 200:
+                return status
+            if status[1] == 101:
+                raise HTTPException("the server switched protocols without being asked to")
+            count += 1
+            line = b""
+            while line not in (b"\r\n", b"\n"):
+                line = self.fp.readline(MAX_INTERIM_BYTES)
+                size += len(line)
+                if not line or count > MAX_INTERIM or size > MAX_INTERIM_BYTES:
+                    raise HTTPException("no final response after the interim responses")
+
+    def begin(self) -> None:
+        super().begin()
+        try:
+            assert_header_parsing(self.headers)
+        except HeaderParsingError:
+            # urllib3 logs them and goes on with the headers before the malformed one.
+            raise HTTPException("malformed headers") from None
+        # RFC 9112 section 6.3: with two lengths, two readers see different ends. The next response would begin at one
+        # of them.
+        codings = [coding.strip().lower() for coding in self.headers.get_all("Transfer-Encoding", [])]
+        lengths = {each.strip() for value in self.headers.get_all("Content-Length", []) for each in value.split(",")}
+        if codings not in ([], ["chunked"]) or len(lengths) > 1 or not all(map(_DIGITS.fullmatch, lengths)):
+            raise HTTPException("the length of the response is ambiguous")
+        if codings and lengths and self._exchange.connection is not None:
+            self._exchange.connection.usable = False
+
+    def _read_next_chunk_size(self) -> int:
+        # http.client takes what int() takes: signs, prefixes and underscores (RFC 9112 section 7.1 has digits alone).
+        size, _, _ = self.fp.readline(_MAX_LINE).partition(b";")
+        digits = size.rstrip(b" \t\r\n")
+        if not _HEX_DIGITS.fullmatch(digits):
+            self._close_conn()  # type: ignore[attr-defined]
+            raise ValueError("malformed chunk size")
+        return int(digits, 16)
 
 
-def _real(url: str) -> str:
-    """The target to send in place of the one that urllib3 was given."""
-    found = _bounds.get()
-    if found is None:
-        return url
-    # Through a forwarding proxy the whole URL is sent.
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}{found[0]}" if separator else found[0]
+class _Guarded(HTTPConnection):
+    """A connection that serves another request only where it is certain that no byte of an earlier one is left on it.
 
+    It keeps the deadline of the call while it connects, sends and reads, and reports why it could not be established.
 
-class _Connection(HTTPConnection):
-    response_class = _Answer
+    Attributes:
+        connecting: whether it is being established.
+        usable: whether it may serve another request.
+    """
 
-    def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
-        # Here and not in `request`, which keeps the URL for what urllib3 logs of an answer with malformed headers.
-        super().putrequest(method, _real(url), *args, **options)
+    response_class = _Response
+    connecting = False
+    usable = True
+    _idle_since = (math.inf, math.inf)
+
+    def response_read(self, *, clean: bool) -> None:
+        """Note that a response was read, and whether nothing followed it."""
+        if not clean:
+            self.usable = False
+        self._idle_since = time.monotonic(), time.time()
+
+    @property
+    def is_connected(self) -> bool:
+        # urllib3 asks this for a connection from the pool, and connects anew where the answer is no.
+        if self.sock is None or not self.usable:
+            return False
+        # Both clocks: the monotonic one stands still while a machine is suspended, the other one can be set back.
+        limit = _exchange.get().idle_timeout
+        if time.monotonic() - self._idle_since[0] > limit or time.time() - self._idle_since[1] > limit:
+            return False
+        # Bytes that nobody asked for: the second half of a response splitting attack, or the end of the connection.
+        return not _pending(self.sock) and super().is_connected
 
     def connect(self) -> None:
+        self.connecting = True
+        _exchange.get().connection = self
         try:
             super().connect()
-        except (OSError, HTTPException, HTTPError) as cause:
-            raise _not_connected(self, cause) from cause
-
-
-class _TlsConnection(HTTPSConnection):
-    response_class = _Answer
-
-    def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
-        # Here and not in `request`, which keeps the URL for what urllib3 logs of an answer with malformed headers.
-        super().putrequest(method, _real(url), *args, **options)
-
-    def connect(self) -> None:
-        try:
-            super().connect()
-        except (OSError, HTTPException, HTTPError) as cause:
+            _refuse_early_data(self.sock)
+        except (OSError, HTTPException, HTTPError, TooManyThreadsError) as cause:
             # Without its traceback: the frame that opens a tunnel has the proxy's credentials among its variables.
             raise _not_connected(self, cause) from cause.with_traceback(None)
+        finally:
+            self.connecting = False
+        self.usable = True
+        self._idle_since = (math.inf, math.inf)
+
+    def _new_conn(self) -> socket.socket:
+        # urllib3 waits for name resolution without a limit, and for each address as long as for all of them.
+        deadline = _exchange.get().connect_deadline
+        try:
+            addresses = resolve(self._dns_host, self.port or self.default_port, deadline)
+        except socket.gaierror as cause:
+            raise NameResolutionError(self.host, self, cause) from cause
+        except NotInTimeError:
+            raise TimeoutError("the host name was not resolved in time") from None
+        failure: OSError | None = None
+        for number, (family, kind, protocol, _, address) in enumerate(addresses):
+            share = (deadline - time.monotonic()) / (len(addresses) - number)
+            if share <= 0:
+                raise TimeoutError("no connection in time")
+            sock = socket.socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(share)
+                if self.source_address:
+                    sock.bind(self.source_address)
+                sock.connect(address)
+            except OSError as cause:
+                sock.close()
+                failure = cause
+            else:
+                # What is left is for TLS.
+                sock.settimeout(max(LEAST, deadline - time.monotonic()))
+                sys.audit("http.client.connect", self, self.host, self.port)
+                return sock
+        if isinstance(failure, TimeoutError):
+            raise failure
+        raise NewConnectionError(self, "no address accepts a connection") from failure
+
+    def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        exchange = _exchange.get()
+        exchange.connection = self
+        if self.sock is None:
+            self.connect()
+        # The target is replaced here and not in `request`, which keeps the URL for what urllib3 logs of a response
+        # with malformed headers. Through a forwarding proxy the whole URL is sent.
+        scheme, separator, rest = url.partition("://")
+        target = f"{scheme}://{rest.partition('/')[0]}{exchange.target}" if separator else exchange.target
+        super().putrequest(method, target, *args, **options)
+
+    def send(self, data: Any) -> None:
+        exchange = _exchange.get()
+        deadline = exchange.connect_deadline if self.connecting else exchange.deadline
+        size = _TLS_RECORD if isinstance(self.sock, ssl.SSLSocket) else len(data)
+        try:
+            for start in range(0, len(data), size or 1):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError("the request was not sent in time")
+                self.sock.settimeout(min(left, exchange.read_timeout))
+                super().send(data if size == len(data) else data[start : start + size])
+        except OSError:
+            # urllib3 reads a response that came before the request was complete. Then the connection has to go.
+            self.usable = False
+            raise
+
+
+class _Connection(_Guarded):
+    pass
+
+
+class _TlsConnection(_Guarded, HTTPSConnection):
+    pass
+
+
+def _pending(sock: Any) -> bool:
+    """Whether decrypted bytes are waiting in a TLS connection, which no system call shows."""
+    # urllib3's TLS inside TLS keeps its state in `sslobj`.
+    pending = getattr(getattr(sock, "sslobj", sock), "pending", None)
+    return pending is not None and pending() > 0
+
+
+def _refuse_early_data(sock: socket.socket) -> None:
+    """Raise where the server has sent a response before any request: it cannot be the response to ours."""
+    if not wait_for_read(sock, timeout=0.0):
+        return
+    timeout = sock.gettimeout()
+    sock.settimeout(0.0)
+    try:
+        # Over TLS this takes in session tickets, which come unasked and are no data.
+        early = sock.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return
+    finally:
+        sock.settimeout(timeout)
+    raise _EarlyDataError if early else ConnectionResetError
+
+
+class _EarlyDataError(OSError):
+    pass
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -157,6 +403,7 @@ class Connections:
         self._process = os.getpid()
         self._manager = _pool_manager(settings)
         self._pools: dict[str, urllib3.HTTPConnectionPool] = {}
+        self._next_sweep = 0.0
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -172,8 +419,8 @@ class Connections:
         Args:
             request: what to send.
             headers: its headers, with the credentials.
-            connect: seconds to wait for a connection, also for one that is in use.
-            read: seconds to wait for the next bytes of the answer.
+            connect: seconds in which a new connection must be established: name, TCP, proxy and TLS.
+            read: seconds to wait for the next bytes of the response.
             deadline: when all must be over, on the monotonic clock.
 
         Raises:
@@ -183,10 +430,13 @@ class Connections:
         base = request.url[: -len(request.target)]
         # What urllib3 writes into its log is the template: a path can hold the id of a token.
         path = request.operation.path
-        token = _bounds.set((request.target, deadline))
+        limit = math.inf if deadline is None else deadline
+        idle = self._settings.idle_timeout
+        token = _exchange.set(_Exchange(request.target, read, min(limit, time.monotonic() + connect), limit, idle))
         try:
             while True:
                 pool = self._pool(base)
+                self._close_idle(pool)
                 try:
                     return pool.urlopen(
                         request.method,
@@ -197,16 +447,26 @@ class Connections:
                         retries=_NEVER,
                         assert_same_host=False,
                         timeout=urllib3.Timeout(connect=connect, read=read),
-                        pool_timeout=connect,  # type: ignore[arg-type] # a float is as good
                         preload_content=False,
+                        decode_content=False,
                     )
                 except ClosedPoolError:
                     # Closed by another thread since it was looked up: nothing was sent, and the next one is new.
                     self._drop(pool)
-                except EmptyPoolError as cause:
-                    raise all_in_use(self._settings.pool_size) from cause
         finally:
-            _bounds.reset(token)
+            _exchange.reset(token)
+
+    def _close_idle(self, pool: urllib3.HTTPConnectionPool) -> None:
+        """Close connections that have been idle for too long, so that they do not occupy descriptors."""
+        now = time.monotonic()
+        if now < self._next_sweep or pool.pool is None:
+            return
+        self._next_sweep = now + self._settings.idle_timeout
+        with pool.pool.mutex:
+            idle = [each for each in pool.pool.queue if each is not None and each.sock is not None]
+            for connection in idle:
+                if not connection.is_connected:
+                    connection.close()
 
     def _drop(self, closed: urllib3.HTTPConnectionPool) -> None:
         with self._lock:
@@ -235,8 +495,9 @@ def _pool_manager(settings: Settings) -> urllib3.PoolManager:
     proxy = settings.proxy
     options: dict[str, Any] = {
         "retries": _NEVER,
+        # The transport allows no more calls at once than this.
         "maxsize": settings.pool_size,
-        "block": settings.pool_block,
+        "socket_options": socket_options(),
     }
     if tunnels or (proxy is not None and proxy.url.startswith("https:")):
         tls = settings.tls or Tls()
@@ -261,6 +522,10 @@ def _not_connected(connection: HTTPConnection, cause: Exception) -> NotConnected
     through = connection.proxy is not None
     at_proxy = through and not (isinstance(cause, ssl.SSLError) and connection.has_connected_to_proxy)
     who = "proxy" if at_proxy else "host"
+    if isinstance(cause, TooManyThreadsError):
+        return no_thread(cause)
+    if descriptors_exhausted(cause):
+        return no_descriptor()
     if isinstance(cause, NameResolutionError):
         return unresolved(who)
     if isinstance(cause, NewConnectionError):
@@ -269,5 +534,7 @@ def _not_connected(connection: HTTPConnection, cause: Exception) -> NotConnected
         return too_late(through_proxy=through)
     if isinstance(cause, ssl.SSLError):
         return tls_failed(who, cause)
+    if isinstance(cause, _EarlyDataError):
+        return unsolicited(who)
     status = _TUNNEL.search(str(cause)) if at_proxy else None
     return ended(who) if status is None else tunnel_refused(int(status[1]))

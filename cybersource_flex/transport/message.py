@@ -68,9 +68,11 @@ class Response:
         body: the content, decompressed.
         attempts: the attempts that it took, the last one last.
         facts: with a 401, what is known about the call (``transport.diagnosis``); else None.
+        undecoded: the ``Content-Encoding`` of a body that cannot be decoded, which ``body`` then has as received;
+            None for every other body.
     """
 
-    __slots__ = ("attempts", "body", "facts", "headers", "reason", "status")
+    __slots__ = ("attempts", "body", "facts", "headers", "reason", "status", "undecoded")
 
     def __init__(
         self,
@@ -86,6 +88,7 @@ class Response:
         self.body = body
         self.attempts = attempts
         self.facts: Mapping[str, Any] | None = None
+        self.undecoded: str | None = None
 
     def __repr__(self) -> str:
         return f"<Response {self.status} with {len(self.body)}-byte body>"

@@ -219,6 +219,9 @@ class Operation:
         """
         if not 200 <= response.status < 300:
             raise problem(self, response, data=self._error_model(response))
+        if response.undecoded is not None:
+            text = f"the call was accepted, but its response cannot be decoded: Content-Encoding {response.undecoded}"
+            raise problem(self, response, message=text)
         kind = self._type_for(response)
         try:
             data = None if kind is None else self._decode(kind, response)

@@ -9,13 +9,17 @@ from .. import errors
 from .._sealed import forget
 from .attempts import Attempts
 from .clock import Clock
+from .content_coding import BodyTooLargeError, ContentCodingError, decode_body
+from .message import Response
 from .retry import RetryPolicy
 from .settings import Settings, check_seconds
 from .telemetry import Call, ResponseEvent, Spans
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .diagnosis import Accepted
-    from .message import Request, Response
+    from .message import Request
     from .unreached import NotConnected
 
 __all__ = ["LEAST", "Course", "Sender", "broken", "failure", "unsent"]
@@ -56,8 +60,18 @@ class Course:
         """The request of the attempt under way, as it is sent."""
         return self.attempts.sent
 
+    @property
+    def left(self) -> float | None:
+        """Seconds until the deadline, at least zero; None for no deadline."""
+        deadline = self.attempts.deadline
+        return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+    def prepare(self) -> None:
+        """Begin an attempt: it may have to wait for a connection and for the signer."""
+        self.attempts.prepare()
+
     def sign(self) -> dict[str, str]:
-        """Encrypt and sign, for a new attempt. Returns the headers to send. The one step that a signer may hold up."""
+        """Encrypt and sign. Returns the headers to send."""
         return self.attempts.begin()
 
     def begin(self) -> None:
@@ -114,6 +128,8 @@ class Sender:
         self._settings = settings
         self._spans = Spans(settings.host)
         self._forwarded = settings.proxy is not None and settings.base_url.startswith("http:")
+        # Whether signing may wait for something else, and is done in a thread that the deadline does not wait for.
+        self._blocking = getattr(settings.auth, "blocks", False) is True
         self.clock = Clock(correct=settings.correct_clock)
         self._accepted: Accepted = {}
 
@@ -153,8 +169,27 @@ class Sender:
             self._accepted[key] = count + 1, time.monotonic()
         return None
 
+    def _complete(
+        self, request: Request, status: int, reason: str, headers: Mapping[str, str], body: bytes
+    ) -> Response:
+        """The response that was read, with its body decoded where it has a ``Content-Encoding``.
+
+        The status says what became of the call, so a body that cannot be decoded does not make the call fail: it is
+        kept as received.
+        """
+        response = Response(status, reason, headers, body)
+        codings = headers.get("Content-Encoding")
+        if codings is not None:
+            try:
+                response.body = decode_body(body, codings, self._settings.max_response_bytes)
+            except BodyTooLargeError:
+                raise self._too_large(request, status) from None
+            except ContentCodingError as cause:
+                response.undecoded = cause.codings
+        return response
+
     def _too_large(self, request: Request, status: int) -> errors.TransportError:
-        text = f"the answer is larger than {self._settings.max_response_bytes} bytes"
+        text = f"the response body exceeds {self._settings.max_response_bytes} bytes"
         return failure(errors.ResponseTooLargeError, request, text, errors.outcome_of(status))
 
 

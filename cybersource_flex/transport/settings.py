@@ -54,9 +54,9 @@ class Settings(Frozen):
         retry: how often to try, and how long a call may take in all; None for ``RetryPolicy()``.
         events: functions that are told of attempts and calls.
         correct_clock: whether, after a 401 and with the clocks well apart, requests are signed with the host's time.
-        pool_size: idle connections that are kept.
-        pool_block: whether a call waits for a connection when ``pool_size`` are in use, at most ``connect_timeout``, in
-            place of opening another.
+        pool_size: connections that are open at once, at most. A call waits for one that is free until its deadline.
+        idle_timeout: seconds after which a connection that was not used is closed instead of used again. Proxies, NAT
+            gateways and load balancers forget idle connections without a word; requests sent into one are lost.
 
     Attributes:
         base_url: where connections lead to: the intermediate host, else the host.
@@ -74,10 +74,10 @@ class Settings(Frozen):
         "correct_clock",
         "events",
         "host",
+        "idle_timeout",
         "intermediate_host",
         "max_response_bytes",
         "mle",
-        "pool_block",
         "pool_size",
         "proxy",
         "read_timeout",
@@ -106,7 +106,7 @@ class Settings(Frozen):
     events: Events
     correct_clock: bool
     pool_size: int
-    pool_block: bool
+    idle_timeout: float
 
     def __init__(
         self,
@@ -125,8 +125,8 @@ class Settings(Frozen):
         retry: RetryPolicy | None = None,
         events: Events | None = None,
         correct_clock: bool = True,
-        pool_size: int = 10,
-        pool_block: bool = False,
+        pool_size: int = 100,
+        idle_timeout: float = 15.0,
     ) -> None:
         base = check_host(host)
         intermediate = None if intermediate_host is None else check_host(intermediate_host, "intermediate_host")
@@ -147,7 +147,7 @@ class Settings(Frozen):
             events=_check_type("events", events, Events) or Events(),
             correct_clock=_check_type("correct_clock", correct_clock, bool),
             pool_size=_check_pool_size(pool_size),
-            pool_block=_check_type("pool_block", pool_block, bool),
+            idle_timeout=check_seconds("idle_timeout", idle_timeout),
             user_agent=USER_AGENT if user_agent_suffix is None else f"{USER_AGENT} {_check_suffix(user_agent_suffix)}",
         )
         if tls is not None and tls.insecure_skip_verification:

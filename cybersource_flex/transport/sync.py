@@ -11,12 +11,22 @@ import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 
 from .. import errors
+from .._lock import Slots
 from .connections import Connections
 from .message import Request, Response
 from .retry import RetryPolicy
 from .sender import Course, Sender, broken, failure, unsent
 from .settings import Settings
-from .unreached import NotConnected, certificate_refused, proxy_credentials, refuses_certificate
+from .threads import NotInTimeError, TooManyThreadsError, result_in_time, start_in_thread
+from .unreached import (
+    NotConnected,
+    all_in_use,
+    certificate_refused,
+    no_thread,
+    proxy_credentials,
+    refuses_certificate,
+    signer_too_late,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -36,6 +46,7 @@ class Transport(Sender):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._connections = Connections(settings)
+        self._slots = Slots(settings.pool_size)
 
     def __enter__(self) -> Self:
         return self
@@ -63,10 +74,8 @@ class Transport(Sender):
         course = self._course(request, timeout, retry)
         try:
             while True:
-                headers = course.sign()
-                course.begin()
                 try:
-                    response = self._attempt(course, headers)
+                    response = self._attempt(course)
                 except errors.TransportError as error:
                     pause = course.failed(error)
                 else:
@@ -80,50 +89,66 @@ class Transport(Sender):
             self._lost(course, error, outer)
             raise
 
-    def _attempt(self, course: Course, headers: dict[str, str]) -> Response:
+    def _attempt(self, course: Course) -> Response:
+        course.prepare()
+        if not self._slots.acquire(course.left):
+            raise unsent(course.request, all_in_use(self._settings.pool_size))
         try:
+            # Signed here, and not before: waiting for a connection would make the signature old.
+            headers = self._sign_in_time(course) if self._blocking else course.sign()
+            course.begin()
             return self._exchange(course, headers)
         except NotConnected as cause:
             raise unsent(course.sent, cause) from cause
         except HTTPError as cause:
             found = _translated(cause, course.sent)
-        # Outside of the handler, so that the cause does not go along: it may quote an answer that cannot be read.
+        finally:
+            self._slots.release()
+        # Outside of the handler, so that the cause does not go along: it may quote a response that cannot be read.
         raise found
+
+    def _sign_in_time(self, course: Course) -> dict[str, str]:
+        try:
+            return result_in_time(start_in_thread(course.sign), course.left)
+        except NotInTimeError as cause:
+            raise signer_too_late() from cause
+        except TooManyThreadsError as cause:
+            raise no_thread(cause) from cause
 
     def _exchange(self, course: Course, headers: dict[str, str]) -> Response:
         request = course.sent
-        answer = self._connections.request(
+        response = self._connections.request(
             request, headers, connect=course.connect, read=course.read, deadline=course.deadline
         )
         try:
-            body = self._read(answer, request)
+            body = self._read(response, request)
         except BaseException:
             # Half-read: the connection cannot serve another request.
-            answer.close()
+            response.close()
             raise
-        answer.release_conn()
-        if self._forwarded and answer.status == 407:
+        response.release_conn()
+        if self._forwarded and response.status == 407:
             raise proxy_credentials()
-        return Response(answer.status, answer.reason or "", answer.headers, body)
+        return self._complete(request, response.status, response.reason or "", response.headers, body)
 
-    def _read(self, answer: urllib3.BaseHTTPResponse, request: Request) -> bytes:
+    def _read(self, response: urllib3.BaseHTTPResponse, request: Request) -> bytes:
         limit = self._settings.max_response_bytes
-        chunk = answer.read(_CHUNK)
-        if answer.length_remaining == 0 and "Content-Encoding" not in answer.headers and len(chunk) <= limit:
+        chunk = response.read(_CHUNK)
+        if response.length_remaining == 0 and len(chunk) <= limit:
             return chunk
         body = bytearray()
         while chunk:
             body += chunk
             if len(body) > limit:
-                raise self._too_large(request, answer.status)
-            chunk = answer.read(_CHUNK)
+                raise self._too_large(request, response.status)
+            chunk = response.read(_CHUNK)
         return bytes(body)
 
 
 def _translated(cause: HTTPError, request: Request) -> errors.TransportError:
-    if isinstance(cause, ReadTimeoutError):
-        return failure(errors.ResponseTimeoutError, request, "no answer in time")
+    inner = next((each for each in cause.args if isinstance(each, BaseException)), cause)
+    if isinstance(cause, ReadTimeoutError) or isinstance(inner, TimeoutError):
+        return failure(errors.ResponseTimeoutError, request, "no response in time")
     if isinstance(cause, SSLError) and any(refuses_certificate(each) for each in cause.args):
         return unsent(request, certificate_refused())
-    inner = next((each for each in cause.args if isinstance(each, BaseException)), cause)
     return broken(request, inner)

@@ -6,7 +6,9 @@ apart from what fails later; so it is told apart where they connect, with ``NotC
 
 from __future__ import annotations
 
+import errno
 import re
+import socket
 import ssl
 from typing import Final
 
@@ -16,14 +18,20 @@ __all__ = [
     "NotConnected",
     "all_in_use",
     "certificate_refused",
+    "closed_meanwhile",
+    "descriptors_exhausted",
     "ended",
+    "no_descriptor",
+    "no_thread",
     "proxy_credentials",
     "refuses_certificate",
+    "signer_too_late",
     "tls_failed",
     "too_late",
     "tunnel_refused",
     "unreachable",
     "unresolved",
+    "unsolicited",
 ]
 
 # Alerts (RFC 8446 section 6.2) that are about the certificate of the side that receives them.
@@ -63,9 +71,56 @@ def too_late(*, through_proxy: bool) -> NotConnected:
 
 
 def all_in_use(size: int) -> NotConnected:
-    """The pool is bounded, and no connection became free."""
-    text = f"no connection became free in time: all {size} are in use"
+    """All connections that the client may have were in use until the deadline."""
+    text = f"no connection became free before the deadline: all {size} (pool_size) are in use"
     return NotConnected(errors.ConnectionTimeoutError, text)
+
+
+def signer_too_late() -> NotConnected:
+    """The function or device that signs, or that brings the access token, did not return before the deadline."""
+    text = "the signer did not return before the deadline, so the request was not sent"
+    return NotConnected(errors.ConnectionTimeoutError, text)
+
+
+def closed_meanwhile() -> NotConnected:
+    """The client was closed while the call waited for a connection."""
+    return NotConnected(errors.ConnectionFailedError, "the client was closed while the call waited for a connection")
+
+
+def no_thread(cause: Exception) -> NotConnected:
+    """No thread could be started to wait in."""
+    return NotConnected(errors.ConnectionFailedError, f"no thread could be started to wait in: {cause}")
+
+
+def no_descriptor() -> NotConnected:
+    """The process, or the machine, has no file descriptor left."""
+    text = (
+        "the process has no file descriptor left (EMFILE) for a connection; raise its limit (ulimit -n), close what it "
+        "holds open, or lower pool_size"
+    )
+    return NotConnected(errors.ConnectionFailedError, text)
+
+
+def descriptors_exhausted(error: BaseException | None) -> bool:
+    """Whether an error comes from a lack of file descriptors."""
+    lookup_failed = False
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        lookup_failed = lookup_failed or isinstance(error, socket.gaierror)
+        error = error.__cause__
+    if lookup_failed:
+        # The resolver needs descriptors for its files and sockets, and reports their lack as an unknown name.
+        try:
+            socket.socket().close()
+        except OSError as cause:
+            return cause.errno in (errno.EMFILE, errno.ENFILE)
+    return False
+
+
+def unsolicited(who: str) -> NotConnected:
+    """A response arrived before a request was sent."""
+    return NotConnected(errors.ConnectionFailedError, f"the {who} sent data before it was asked for anything")
 
 
 def ended(who: str) -> NotConnected:

@@ -128,7 +128,7 @@ def test_a_cancelled_call_leaves_a_pool_that_works_and_nothing_half_read(
         loop = asyncio.get_running_loop()
         there = asyncio.Event()
         answers = {"connecting": [], "waiting": [hold], "reading": [half]}
-        async with Host(*answers[stage]) as host, client(host, pool_size=1, pool_block=True) as flex:
+        async with Host(*answers[stage]) as host, client(host, pool_size=1) as flex:
 
             async def connecting(*_: Any) -> None:
                 there.set()
@@ -163,7 +163,7 @@ def test_a_cancelled_call_leaves_a_pool_that_works_and_nothing_half_read(
 
 def test_cancelling_while_no_connection_is_free_gives_nobody_elses_away() -> None:
     async def main() -> None:
-        async with Host(hold) as host, client(host, pool_size=1, pool_block=True) as flex:
+        async with Host(hold) as host, client(host, pool_size=1) as flex:
             first = asyncio.create_task(flex.payment_details(JTI))
             await host.has_received(1)
             others = [asyncio.create_task(flex.payment_details(JTI)) for _ in range(4)]
@@ -242,7 +242,7 @@ def test_many_tasks_share_one_session() -> None:
 
 def test_a_bounded_pool_is_not_exceeded() -> None:
     async def main() -> None:
-        async with Host() as host, client(host, pool_size=3, pool_block=True) as flex:
+        async with Host() as host, client(host, pool_size=3) as flex:
             answers = await asyncio.gather(*(flex.payment_details(JTI) for _ in range(60)))
             assert len({answer["number"] for answer in answers}) == 60
             assert host.accepted <= 3
@@ -273,17 +273,15 @@ def test_a_client_belongs_to_one_event_loop_until_it_is_closed() -> None:
 def test_closing_while_calls_run_ends_each_of_them_in_a_typed_way() -> None:
     async def main() -> None:
         async with Host(*[hold] * 6) as host:
-            flex = client(host, pool_size=6, pool_block=True)
+            flex = client(host, pool_size=6)
             tasks = [asyncio.create_task(flex.payment_details(JTI)) for _ in range(12)]
             await host.has_received(6)
             await flex.close()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
-            # Half of them were with the host, and half waited for a connection. Before Python 3.11 it cannot be known
-            # that nobody cancelled the task of the latter.
-            waited = asyncio.CancelledError if sys.version_info < (3, 11) else errors.ConnectionFailedError
-            assert {type(each) for each in ended} == {errors.ConnectionBrokenError, waited}
+            # Half of them were with the host, and half waited for a connection.
+            assert {type(each) for each in ended} == {errors.ConnectionBrokenError, errors.ConnectionFailedError}
             outcomes = sorted(each.outcome for each in ended if isinstance(each, errors.TransportError))
-            assert outcomes == ["not_sent"] * (0 if sys.version_info < (3, 11) else 6) + ["unknown"] * 6
+            assert outcomes == ["not_sent"] * 6 + ["unknown"] * 6
             host.go.set()
             assert (await flex.payment_details(JTI))["number"] == 7
             await flex.close()

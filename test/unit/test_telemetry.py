@@ -94,12 +94,12 @@ class Host:
                 raise turn
             return Response(turn, "", {}, b"body")
 
-        async def exchange_later(_: Any, course: Any, headers: dict[str, str]) -> Response:
+        async def exchange_later(_: Any, session: Any, course: Any, headers: dict[str, str]) -> Response:
             await asyncio.sleep(0)
             return exchange(_, course, headers)
 
-        monkeypatch.setattr(Transport, "_attempt", exchange)
-        monkeypatch.setattr(AsyncTransport, "_attempt", exchange_later)
+        monkeypatch.setattr(Transport, "_exchange", exchange)
+        monkeypatch.setattr(AsyncTransport, "_exchange", exchange_later)
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_spans_of_concurrent_tasks_do_not_mix(
     seen: dict[str, list[int]] = {}
     stuck = asyncio.Event()
 
-    async def exchange(_: Any, course: Any, headers: dict[str, str]) -> Any:
+    async def exchange(_: Any, session: Any, course: Any, headers: dict[str, str]) -> Any:
         name = course.request.target.rpartition("/")[2]
         before = trace.get_current_span()
         seen.setdefault(name, []).append(before.get_span_context().span_id)
@@ -289,7 +289,7 @@ def test_spans_of_concurrent_tasks_do_not_mix(
             await stuck.wait()
         return Response(200, "", {}, b"")
 
-    monkeypatch.setattr(AsyncTransport, "_attempt", exchange)
+    monkeypatch.setattr(AsyncTransport, "_exchange", exchange)
 
     async def one(transport: AsyncTransport, index: int) -> object:
         with tracer.start_as_current_span(f"task {index}") as outer:

@@ -188,7 +188,7 @@ def test_a_name_that_does_not_exist(call: Call) -> None:
 
 def test_an_answer_that_does_not_come(host: Callable[..., Host], call: Call) -> None:
     server = host(threading.Event())
-    with pytest.raises(errors.ResponseTimeoutError, match="no answer in time"):
+    with pytest.raises(errors.ResponseTimeoutError, match="no response in time"):
         call(Settings(host=server.url, auth=Counting(), read_timeout=0.05))
     assert len(server.received) == 1, "nobody tried again on their own"
 
@@ -207,7 +207,6 @@ def test_a_timeout_for_one_call(host: Callable[..., Host], call: Call) -> None:
         Cut(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}"),
         Cut(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}"),
         b"nonsense\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
     ],
 )
 def test_an_answer_that_breaks_off(answer: bytes | None, host: Callable[..., Host], call: Call) -> None:
@@ -220,7 +219,7 @@ def test_an_answer_that_breaks_off(answer: bytes | None, host: Callable[..., Hos
 def test_an_answer_without_end_is_cut(host: Callable[..., Host], call: Call) -> None:
     body = b"[" + b"1," * 100_000 + b"1]"
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-    with pytest.raises(errors.ResponseTooLargeError, match="larger than 2048 bytes"):
+    with pytest.raises(errors.ResponseTooLargeError, match="exceeds 2048 bytes"):
         call(Settings(host=host(answer).url, auth=Counting(), max_response_bytes=2048))
 
 
@@ -266,9 +265,8 @@ def test_a_call_that_waits_for_a_connection_in_use_ends_in_time_and_is_not_sent(
 ) -> None:
     stuck = threading.Event()
     server = host(stuck)
-    settings = Settings(
-        host=server.url, auth=Counting(), pool_size=1, pool_block=True, connect_timeout=0.05, retry=ONCE
-    )
+    settings = Settings(host=server.url, auth=Counting(), pool_size=1, connect_timeout=0.05, retry=ONCE)
+    short = RetryPolicy(attempts=1, deadline=0.1)
     operation = Operation(name="call", method="GET", path="/x", signed=True, responses={}, models="")
     ended: list[BaseException] = []
 
@@ -282,8 +280,8 @@ def test_a_call_that_waits_for_a_connection_in_use_ends_in_time_and_is_not_sent(
         thread.start()
         while not server.received:
             pass
-        with pytest.raises(errors.ConnectionTimeoutError, match=r"no connection .*in time") as caught:
-            transport.send(operation.request(settings))
+        with pytest.raises(errors.ConnectionTimeoutError, match=r"all 1 \(pool_size\) are in use") as caught:
+            transport.send(operation.request(settings), retry=short)
         stuck.set()
         thread.join()
     assert caught.value.outcome == "not_sent"

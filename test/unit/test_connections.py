@@ -1,0 +1,647 @@
+"""When a connection is used again, and how long a call waits for what it needs: a connection, a name, a signature."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import socket
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from urllib3.util import wait_for_read
+
+from cybersource_flex import errors
+from cybersource_flex.transport import Operation, Request, RetryPolicy, Settings, Transport
+
+ONCE = RetryPolicy(attempts=1)
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+CALL = Operation(
+    name="call",
+    method="POST",
+    path="/x",
+    signed=True,
+    content_type="application/json",
+    responses={"200": "Dict[str, object]"},
+    models="cybersource_flex.models",
+)
+Carry = Callable[[Settings], Transport]
+
+
+class Signer:
+    def sign(self, request: Request, now: float) -> dict[str, str]:
+        return {"Authorization": "Bearer x"}
+
+
+class Server:
+    """Counts connections, and answers each request with what ``respond`` makes of it."""
+
+    def __init__(self, respond: Callable[[socket.socket], object] | bytes = OK) -> None:
+        self.connections: list[int] = []
+        self.release = threading.Event()
+        self._respond = respond
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release.set()
+        # Closing a socket does not wake the thread that waits for a connection; a connection does.
+        self._closing = True
+        with socket.socket() as last:
+            last.connect(("127.0.0.1", self.port))
+        self._socket.close()
+
+    _closing = False
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            if self._closing:
+                connection.close()
+                return
+            threading.Thread(target=self._serve, args=(connection, len(set(self.connections))), daemon=True).start()
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        with connection:
+            while request := self._read(connection):
+                self.connections.append(number)
+                if isinstance(self._respond, bytes):
+                    connection.sendall(self._respond)
+                else:
+                    self._respond(connection)
+                del request
+
+    @staticmethod
+    def _read(connection: socket.socket) -> bytes:
+        data = b""
+        try:
+            while b"\r\n\r\n" not in data or not data.endswith(b"{}"):
+                chunk = connection.recv(65536)
+                if not chunk:
+                    return b""
+                data += chunk
+        except OSError:
+            return b""
+        return data
+
+
+@pytest.fixture
+def settings() -> Callable[..., Settings]:
+    def made(host: str, **options: Any) -> Settings:
+        return Settings(host=host, **{"auth": Signer(), "retry": ONCE, "proxy_from_environment": False, **options})
+
+    return made
+
+
+def request(of: Settings, body: Any = None) -> Request:
+    return CALL.request(of, body={} if body is None else body)
+
+
+# Which connections are used again.
+
+
+def test_a_connection_is_used_again(carry: Carry, settings: Callable[..., Settings]) -> None:
+    with Server() as server, carry(made := settings(server.url)) as transport:
+        for _ in range(3):
+            assert transport.send(request(made)).status == 200
+        assert server.connections == [0, 0, 0]
+
+
+def test_a_connection_that_was_idle_for_too_long_is_not_used_again(
+    carry: Carry, settings: Callable[..., Settings]
+) -> None:
+    with Server() as server, carry(made := settings(server.url, idle_timeout=0.002)) as transport:
+        transport.send(request(made))
+        since = time.monotonic()
+        while time.monotonic() < since + 0.01:
+            pass
+        transport.send(request(made))
+        assert server.connections == [0, 1]
+
+
+def test_time_during_which_the_process_was_frozen_counts_as_idle(
+    carry: Carry, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server() as server, carry(made := settings(server.url)) as transport:
+        transport.send(request(made))
+        wall = time.time
+        # The monotonic clock stands still while a machine is suspended.
+        monkeypatch.setattr(time, "time", lambda: wall() + 16)
+        transport.send(request(made))
+        assert server.connections == [0, 1]
+
+
+def test_connections_have_tcp_keep_alive(
+    carry: Carry, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[socket.socket] = []
+    connect = socket.socket.connect
+
+    def connecting(self: socket.socket, address: Any) -> None:
+        kept.append(self)
+        connect(self, address)
+
+    with Server() as server, carry(made := settings(server.url)) as transport:
+        if isinstance(transport, Transport):
+            monkeypatch.setattr(socket.socket, "connect", connecting)
+            transport.send(request(made))
+            sock: Any = kept[0]
+        else:
+            transport.send(request(made))
+            session = transport.made._session  # type: ignore[attr-defined]
+            (((protocol, _),),) = session.connector._conns.values()
+            sock = protocol.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
+@pytest.mark.parametrize("extra", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", b"HTTP", b"x" * 100_000])
+def test_bytes_after_a_response_end_its_connection(
+    extra: bytes, carry: Carry, settings: Callable[..., Settings]
+) -> None:
+    with Server(OK + extra) as server, carry(made := settings(server.url)) as transport:
+        for _ in range(3):
+            try:
+                assert transport.send(request(made)).body == b"{}"
+            except errors.ConnectionBrokenError:
+                # aiohttp refuses a response together with the bytes after it.
+                assert not isinstance(transport, Transport)
+        assert server.connections == [0, 1, 2]
+
+
+def test_data_before_the_first_request_is_no_response(
+    carry: Carry, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    accepted: list[socket.socket] = []
+
+    def greeted(raw: Any, timeout: float) -> bool:
+        # Called right before the first request on the connection. The response is there first.
+        connection, _ = listener.accept()
+        accepted.append(connection)
+        connection.sendall(OK)
+        return wait_for_read(raw, timeout=10)
+
+    module = "connections" if carry is Transport else "aio"
+    monkeypatch.setattr(f"cybersource_flex.transport.{module}.wait_for_read", greeted)
+    made = settings(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    with listener, carry(made) as transport:
+        with pytest.raises(errors.ConnectionFailedError, match="sent data before it was asked") as caught:
+            transport.send(request(made))
+        assert caught.value.outcome == "not_sent"
+    # Nothing was sent, and what the server sent was not read.
+    with accepted[0] as connection, suppress(ConnectionResetError):
+        assert connection.recv(100) == b""
+
+
+# Responses with a Content-Encoding.
+
+
+PLAIN = b'{"reason":"X","message":"no"}'
+DEFLATED = zlib.compress(PLAIN)
+RAW = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+RAW_DEFLATED = RAW.compress(PLAIN) + RAW.flush()
+GZIPPED = gzip.compress(PLAIN)
+
+
+def answer(status: int, body: bytes, coding: str) -> bytes:
+    head = f"HTTP/1.1 {status} X\r\nContent-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", GZIPPED),
+        ("X-GZIP", GZIPPED),
+        ("gzip", gzip.compress(PLAIN[:9]) + gzip.compress(PLAIN[9:])),
+        ("deflate", DEFLATED),
+        ("deflate", RAW_DEFLATED),
+        ("deflate, gzip", gzip.compress(DEFLATED)),
+        ("identity", PLAIN),
+        ("", PLAIN),
+    ],
+)
+def test_a_response_with_a_known_coding_is_decoded(
+    coding: str, body: bytes, carry: Carry, settings: Callable[..., Settings]
+) -> None:
+    with Server(answer(200, body, coding)) as server, carry(made := settings(server.url)) as transport:
+        assert CALL.result(transport.send(request(made))).data == json.loads(PLAIN)
+
+
+UNDECODABLE = [
+    ("gzip", PLAIN),
+    ("gzip", GZIPPED[:-6]),
+    ("gzip", GZIPPED[:10] + b"\xff" * 20),
+    ("deflate", PLAIN),
+    ("br", PLAIN),
+    ("zstd", PLAIN),
+    ("gzip, gzip, gzip", GZIPPED),
+    ("gzip\u00e9\u2028"[:5], GZIPPED),
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "outcome"),
+    [
+        (201, errors.ResponseDecodingError, "accepted"),
+        (302, errors.RedirectError, "rejected"),
+        (400, errors.BadRequestError, "rejected"),
+        (401, errors.AuthenticationError, "rejected"),
+        (404, errors.NotFoundError, "rejected"),
+        (500, errors.ServerError, "unknown"),
+        (503, errors.ServerError, "rejected"),
+    ],
+)
+@pytest.mark.parametrize(("coding", "body"), UNDECODABLE)
+def test_the_status_counts_where_a_body_cannot_be_decoded(
+    coding: str,
+    body: bytes,
+    status: int,
+    kind: type[errors.ApiException],
+    outcome: str,
+    carry: Carry,
+    settings: Callable[..., Settings],
+) -> None:
+    response = answer(status, body, "X").replace(b"Encoding: X", b"Encoding: " + coding.encode("latin-1"))
+    with Server(response) as server, carry(made := settings(server.url)) as transport:
+        for _ in range(2):
+            with pytest.raises(kind) as caught:
+                CALL.result(transport.send(request(made)))
+            assert (caught.value.status, caught.value.outcome, caught.value.body) == (status, outcome, body)
+        assert server.connections == [0, 0], "the response was read to its end"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_body_that_grows_beyond_the_limit_is_not_unpacked(
+    coding: str, carry: Carry, settings: Callable[..., Settings]
+) -> None:
+    large = b"[" + b" " * 5_000_000 + b"]"
+    body = gzip.compress(large) if coding == "gzip" else zlib.compress(large)
+    with Server(answer(200, body, coding)) as server, carry(made := settings(server.url)) as transport:
+        with pytest.raises(errors.ResponseTooLargeError) as caught:
+            transport.send(request(made))
+        assert caught.value.outcome == "accepted"
+
+
+# Waiting ends at the deadline.
+
+
+@pytest.fixture
+def stalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Names are not resolved until the test is over."""
+    over = threading.Event()
+    asked: list[str] = []
+
+    def getaddrinfo(host: str, *_: Any, **__: Any) -> Any:
+        asked.append(host)
+        over.wait(20)
+        raise socket.gaierror(socket.EAI_NONAME, "over")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield asked
+    over.set()
+
+
+@pytest.mark.parametrize("limit", ["connect_timeout", "deadline"])
+def test_a_name_that_is_not_resolved_in_time(
+    limit: str, stalled: list[str], carry: Carry, settings: Callable[..., Settings]
+) -> None:
+    options: dict[str, Any] = {"connect_timeout": 0.05}
+    if limit == "deadline":
+        options = {"retry": RetryPolicy(deadline=0.1)}
+    started = time.monotonic()
+    with carry(made := settings("https://host.example", **options)) as transport:
+        with pytest.raises(errors.ConnectionTimeoutError) as caught:
+            transport.send(request(made))
+        assert time.monotonic() - started < 5
+        assert (caught.value.outcome, caught.value.safe_to_retry) == ("not_sent", True)
+
+
+def test_a_resolver_that_stalls_holds_one_thread_for_a_name(
+    stalled: list[str], settings: Callable[..., Settings]
+) -> None:
+    made = settings("https://host.example", connect_timeout=0.05)
+    with Transport(made) as transport, ThreadPoolExecutor(20) as workers:
+
+        def fail() -> str:
+            with pytest.raises(errors.ConnectionTimeoutError) as caught:
+                transport.send(request(made))
+            return caught.value.outcome
+
+        assert {each.result() for each in [workers.submit(fail) for _ in range(60)]} == {"not_sent"}
+        assert stalled == ["host.example"]
+
+
+def test_several_addresses_share_the_time_to_connect(
+    monkeypatch: pytest.MonkeyPatch, settings: Callable[..., Settings]
+) -> None:
+    # A listener whose queue is full does not complete a handshake.
+    full = socket.create_server(("127.0.0.1", 0), backlog=0)
+    fillers = []
+    for _ in range(4):
+        filler = socket.socket()
+        filler.setblocking(False)
+        filler.connect_ex(full.getsockname())
+        fillers.append(filler)
+    dead = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", full.getsockname())] * 3
+    with Server() as server:
+        alive = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*dead, alive])
+        with Transport(made := settings(f"http://localhost:{server.port}", connect_timeout=0.4)) as transport:
+            started = time.monotonic()
+            assert transport.send(request(made)).status == 200
+            assert time.monotonic() - started < 5
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: dead)
+        with Transport(made) as transport, pytest.raises(errors.ConnectionTimeoutError):
+            transport.send(request(made))
+    for each in (full, *fillers):
+        each.close()
+
+
+def test_a_server_that_does_not_read_a_large_request(carry: Carry, settings: Callable[..., Settings]) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made = settings(f"http://127.0.0.1:{listener.getsockname()[1]}", retry=RetryPolicy(deadline=0.2))
+    started = time.monotonic()
+    with listener, carry(made) as transport:
+        with pytest.raises(errors.ResponseTimeoutError) as caught:
+            transport.send(request(made, {"x": "y" * 20_000_000}))
+        assert time.monotonic() - started < 10
+        assert caught.value.outcome == "unknown"
+
+
+def test_a_server_that_does_not_begin_tls(carry: Carry, settings: Callable[..., Settings]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        made = settings(f"https://127.0.0.1:{listener.getsockname()[1]}", connect_timeout=0.1)
+        started = time.monotonic()
+        with carry(made) as transport, pytest.raises(errors.ConnectionTimeoutError):
+            transport.send(request(made))
+        assert time.monotonic() - started < 5
+
+
+def test_a_proxy_that_answers_byte_by_byte(carry: Carry, settings: Callable[..., Settings]) -> None:
+    over = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        connection, _ = listener.accept()
+        connection.recv(65536)
+        try:
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\nX: ")
+            while not over.wait(0.02):
+                connection.sendall(b"x")
+        except OSError:
+            pass
+        connection.close()
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    made = settings("https://host.example", proxy=f"http://127.0.0.1:{listener.getsockname()[1]}", connect_timeout=0.15)
+    started = time.monotonic()
+    with listener, carry(made) as transport, pytest.raises(errors.ConnectionTimeoutError) as caught:
+        transport.send(request(made))
+    over.set()
+    thread.join()
+    assert time.monotonic() - started < 5
+    assert caught.value.outcome == "not_sent"
+
+
+class Stalled(Signer):
+    """A signer that waits for a device."""
+
+    blocks = True
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.asked = 0
+
+    def sign(self, request: Request, now: float) -> dict[str, str]:
+        self.asked += 1
+        self.over.wait(20)
+        return super().sign(request, now)
+
+
+def test_a_signer_that_does_not_return(carry: Carry, settings: Callable[..., Settings]) -> None:
+    signer = Stalled()
+    with Server() as server:
+        made = settings(server.url, auth=signer, retry=RetryPolicy(deadline=0.1))
+        started = time.monotonic()
+        with carry(made) as transport:
+            with pytest.raises(errors.ConnectionTimeoutError, match="signer did not return") as caught:
+                transport.send(request(made))
+            assert time.monotonic() - started < 5
+            assert (caught.value.outcome, signer.asked) == ("not_sent", 1)
+            assert server.connections == []
+            signer.over.set()
+            assert transport.send(request(made)).status == 200
+
+
+@pytest.mark.parametrize("error", [errors.ConfigurationError("bad"), TimeoutError("its own"), KeyError("x")])
+def test_what_a_signer_in_a_thread_raises_is_raised(
+    error: Exception, carry: Carry, settings: Callable[..., Settings]
+) -> None:
+    class Failing(Signer):
+        blocks = True
+
+        def sign(self, request: Request, now: float) -> dict[str, str]:
+            raise error
+
+    with Server() as server, carry(made := settings(server.url, auth=Failing())) as transport:
+        with pytest.raises(type(error)) as caught:
+            transport.send(request(made))
+        assert caught.value.args == error.args
+
+
+def test_signers_that_never_return_do_not_pile_up(
+    carry: Carry, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cybersource_flex.transport import threads
+
+    monkeypatch.setattr(threads, "MAX_RUNNING", 2)
+    monkeypatch.setattr(threads, "_running", {})
+    signer = Stalled()
+    made = settings("http://127.0.0.1:9", auth=signer, retry=RetryPolicy(attempts=1, deadline=0.05))
+    with carry(made) as transport:
+        for _ in range(2):
+            with pytest.raises(errors.ConnectionTimeoutError):
+                transport.send(request(made))
+        with pytest.raises(errors.ConnectionFailedError, match="2 earlier calls have not returned") as caught:
+            transport.send(request(made))
+        assert (caught.value.outcome, signer.asked) == ("not_sent", 2)
+        signer.over.set()
+
+
+def test_a_signature_is_made_after_the_wait_for_a_connection(carry: Carry, settings: Callable[..., Settings]) -> None:
+    go = threading.Event()
+    times: list[float] = []
+
+    class Timed(Signer):
+        def sign(self, request: Request, now: float) -> dict[str, str]:
+            times.append(time.monotonic())
+            return super().sign(request, now)
+
+    def respond(connection: socket.socket) -> None:
+        go.wait(20)
+        connection.sendall(OK)
+
+    with Server(respond) as server, carry(made := settings(server.url, auth=Timed(), pool_size=1)) as transport:
+        with ThreadPoolExecutor(2) as workers:
+            calls = [workers.submit(transport.send, request(made)) for _ in range(2)]
+            while not server.connections:
+                pass
+            released = time.monotonic()
+            go.set()
+            assert [call.result().status for call in calls] == [200, 200]
+        assert len(times) == 2
+        assert times[1] > released
+
+
+# No file descriptor left.
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
+@pytest.mark.parametrize("host", ["http://127.0.0.1:{port}", "http://localhost:{port}"])
+def test_without_a_file_descriptor(
+    code: int, host: str, carry: Carry, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = socket.socket.__init__
+    empty = threading.Event()
+
+    def exhausted(self: socket.socket, *args: Any, **options: Any) -> None:
+        if empty.is_set() and options.get("fileno") is None and len(args) < 4:
+            raise OSError(code, "Too many open files")
+        make(self, *args, **options)
+
+    monkeypatch.setattr(socket.socket, "__init__", exhausted)
+    with Server() as server, carry(made := settings(host.format(port=server.port))) as transport:
+        empty.set()
+        with pytest.raises(errors.ConnectionFailedError, match="no file descriptor left") as caught:
+            transport.send(request(made))
+        assert (caught.value.outcome, caught.value.safe_to_retry) == ("not_sent", True)
+        empty.clear()
+        assert transport.send(request(made)).status == 200
+
+
+def test_a_name_lookup_that_fails_for_want_of_a_descriptor(
+    carry: Carry, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def getaddrinfo(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    make = socket.socket.__init__
+
+    def exhausted(self: socket.socket, *args: Any, **options: Any) -> None:
+        if not args and not options:
+            raise OSError(errno.EMFILE, "Too many open files")
+        make(self, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket.socket, "__init__", exhausted)
+    with (
+        carry(made := settings("https://host.example")) as transport,
+        pytest.raises(errors.ConnectionFailedError, match="no file descriptor left"),
+    ):
+        transport.send(request(made))
+
+
+# Interim responses.
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+        b"HTTP/1.1 102 Processing\r\n\r\n" * 3,
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 \r\nX: y\r\n\r\n",
+        b"HTTP/1.1 199 ?\r\n\r\n" * 30,
+    ],
+)
+def test_interim_responses_are_skipped(interim: bytes, carry: Carry, settings: Callable[..., Settings]) -> None:
+    with Server(interim + OK) as server, carry(made := settings(server.url)) as transport:
+        for _ in range(3):
+            assert transport.send(request(made)).status == 200
+        assert server.connections == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50 + OK,
+        b"HTTP/1.1 103 Early Hints\r\nX: " + b"x" * 7000 + b"\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n" + OK,
+        b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\nhello" + OK,
+    ],
+)
+def test_a_status_below_200_is_never_the_result(
+    response: bytes, carry: Carry, settings: Callable[..., Settings]
+) -> None:
+    repeated = response * 20 if b"x" * 7000 in response else response
+    with Server(repeated) as server, carry(made := settings(server.url)) as transport:
+        with pytest.raises(errors.ConnectionBrokenError) as caught:
+            transport.send(request(made))
+        assert (caught.value.outcome, caught.value.safe_to_retry) == ("unknown", False)
+        assert server.connections == [0]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 2\r\nContent-Length: 3\r\n",
+        b"Content-Length: 2, 3\r\n",
+        b"Content-Length: +2\r\n",
+        b"Content-Length: 0x2\r\n",
+        b"Content-Length: -2\r\n",
+        b"Transfer-Encoding: gzip, chunked\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"no colon\r\nContent-Length: 2\r\n",
+    ],
+)
+def test_a_response_of_ambiguous_length_is_refused(
+    head: bytes, carry: Carry, settings: Callable[..., Settings]
+) -> None:
+    closing = threading.Event()
+
+    def respond(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n{}")
+        connection.shutdown(socket.SHUT_WR)
+        closing.set()
+
+    with Server(respond) as server, carry(made := settings(server.url)) as transport:
+        with pytest.raises(errors.ConnectionBrokenError) as caught:
+            transport.send(request(made))
+        assert caught.value.outcome == "unknown"
+
+
+def test_tls_data_that_is_waiting_ends_a_connection() -> None:
+    # What OpenSSL has decrypted already is seen by no system call.
+    from cybersource_flex.transport.connections import _pending
+
+    class Holding(ssl.SSLSocket):
+        def __init__(self) -> None:
+            pass
+
+        def pending(self) -> int:
+            return 5
+
+        def __del__(self) -> None:
+            pass
+
+    assert _pending(Holding.__new__(Holding)) is True
+    with socket.socket() as plain:
+        assert _pending(plain) is False
