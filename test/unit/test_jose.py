@@ -506,6 +506,17 @@ def test_a_key_under_another_name_is_refused(long_term: rsa.RSAPrivateKey) -> No
         CachedKeys(lambda kid: jwk(long_term, "other")).get("zz")
 
 
+@pytest.mark.parametrize(
+    "kid",
+    [NUMBER, "4111-1111-1111-1111", "eyJhbGciOiJub25lIn0.e30.", "eyJhbGciOiJSUzI1NiJ9.eyJhIjoxfQ.c2lnbmF0dXJl"],
+)
+def test_a_credential_is_no_kid(kid: str) -> None:
+    # A forged token can name its key so, and the name would go into a URL.
+    with pytest.raises(errors.UnknownKeyError, match="not a name") as caught:
+        check_kid(kid)
+    assert kid not in str(caught.value)
+
+
 def test_known_kids_pass() -> None:
     for kid in ("3g", "zu", "j4", "00SvIaGIfyaw897rDeG9eFdODKaCKc1q", "a.b-c_d"):
         assert check_kid(kid) == kid
