@@ -4,6 +4,7 @@
 
     FlexError
     ├── ConfigurationError             a setting is wrong (also a ValueError); nothing was sent
+    ├── InvalidArgumentError           an argument cannot be sent as given (also a ValueError); nothing was sent
     ├── InvalidDataError               data to capture breaks a rule (also a ValueError); nothing was encrypted
     ├── TokenError                     a JWT or JWE is not what it has to be
     │   ├── MalformedTokenError        it is not in the compact form, or a part is not what RFC 7515/7516 asks for
@@ -67,6 +68,7 @@ __all__ = [
     "ErrorDetail",
     "ExpiredTokenError",
     "FlexError",
+    "InvalidArgumentError",
     "InvalidClaimError",
     "InvalidDataError",
     "InvalidSignatureError",
@@ -97,6 +99,22 @@ class FlexError(Exception):
 
 class ConfigurationError(FlexError, ValueError):
     """A setting is missing or wrong. Raised before anything is sent; names the setting and the rule."""
+
+
+class InvalidArgumentError(FlexError, ValueError):
+    """An argument cannot be sent as given: for example a token where an id belongs, or data that is not encrypted.
+    Raised before anything is sent; never holds the value.
+
+    Attributes:
+        argument: name of the argument or parameter.
+    """
+
+    def __init__(self, message: str, *, argument: str) -> None:
+        super().__init__(message)
+        self.argument = argument
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 class InvalidDataError(FlexError, ValueError):

@@ -28,6 +28,8 @@ _OWN: Final = {
     "required": Impact.MINOR,
     # Whether a call is tried again.
     "x-repeatable": Impact.MINOR,
+    # Whether a body that is not a JWE is refused before it is sent.
+    "x-encrypted-body": Impact.MAJOR,
     # The class that has the method, and the name of the environment, are names in Python.
     "tags": Impact.MAJOR,
     "x-environment": Impact.MAJOR,

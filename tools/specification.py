@@ -22,6 +22,8 @@ _MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]+(;\s?[a-z]+=[A-Za-z0-9-]+)*
 _TEXT: Final = re.compile(r"application/(jwt|jose)|text/plain")
 _STATUS: Final = re.compile(r"[1-5]\d\d|[1-5]XX|default")
 
+# Members of an operation that are this project's own, each true or false.
+_SWITCHES: Final = ("x-encrypted-body", "x-repeatable")
 # The default comes first.
 _STYLES: Final = {
     "path": ("simple",),
@@ -122,7 +124,7 @@ class _Operation:
         self.document, self.path, self.item, self.operation, self.place = document, path, item, operation, place
 
     def problems(self, names: dict[str, str]) -> Iterator[Problem]:
-        known = {"operationId", "tags", "summary", "description", "deprecated", "security", "x-repeatable"}
+        known = {"operationId", "tags", "summary", "description", "deprecated", "security", *_SWITCHES}
         yield from walk(
             self.operation,
             self.place,
@@ -137,8 +139,9 @@ class _Operation:
         tags = self.operation.get("tags") or []
         if len(tags) != 1 or tags[0] not in declared:
             yield f"{self.place}/tags: exactly one tag, and one that #/tags describes, is supported"
-        if not isinstance(self.operation.get("x-repeatable", False), bool):
-            yield f"{self.place}/x-repeatable: must be true or false"
+        for member in _SWITCHES:
+            if not isinstance(self.operation.get(member, False), bool):
+                yield f"{self.place}/{member}: must be true or false"
         environments = [server.get("x-environment") for server in self.document.get("servers") or []]
         yield from _servers(self.operation.get("servers") or [], self.place, environments)
         yield from self._security()
@@ -198,15 +201,21 @@ class _Operation:
                 yield f"{place}/parameters/{number}", resolve(self.document, parameter)
 
     def _body(self) -> Iterator[Problem]:
-        if "requestBody" not in self.operation:
-            return
         place = f"{self.place}/requestBody"
+        if "requestBody" not in self.operation:
+            if self.operation.get("x-encrypted-body"):
+                yield f"{self.place}/x-encrypted-body: needs a `requestBody`"
+            return
         body = resolve(self.document, self.operation["requestBody"])
         yield from walk(body, place, {"description", "required", "content"}, {"content"})
         content = body.get("content", {})
         if not content:
             yield f"{place}/content: needs a media type"
         yield from self._content(content, place)
+        if self.operation.get("x-encrypted-body"):
+            for media_type in content:
+                if not re.match(r"application/(jwt|jose)(;|$)", media_type):
+                    yield f"{place}/content: `x-encrypted-body` needs application/jwt or application/jose"
         if len(content) > 1:
             seen: dict[str, str] = {}
             for media_type, media in content.items():

@@ -63,6 +63,7 @@ class FlexAPIApi:
             The transient token, as bare text.
 
         Raises:
+            InvalidArgumentError: an argument cannot be sent as given; nothing was sent.
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
@@ -109,6 +110,7 @@ class FlexAPIApi:
 
         Raises:
             ConfigurationError: the configuration has no ``auth``; nothing was sent.
+            InvalidArgumentError: an argument cannot be sent as given; nothing was sent.
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
@@ -161,6 +163,7 @@ class FlexAPIApi:
 
         Raises:
             ConfigurationError: the configuration has no ``auth``; nothing was sent.
+            InvalidArgumentError: an argument cannot be sent as given; nothing was sent.
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
@@ -213,6 +216,7 @@ class FlexAPIApi:
 
         Raises:
             ConfigurationError: the configuration has no ``auth``; nothing was sent.
+            InvalidArgumentError: an argument cannot be sent as given; nothing was sent.
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
@@ -260,6 +264,7 @@ class FlexAPIApi:
             The key.
 
         Raises:
+            InvalidArgumentError: an argument cannot be sent as given; nothing was sent.
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """

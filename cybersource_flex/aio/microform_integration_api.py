@@ -57,6 +57,7 @@ class MicroformIntegrationApi:
 
         Raises:
             ConfigurationError: the configuration has no ``auth``; nothing was sent.
+            InvalidArgumentError: an argument cannot be sent as given; nothing was sent.
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """

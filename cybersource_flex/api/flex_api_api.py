@@ -24,6 +24,7 @@ CREATE_TRANSIENT_TOKEN: Final = Operation(
         "application/json",
     ),
     content_type="application/jwt",
+    body_type="str",
     responses={
         "201": {
             "application/jwt": "str",
@@ -32,6 +33,7 @@ CREATE_TRANSIENT_TOKEN: Final = Operation(
         "default": "ResponseStatusError",
     },
     models="cybersource_flex.models",
+    encrypted_body=True,
 )
 GENERATE_FLEX_API_CAPTURE_CONTEXT: Final = Operation(
     name="generate_flex_api_capture_context",
@@ -40,6 +42,7 @@ GENERATE_FLEX_API_CAPTURE_CONTEXT: Final = Operation(
     signed=True,
     accept=("application/jwt",),
     content_type="application/json;charset=utf-8",
+    body_type="GenerateFlexAPICaptureContextRequest",
     responses={
         "201": "str",
         "401": "GatewayError",
@@ -133,6 +136,7 @@ class FlexAPIApi:
             The transient token, as bare text.
 
         Raises:
+            InvalidArgumentError: an argument cannot be sent as given; nothing was sent.
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
@@ -179,6 +183,7 @@ class FlexAPIApi:
 
         Raises:
             ConfigurationError: the configuration has no ``auth``; nothing was sent.
+            InvalidArgumentError: an argument cannot be sent as given; nothing was sent.
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
@@ -229,6 +234,7 @@ class FlexAPIApi:
 
         Raises:
             ConfigurationError: the configuration has no ``auth``; nothing was sent.
+            InvalidArgumentError: an argument cannot be sent as given; nothing was sent.
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
@@ -279,6 +285,7 @@ class FlexAPIApi:
 
         Raises:
             ConfigurationError: the configuration has no ``auth``; nothing was sent.
+            InvalidArgumentError: an argument cannot be sent as given; nothing was sent.
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """
@@ -326,6 +333,7 @@ class FlexAPIApi:
             The key.
 
         Raises:
+            InvalidArgumentError: an argument cannot be sent as given; nothing was sent.
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """

@@ -21,6 +21,7 @@ GENERATE_CAPTURE_CONTEXT: Final = Operation(
     signed=True,
     accept=("application/jwt",),
     content_type="application/json;charset=utf-8",
+    body_type="GenerateCaptureContextRequest",
     responses={
         "201": "str",
         "401": "GatewayError",
@@ -71,6 +72,7 @@ class MicroformIntegrationApi:
 
         Raises:
             ConfigurationError: the configuration has no ``auth``; nothing was sent.
+            InvalidArgumentError: an argument cannot be sent as given; nothing was sent.
             TransportError: no complete answer came.
             ApiException: the answer is not a success, or cannot be read; one of its subclasses where one fits.
         """

@@ -7,6 +7,7 @@ import binascii
 import re
 from typing import Any, NoReturn
 
+from .._credentials import not_an_id
 from ..errors import ConfigurationError
 
 __all__ = ["Credential", "SharedSecret", "check_identifier", "ids", "shown"]
@@ -31,13 +32,18 @@ def check_identifier(name: str, value: str) -> str:
         value: what was given; white space around it is removed.
 
     Raises:
-        ConfigurationError: empty, too long, or with characters that a header or signed line cannot carry.
+        ConfigurationError: empty, too long, with characters that a header or signed line cannot carry, or a token, key
+            or secret: ids are sent in the clear, logged and shown.
     """
     if not isinstance(value, str):
         raise ConfigurationError(f"{name} must be a text, not {type(value).__name__}")
     stripped = value.strip()
     if not stripped:
         raise ConfigurationError(f"{name} is empty; expected the value that the Business Center shows")
+    if (what := not_an_id(stripped, card_numbers=False)) is not None:
+        raise ConfigurationError(
+            f"{name} is {what}; expected the id that the Business Center shows; were two values exchanged?"
+        )
     if not _IDENTIFIER.fullmatch(stripped):
         raise ConfigurationError(
             f"{name} has white space, quotation marks or other characters in it that an id cannot have, "

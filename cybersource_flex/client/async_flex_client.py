@@ -26,7 +26,7 @@ from ..jose.storage import StoredContext
 from .async_bulk import tokenize_many
 from .bulk import Batch, Item, Progress, Tokenized
 from .capture_fields import wire_data
-from .checks import check_digest, check_keys
+from .checks import check_digest, check_keys, reference_of, token_id
 from .foundation import Foundation
 from .requests import capture_request, microform_request
 
@@ -205,8 +205,7 @@ class AsyncFlexClient(Foundation):
         self, token: TransientToken | str, *, timeout: float | None = None, retry: RetryPolicy | None = None
     ) -> dict[str, Any]:
         """See ``FlexClient.payment_details``."""
-        jti = token.jti if isinstance(token, TransientToken) else token
-        return await self._flex.get_payment_details(jti, timeout=timeout, retry=retry)
+        return await self._flex.get_payment_details(token_id(token), timeout=timeout, retry=retry)
 
     async def payment_credentials(
         self,
@@ -217,7 +216,7 @@ class AsyncFlexClient(Foundation):
         retry: RetryPolicy | None = None,
     ) -> PaymentCredentials:
         """See ``FlexClient.payment_credentials``. **In PCI DSS scope**: the result holds the card number."""
-        jwe = await self._flex.get_payment_credentials(reference, timeout=timeout, retry=retry)
+        jwe = await self._flex.get_payment_credentials(reference_of(reference), timeout=timeout, retry=retry)
         opened = UnverifiedCredentials(jwe, private_key)
         return await with_key(self._host_keys, opened.kid, partial(opened.verify, leeway=self._leeway))
 

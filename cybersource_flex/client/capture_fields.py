@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -11,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from ..cards import Card
 from ..errors import ConfigurationError, InvalidDataError
 from ..jose import CaptureContext
-from ..jose.encryption import flatten
+from ..jose.field_data import UNNAMED, flatten, shown
 from ..models import (
     AmountDetailsFields,
     BillToFields,
@@ -46,8 +45,8 @@ _GROUPS: Final = {
 }
 
 
-# Names as the API has them: too few digits for a value to pass.
-_PATH: Final = re.compile(r"[A-Za-z]{1,40}[0-9]?(\.[A-Za-z]{1,40}[0-9]?)*")
+# Bank account data, as it begins in both published shapes.
+_BANK: Final = ("CHECK.", "paymentInformation.bank.")
 
 
 def fields(
@@ -100,7 +99,9 @@ def _group(name: str, entries: Iterable[str]) -> Any:
         if python_name not in model._fields:
             close = difflib.get_close_matches(given, known, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
-            raise ConfigurationError(f"{name} has no field {given!r}; {hint}")
+            # A value may have been given instead of a name.
+            known_form = repr(given) if shown(given) else "of the name that was given"
+            raise ConfigurationError(f"{name} has no field {known_form}; {hint}")
         if python_name in out:
             raise ConfigurationError(f"{name} names the field {given!r} twice")
         out[python_name] = CaptureField(required=not entry.endswith("?"))
@@ -122,12 +123,17 @@ def fields_of(data: Mapping[str, Any] | Card) -> CaptureFields:
     given: dict[str, list[str]] = {name: [] for name in _GROUPS}
     paths = {group.path: name for name, group in _GROUPS.items()}
     for path in flatten(wire_data(data)):
+        if path.startswith(_BANK):
+            raise InvalidDataError(
+                "the Flex API captures no bank account data; give a context of Microform, from "
+                "create_microform_context(..., allowed_payment_types=['CHECK'])"
+            )
         parent, _, leaf = path.rpartition(".")
         name = paths.get(parent)
         if name is None or leaf not in {field.wire for field in _GROUPS[name].model._fields.values()}:
-            # Data that is built wrongly may have a value in the place of a name.
-            shown = path if _PATH.fullmatch(path) else "a name that is none"
-            raise InvalidDataError(f"the API has no field for {shown}; if it has, ask for it with fields")
+            raise InvalidDataError(
+                f"the API has no field for {shown(path) or UNNAMED}; if it has, ask for it with fields"
+            )
         given[name].append(leaf)
     if not any(given.values()):
         raise InvalidDataError("the data has no field")

@@ -8,13 +8,15 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, TypeVar
 
+from .._credentials import not_an_id
 from ..configuration import Configuration
-from ..errors import ConfigurationError, ResponseDecodingError
+from ..errors import ConfigurationError, InvalidArgumentError, ResponseDecodingError
+from ..jose import TransientToken
 
 if TYPE_CHECKING:
     from ..transport import ApiResponse
 
-__all__ = ["base_url", "check_digest", "check_keys"]
+__all__ = ["base_url", "check_digest", "check_keys", "reference_of", "token_id"]
 
 
 def base_url(environment: str) -> str:
@@ -59,3 +61,36 @@ def check_digest(answer: ApiResponse[str]) -> None:
             body=answer.raw_data,
             attempts=answer.attempts,
         )
+
+
+def token_id(token: TransientToken | str) -> str:
+    """The ``jti`` of a transient token, or of what was given as one.
+
+    The ``jti`` of a JWT that was not verified is not taken: its content is not trusted.
+
+    Raises:
+        InvalidArgumentError: a JWT or another credential was given instead of its id.
+    """
+    if isinstance(token, TransientToken):
+        return token.jti
+    return _check_id("token", token, "the verified TransientToken, or its jti")
+
+
+def reference_of(reference: str) -> str:
+    """A payment credentials reference.
+
+    Raises:
+        InvalidArgumentError: a token or another credential was given instead.
+    """
+    return _check_id("reference", reference, "a value of token.payment_credentials_references")
+
+
+def _check_id(name: str, value: str, expected: str) -> str:
+    # Other types are refused where the path is made.
+    if isinstance(value, str) and (what := not_an_id(value)) is not None:
+        raise InvalidArgumentError(
+            f"{name} is {what}; expected {expected}. Nothing was sent: the path of the request would have held it, and "
+            "access logs keep paths",
+            argument=name,
+        )
+    return value

@@ -24,7 +24,7 @@ from ..jose import (
 )
 from .bulk import Batch, Item, Progress, Tokenized, tokenize_many
 from .capture_fields import wire_data
-from .checks import check_digest, check_keys
+from .checks import check_digest, check_keys, reference_of, token_id
 from .foundation import Foundation
 from .requests import capture_request, microform_request
 
@@ -135,6 +135,7 @@ class FlexClient(Foundation):
             retry: how often to try, and for how long in all, in place of the client's policy.
 
         Raises:
+            InvalidArgumentError: something else than these was given. Nothing was sent.
             ConfigurationError: the client has no auth.
             ApiException, TransportError: the call failed.
             TokenError: what came back is not what it has to be.
@@ -236,12 +237,15 @@ class FlexClient(Foundation):
             context: from ``create_capture_context``.
             data: texts by field: ``{"card": {"number": "4111111111111111", ...}, "billTo": {...}}``, or the whole tree
                 of the wire, or dotted names. A ``Card`` stands for its fields, alone or as the value of ``card``; of it
-                only what the context asks for is sent.
+                only what the context asks for is sent. For a Microform context that allows ``CHECK``, a bank account:
+                ``{"CHECK": {"routingNumber": ..., "account": {"number": ..., "type": "C"}}}``, or the same below
+                ``paymentInformation.bank``.
             timeout: seconds for each attempt in place of the client's ``read_timeout``.
             retry: how often to try, and for how long in all, in place of the client's policy.
 
         Raises:
-            InvalidDataError: a field is missing, or not in the context, or not a text. Nothing was sent.
+            InvalidDataError: a field is missing, or not in the context, or of a payment type that the context does not
+                allow, or not a text. Nothing was sent.
             ApiException, TransportError: the call failed.
             TokenError: the context has expired, or what came back is not what it has to be.
         """
@@ -301,16 +305,17 @@ class FlexClient(Foundation):
         """What was captured, masked (``GET /flex/v2/payment-details/{jti}``).
 
         Args:
-            token: the transient token, or its ``jti``.
+            token: the verified transient token, or its ``jti``. Its JWT is refused: the path of the request would hold
+                it, and access logs keep paths.
             timeout: seconds for each attempt in place of the client's ``read_timeout``.
             retry: how often to try, and for how long in all, in place of the client's policy.
 
         Raises:
+            InvalidArgumentError: a JWT or another credential was given. Nothing was sent.
             ConfigurationError: the client has no auth.
             ApiException, TransportError: the call failed.
         """
-        jti = token.jti if isinstance(token, TransientToken) else token
-        return self._flex.get_payment_details(jti, timeout=timeout, retry=retry)
+        return self._flex.get_payment_details(token_id(token), timeout=timeout, retry=retry)
 
     def payment_credentials(
         self,
@@ -332,9 +337,10 @@ class FlexClient(Foundation):
             retry: how often to try, and for how long in all, in place of the client's policy.
 
         Raises:
+            InvalidArgumentError: the reference is a token or another credential. Nothing was sent.
             ConfigurationError: the client has no auth, or this is not a private key.
             ApiException, TransportError: the call failed.
             TokenError: what came back cannot be decrypted, or is not genuine.
         """
-        jwe = self._flex.get_payment_credentials(reference, timeout=timeout, retry=retry)
+        jwe = self._flex.get_payment_credentials(reference_of(reference), timeout=timeout, retry=retry)
         return open_payment_credentials(jwe, private_key, self._host_keys, leeway=self._leeway)

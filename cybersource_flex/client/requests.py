@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InvalidArgumentError
 from ..models import (
     CaptureFields,
     GenerateCaptureContextRequest,
@@ -18,8 +18,20 @@ __all__ = ["capture_request", "microform_request"]
 def capture_request(
     fields: CaptureFields | GenerateFlexAPICaptureContextRequest,
 ) -> GenerateFlexAPICaptureContextRequest:
-    """The request for a capture context of these fields."""
-    return GenerateFlexAPICaptureContextRequest(fields=fields) if isinstance(fields, CaptureFields) else fields
+    """The request for a capture context of these fields.
+
+    Raises:
+        InvalidArgumentError: something else was given. Data to capture would otherwise be sent without encryption.
+    """
+    if isinstance(fields, GenerateFlexAPICaptureContextRequest):
+        return fields
+    if not isinstance(fields, CaptureFields):
+        raise InvalidArgumentError(
+            f"fields must be CaptureFields, as fields(card=['number']) makes them, not {type(fields).__name__}; data "
+            "to capture belongs into tokenize, which encrypts it",
+            argument="fields",
+        )
+    return GenerateFlexAPICaptureContextRequest(fields=fields)
 
 
 def microform_request(

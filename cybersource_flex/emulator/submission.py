@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from . import cards
-from .fields import BANK_PREFIX, CARD_PREFIX, canonical, flatten, location
+from .fields import BANK_PREFIX, CARD, CARD_PREFIX, CHECK, canonical, flatten, location
 from .problems import Detail, Problem, Reason
 from .state import Context, Settings
 
@@ -31,7 +31,7 @@ def check(context: Context, data: dict[str, Any], settings: Settings) -> dict[st
     values: dict[str, str] = {}
     for path, value in flat.items():
         if path not in context.required and path not in context.optional:
-            wrong.append(Detail(location(path)[:200], "The capture context does not list this field"))
+            wrong.append(Detail(location(path)[:200], _unlisted(context, path)))
         elif not isinstance(value, str):
             wrong.append(Detail(location(path), "Must be a string"))
         elif value:
@@ -40,6 +40,9 @@ def check(context: Context, data: dict[str, Any], settings: Settings) -> dict[st
         raise Problem(400, Reason.NO_DATA, "At least one non-empty field must be supplied for tokenization")
     given = set(values) | {path for path, value in flat.items() if not isinstance(value, str)}
     wrong += [Detail(location(path), "Required field is missing") for path in sorted(context.required - given)]
+    # What the host does with both is unpublished. Its own script captures one payment type for each token.
+    if context.microform and given & CARD and given & CHECK:
+        wrong.append(Detail("captureData", "Give the data of one payment type, CARD or CHECK"))
     wrong += _card(values, settings)
     wrong += _bank(values)
     if wrong:
@@ -50,6 +53,12 @@ def check(context: Context, data: dict[str, Any], settings: Settings) -> dict[st
             detail = Detail(location(_TYPE), f"Allowed are {', '.join(context.networks)}")
             raise Problem(400, Reason.CARD_NOT_ALLOWED, "The card type is not allowed", [detail])
     return values
+
+
+def _unlisted(context: Context, path: str) -> str:
+    if context.microform and path in CARD | CHECK:
+        return f"The capture context does not allow the payment type {'CARD' if path in CARD else 'CHECK'}"
+    return "The capture context does not list this field"
 
 
 def _invalid(details: list[Detail]) -> Problem:

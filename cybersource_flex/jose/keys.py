@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from .._credentials import not_an_id
 from ..errors import InvalidSignatureError, UnknownKeyError, UnsupportedAlgorithmError
 from .compact import Jws, Signed
 
@@ -40,9 +41,10 @@ def check_kid(kid: str) -> str:
 
     Raises:
         UnknownKeyError: too long, or with other characters than letters, digits, ``.``, ``_`` and ``-``, or with
-        ``..``.
+            ``..``; or a token or card number, which must not be part of a URL.
     """
-    if not _SAFE_KID.fullmatch(kid) or ".." in kid or kid == ".":
+    unsafe = not _SAFE_KID.fullmatch(kid) or ".." in kid or kid == "."
+    if unsafe or not_an_id(kid) is not None:
         raise UnknownKeyError("the kid of the token is not a name that a key of this service can have")
     return kid
 

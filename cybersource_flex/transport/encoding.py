@@ -10,9 +10,11 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
+from .._credentials import credential_in, is_card_number, not_an_id
 from .._model import Model
+from ..errors import InvalidArgumentError
 
-__all__ = ["SEPARATORS", "fill", "header_value", "is_json", "json_body", "query_string", "text_of"]
+__all__ = ["SEPARATORS", "compact_token", "fill", "header_value", "is_json", "json_body", "query_string", "text_of"]
 
 # RFC 3986 section 2.3; everything else in a path segment or a query value is percent-encoded.
 _UNRESERVED: Final = "-._~"
@@ -65,19 +67,29 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
 
     Raises:
         TypeError: a value has a type that cannot be sent.
-        ValueError: a value is empty, a dot segment, NaN or infinite.
+        InvalidArgumentError: a value is empty, a dot segment, NaN or infinite; or it is a token, key, secret or card
+            number, which access logs would keep.
     """
 
     def value_of(match: re.Match[str]) -> str:
         name = match.group(1)
         value = values[name]
         entries = value if isinstance(value, (list, tuple)) else (value,)
-        text = ",".join(quote(_plain(entry, name), safe=_UNRESERVED) for entry in entries)
+        plain = [_plain(entry, name) for entry in entries]
+        for each in plain:
+            what = not_an_id(each)
+            if what is not None:
+                raise InvalidArgumentError(
+                    f"path parameter {name!r} was given {what}; expected an id, because access logs keep the paths of "
+                    "requests",
+                    argument=name,
+                )
+        text = ",".join(quote(each, safe=_UNRESERVED) for each in plain)
         if not text:
-            raise ValueError(f"path parameter {name!r} must not be empty")
+            raise InvalidArgumentError(f"path parameter {name!r} must not be empty", argument=name)
         if text in (".", ".."):
             # Percent-encoding cannot protect these: RFC 3986 section 5.2.4 removes them on the way.
-            raise ValueError(f"path parameter {name!r} must not be a dot segment")
+            raise InvalidArgumentError(f"path parameter {name!r} must not be a dot segment", argument=name)
         return text
 
     return re.sub(r"\{([^{}]+)\}", value_of, template) if "{" in template else template
@@ -92,16 +104,22 @@ def query_string(parameters: Iterable[tuple[str, Any]], styles: Mapping[str, str
 
     Raises:
         TypeError: a value has a type that cannot be sent.
-        ValueError: a value is NaN or infinite.
+        InvalidArgumentError: a value is NaN or infinite; or it is a token, key or card number, which access logs would
+            keep.
     """
     pairs = []
     for name, value in parameters:
         if value is None:
             continue
-        entries = [
-            quote(_plain(entry, name), safe=_UNRESERVED)
-            for entry in (value if isinstance(value, (list, tuple)) else (value,))
-        ]
+        plain = [_plain(entry, name) for entry in (value if isinstance(value, (list, tuple)) else (value,))]
+        for each in plain:
+            what = credential_in(each)
+            if what is not None:
+                raise InvalidArgumentError(
+                    f"query parameter {name!r} was given {what}, which must not be part of a URL: access logs keep it",
+                    argument=name,
+                )
+        entries = [quote(each, safe=_UNRESERVED) for each in plain]
         if entries and name in styles:
             entries = [SEPARATORS[styles[name]].join(entries)]
         pairs += [f"{quote(name, safe=_UNRESERVED)}={entry}" for entry in entries]
@@ -113,19 +131,59 @@ def header_value(name: str, value: Any) -> str:
 
     Raises:
         TypeError: a value has a type that cannot be sent.
-        ValueError: it has a line break or a null character in it, or is NaN or infinite.
+        InvalidArgumentError: it has a line break or a null character in it, is NaN or infinite, or is a card number.
+            Tokens are allowed, because headers are where they belong.
     """
-    text = ",".join(_plain(entry, name) for entry in value) if isinstance(value, (list, tuple)) else _plain(value, name)
+    plain = [_plain(entry, name) for entry in (value if isinstance(value, (list, tuple)) else (value,))]
+    if any(map(is_card_number, plain)):
+        raise InvalidArgumentError(
+            f"header {name!r} was given a card number, which must not be part of a header", argument=name
+        )
+    text = ",".join(plain)
     if any(char in text for char in "\r\n\0"):
-        raise ValueError(f"header {name!r} must not have a line break or a null character in its value")
+        raise InvalidArgumentError(
+            f"header {name!r} must not have a line break or a null character in its value", argument=name
+        )
     return text
+
+
+def compact_token(body: str | bytes, name: str, *, encrypted: bool) -> bytes:
+    """The body of a request that is a token in compact form, as bytes.
+
+    Args:
+        body: the token.
+        name: name of the operation, for the message.
+        encrypted: whether the token must be a JWE. If not, it may be a JWS too.
+
+    Raises:
+        InvalidArgumentError: the body is something else, such as data that is not encrypted.
+    """
+    data = (body.encode("utf-8", "replace") if isinstance(body, str) else body).strip()
+    match = _COMPACT.fullmatch(data)
+    if match is not None and (match[1] is not None or not encrypted):
+        return data
+    kinds, parts = ("JWE", "five") if encrypted else ("JWS or JWE", "three or five")
+    message = f"the body of {name} must be a {kinds} in compact form ({parts} parts of base64url separated by dots)"
+    what = _described(data)
+    raise InvalidArgumentError(message if what is None else f"{message}, not {what}", argument="body")
+
+
+# A JWS, or with two further parts a JWE. A detached payload and an encrypted key may be empty.
+_COMPACT: Final = re.compile(rb"[\w-]+\.[\w-]*\.[\w-]+(\.[\w-]+\.[\w-]+)?")
+
+
+def _described(data: bytes) -> str | None:
+    if data[:1] in (b"{", b"["):
+        return "JSON that is not encrypted"
+    found = credential_in(data.decode("utf-8", "replace"))
+    return "a JWE with other text around it" if found == "a JWE" else found
 
 
 def _plain(value: Any, name: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"parameter {name!r} must not be infinite or NaN")
+        raise InvalidArgumentError(f"parameter {name!r} must not be infinite or NaN", argument=name)
     if isinstance(value, (str, int, float)):
         return str(value)
     if hasattr(value, "isoformat"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from .. import errors
 from .._converters import converter
 from .._deprecated import warn_deprecated
-from .encoding import fill, header_value, is_json, json_body, query_string, text_of
+from .encoding import compact_token, fill, header_value, is_json, json_body, query_string, text_of
 from .message import Request, Response
 from .problems import problem
 
@@ -71,11 +71,13 @@ class Operation:
         signed: whether the specification's ``security`` asks for a signature.
         accept: media types of the answers, in the order of preference.
         content_type: media type of the body; None where there is none, or where ``bodies`` has several.
+        body_type: type of the body, where it has one media type; None where any JSON type may be sent.
         bodies: types of the body by media type, where the type of the argument decides which is sent.
         responses: type of the body by status (``"201"``, ``"4XX"``, ``"default"``), or types by media type, as
             ``_converters.converter`` names types; ``"str"`` is the body's text as it is, ``None`` no body.
         models: name of the package that holds the generated models.
         repeatable: whether the call can be made twice and nothing happens twice.
+        encrypted_body: whether the body must be a JWE.
         styles: style of the query parameters whose lists are joined, by their names, as ``encoding.SEPARATORS`` has
             them; a list in any other repeats the parameter.
         servers: base URLs of the hosts that serve this operation in place of the configured one, by environment.
@@ -84,8 +86,8 @@ class Operation:
     """
 
     __slots__ = (
-        *("accept", "bodies", "content_type", "deprecated", "deprecated_parameters", "method", "models", "name"),
-        *("path", "repeatable", "responses", "servers", "signed", "styles"),
+        *("accept", "bodies", "body_type", "content_type", "deprecated", "deprecated_parameters", "encrypted_body"),
+        *("method", "models", "name", "path", "repeatable", "responses", "servers", "signed", "styles"),
     )
 
     def __init__(
@@ -97,10 +99,12 @@ class Operation:
         signed: bool,
         accept: tuple[str, ...] = (),
         content_type: str | None = None,
+        body_type: str | None = None,
         bodies: Mapping[str, str] = _NOTHING,
         responses: Mapping[str, _Body],
         models: str,
         repeatable: bool = False,
+        encrypted_body: bool = False,
         styles: Mapping[str, str] = _NOTHING,
         servers: Mapping[str, str] = _NOTHING,
         deprecated: bool = False,
@@ -113,10 +117,12 @@ class Operation:
         # Two answers of one media type name it once.
         self.accept = tuple(dict.fromkeys(accept))
         self.content_type = content_type
+        self.body_type = body_type
         self.bodies = bodies
         self.responses = responses
         self.models = models
         self.repeatable = repeatable
+        self.encrypted_body = encrypted_body
         self.styles = styles
         self.servers = servers
         self.deprecated = deprecated
@@ -148,9 +154,10 @@ class Operation:
         Raises:
             ConfigurationError: the operation must be signed and the settings have no signer; or it has servers of its
                 own, and none for the environment of the settings.
+            InvalidArgumentError: a path parameter is empty or a dot segment, a header value has a line break in it, a
+                parameter is NaN or infinite, or a token, key or card number would become part of the URL; or the body
+                is not the token that its media type asks for.
             TypeError: a value has a type that cannot be sent.
-            ValueError: a path parameter is empty or a dot segment, a header value has a line break in it, or a
-                parameter is NaN or infinite.
         """
         if self.signed and settings.auth is None:
             raise errors.ConfigurationError(
@@ -246,9 +253,17 @@ class Operation:
     def _encode(self, body: Any, content_type: str) -> bytes | None:
         if body is None:
             return None
+        if self.encrypted_body or _is_token(content_type):
+            if not isinstance(body, (str, bytes, bytearray)):
+                raise TypeError(f"the body of {self.name} must be str or bytes, not {type(body).__name__}")
+            content = body if isinstance(body, str) else bytes(body)
+            return compact_token(content, self.name, encrypted=self.encrypted_body)
         if isinstance(body, (bytes, bytearray)):
             return bytes(body)
         if is_json(content_type):
+            if self.body_type is not None:
+                # Plain dictionaries are refused too: card data given by mistake would be sent without encryption.
+                converter(self.body_type, self.models).check(body, f"the body of {self.name}")
             return json_body(body)
         if isinstance(body, str):
             return body.encode("utf-8")
@@ -282,6 +297,11 @@ class Operation:
         except (ValueError, TypeError, RecursionError):
             # A gateway answered in its own words; the exception still has the bytes.
             return None
+
+
+def _is_token(media_type: str) -> bool:
+    """Whether a media type stands for a JWS or JWE in compact form (RFC 7515 section 9.2.1, RFC 7519 section 10.3)."""
+    return media_type.partition(";")[0].strip().lower() in ("application/jwt", "application/jose")
 
 
 def _of_media_type(kind: _Body, response: Response) -> str | None:

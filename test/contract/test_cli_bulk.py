@@ -184,6 +184,16 @@ def test_failures_and_what_is_said_of_them(emulator: Emulator) -> None:
         assert list(line) in (["id", "token", "expires_at", "jti"], ["id", "error", "outcome", "message"])
 
 
+def test_bank_accounts_are_not_sent(emulator: Emulator) -> None:
+    bank = {"routingNumber": "121042882", "account": {"number": "4100123456"}}
+    put({"id": "one", "CHECK": bank}, {"id": "two", "paymentInformation": {"bank": bank}})
+    assert tokenize().exit_code == 1
+    for line in found().values():
+        assert (line["error"], line["outcome"]) == ("InvalidDataError", "not_sent")
+        assert "no bank account data" in line["message"]
+    assert sent(emulator) == 0
+
+
 def test_what_is_done_is_not_done_again(emulator: Emulator) -> None:
     put({"id": "a", "card": GOOD}, {"id": "b", "card": {"number": "1"}}, "nonsense")
     assert tokenize().exit_code == 1
@@ -495,6 +505,7 @@ def test_a_capture_context_for_microform(emulator: Emulator) -> None:
     ("arguments", "code", "words"),
     [
         (["--card", "nubmer"], 2, "did you mean 'number'?"),
+        (["--card", "4111111111111111"], 2, "card has no field of the name that was given"),
         (["--card", "number", "--target-origin", "https://shop.example.com"], 2, "no fields to choose"),
         (["--network", "VISA"], 2, "go with --target-origin"),
         (["--environment", "nowhere"], 2, "environment must be one of"),
@@ -506,3 +517,4 @@ def test_capture_contexts_that_are_none(emulator: Emulator, arguments: list[str]
     done = call("capture-context", *arguments)
     assert (done.exit_code, done.stdout) == (code, "")
     assert words in done.stderr
+    assert "4111111111111111" not in done.stderr

@@ -1121,6 +1121,39 @@ def test_echeck(e: Emulator) -> None:
     assert tokenize(e, seal(jwt_text, CARD)).status == 400
 
 
+BANK = {"routingNumber": "121042882", "account": {"number": "4100123"}}
+
+
+@pytest.mark.parametrize(
+    ("types", "data", "said"),
+    [
+        (["CHECK"], {"number": "4111111111111111"}, "does not allow the payment type CARD"),
+        (["CHECK"], {"CARD": {"number": "4111111111111111"}}, "does not allow the payment type CARD"),
+        (["CARD"], {"CHECK": BANK}, "does not allow the payment type CHECK"),
+        (None, {"paymentInformation": {"bank": BANK}}, "does not allow the payment type CHECK"),
+        (["CARD", "CHECK"], {"CARD": {"number": "4111111111111111"}, "CHECK": BANK}, "of one payment type"),
+        (["CARD", "CHECK"], {"CARD": {"number": "4111111111111111"}}, None),
+        (["CARD", "CHECK"], {"CHECK": BANK}, None),
+        (["CHECK"], {"paymentInformation": {"bank": BANK}}, None),
+        (["CHECK"], {"CHECK.routingNumber": "121042882", "CHECK.account.number": "4100123"}, None),
+        (
+            ["CHECK"],
+            {"paymentInformation.bank.routingNumber": "121042882", "paymentInformation.bank.account.number": "4100123"},
+            None,
+        ),
+    ],
+)
+def test_payment_types(e: Emulator, types: list[str] | None, data: Any, said: str | None) -> None:
+    networks = None if types == ["CHECK"] else ["VISA"]
+    jwt_text = context(e, microform(allowedCardNetworks=networks, allowedPaymentTypes=types), MICROFORM)
+    answer = tokenize(e, seal(jwt_text, data))
+    if said is None:
+        assert answer.status == 201
+    else:
+        assert answer.status == 400
+        assert said in status_of(answer)["details"][0]["message"]
+
+
 # --- the object itself ----------------------------------------------------------------------------------
 
 

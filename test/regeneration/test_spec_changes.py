@@ -159,7 +159,11 @@ CASES = [
         "(target,) = (line.split()[1] for line in asked)\n"
         "path, _, query = target.partition('?')\n"
         "assert path == '/flex/v2/public-keys'\n"
-        "assert sorted(query.replace('+', '%20').split('&')) == ['keyUse=a%20b', 'limit=3']",
+        "assert sorted(query.replace('+', '%20').split('&')) == ['keyUse=a%20b', 'limit=3']\n"
+        "jwt = 'eyJraWQiOiIzZyIsImFsZyI6IlJTMjU2In0.eyJpc3MiOiJGbGV4In0.c2lnbmF0dXJl'\n"
+        "with flex(200, 'application/json', b'{}', asked) as api:\n"
+        "    raises(InvalidArgumentError, api.search_public_keys, limit=3, key_use=jwt)\n"
+        "assert len(asked) == 1",
     ),
     Case(
         "new enum value",
@@ -226,7 +230,7 @@ CASES = [
 ]
 
 PRELUDE = """\
-from cybersource_flex import RateLimitError, RetryPolicy, models
+from cybersource_flex import InvalidArgumentError, RateLimitError, RetryPolicy, models
 from unaffected import flex
 
 def raises(kind, call, *arguments, **named):

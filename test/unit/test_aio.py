@@ -117,7 +117,7 @@ def test_what_is_wrong_fails_as_in_the_other_client() -> None:
 def test_an_exception_leaves_without_the_values_that_it_came_by() -> None:
     stub = Stub(400, b"{}", "application/json")
     with pytest.raises(errors.BadRequestError) as caught:
-        asyncio.run(awaitable.FlexAPIApi(client(stub)).create_transient_token("c4n4ry"))
+        asyncio.run(awaitable.FlexAPIApi(client(stub)).create_transient_token("c4n4ry.b.c.d.e"))
     trace, seen = caught.value.__traceback__, []
     while trace is not None:
         name = trace.tb_frame.f_globals["__name__"]
@@ -146,7 +146,7 @@ def test_the_transport_is_made_on_first_use_and_once(monkeypatch: pytest.MonkeyP
         await unused.close()
         assert made == []
         both = awaitable.FlexAPIApi(awaitable.ApiClient(configuration))
-        await asyncio.gather(both.create_transient_token("a"), both.create_transient_token("b"))
+        await asyncio.gather(both.create_transient_token("a.b.c.d.e"), both.create_transient_token("f.g.h.i.j"))
 
     asyncio.run(use())
     assert made == [configuration]

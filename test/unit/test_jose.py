@@ -280,6 +280,15 @@ def fresh(make_context: Make) -> CaptureContext:
 GOOD = {"paymentInformation": {"card": {"number": NUMBER, "expirationMonth": "12"}}}
 
 
+def opened(token: str, key: rsa.RSAPrivateKey) -> Any:
+    """The plaintext of a JWE."""
+    parts = [base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in token.split(".")]
+    oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)  # noqa: S303
+    content_key = key.decrypt(parts[1], oaep)
+    aad = token.partition(".")[0].encode("ascii")
+    return json.loads(AESGCM(content_key).decrypt(parts[2], parts[3] + parts[4], aad))
+
+
 def test_what_is_encrypted_is_what_the_service_expects(fresh: CaptureContext, one_time: rsa.RSAPrivateKey) -> None:
     token = encrypt(fresh, {**GOOD, "orderInformation.billTo.firstName": "Zoë"})
     header, wrapped, iv, ciphertext, tag = (
@@ -301,11 +310,80 @@ def test_microform_contexts_take_bare_names(make_context: Make, one_time: rsa.RS
     now = int(time.time())
     context = make_context(ctx=[{"type": "mf-2.1.0", "data": {}}], iat=now, exp=now + 900)
     token = encrypt(context, {"paymentInformation.card.number": NUMBER})
-    parts = [base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in token.split(".")]
-    oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)  # noqa: S303
-    content_key = one_time.decrypt(parts[1], oaep)
-    opened = AESGCM(content_key).decrypt(parts[2], parts[3] + parts[4], token.partition(".")[0].encode("ascii"))
-    assert json.loads(opened)["data"] == {"number": NUMBER}
+    assert opened(token, one_time)["data"] == {"number": NUMBER}
+
+
+BANK = {"routingNumber": "121042882", "account": {"number": "4100123"}}
+
+
+@pytest.mark.parametrize(
+    ("said", "taken", "shown"),
+    [
+        ({}, ("card",), "CARD"),
+        ({"allowedPaymentTypes": None}, ("card",), "CARD"),
+        ({"allowedPaymentTypes": ["CARD"]}, ("card",), "CARD"),
+        ({"allowedPaymentTypes": ["CHECK"]}, ("bank",), "CHECK"),
+        ({"allowedPaymentTypes": ["CHECK", "CARD"]}, ("card", "bank"), "CHECK or CARD"),
+        ({"allowedPaymentTypes": ["GOOGLEPAY", "CARD"]}, ("card",), "GOOGLEPAY or CARD"),
+        ({"allowedPaymentTypes": ["GOOGLEPAY"]}, (), "GOOGLEPAY"),
+        ({"allowedPaymentTypes": []}, (), "no payment type that is known here"),
+        ({"allowedPaymentTypes": "CARD"}, (), "no payment type that is known here"),
+        ({"allowedPaymentTypes": {"CARD": True}}, (), "no payment type that is known here"),
+        ({"allowedPaymentTypes": [["CARD"]]}, (), "no payment type that is known here"),
+        ({"allowedPaymentTypes": ["card"]}, (), "no payment type that is known here"),
+        ({"allowedPaymentTypes": [NUMBER, "CHECK"]}, ("bank",), "takes CHECK"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["mf-0.11.0", "mf-1.0.0", "mf-2.1.0"])
+def test_the_payment_types_decide_what_is_encrypted(
+    kind: str, said: Any, taken: tuple[str, ...], shown: str, make_context: Make
+) -> None:
+    now = int(time.time())
+    context = make_context(ctx=[{"type": kind, "data": said}], iat=now, exp=now + 900)
+    for name, data in (("card", {"number": NUMBER}), ("bank", BANK)):
+        if name in taken:
+            assert encrypt(context, {"paymentInformation": {name: data}}).count(".") == 4
+        else:
+            with pytest.raises(errors.InvalidDataError, match=f"takes {shown.removeprefix('takes ')}") as caught:
+                encrypt(context, {"paymentInformation": {name: data}})
+            assert NUMBER not in str(caught.value)
+    if not taken:
+        with pytest.raises(errors.InvalidDataError, match="has no field"):
+            encrypt(context, {})
+
+
+@pytest.mark.parametrize("data", [{"CHECK": BANK}, {"paymentInformation": {"bank": BANK}}])
+def test_bank_accounts_have_one_shape_on_the_wire(data: Any, make_context: Make, one_time: rsa.RSAPrivateKey) -> None:
+    now = int(time.time())
+    said = {"allowedPaymentTypes": ["CARD", "CHECK"]}
+    context = make_context(ctx=[{"type": "mf-2.1.0", "data": said}], iat=now, exp=now + 900)
+    assert opened(encrypt(context, data), one_time)["data"] == {"CHECK": BANK}
+
+
+@pytest.mark.parametrize("kind", ["gda-0.7.0", "uc-1.0.0"])
+def test_contexts_of_unified_checkout_take_nothing(kind: str, make_context: Make) -> None:
+    now = int(time.time())
+    said = {"allowedPaymentTypes": ["PANENTRY", "CARD"]}
+    context = make_context(ctx=[{"type": kind, "data": said}], iat=now, exp=now + 900)
+    with pytest.raises(errors.InvalidDataError, match="it asks for none"):
+        encrypt(context, {"paymentInformation": {"card": {"number": NUMBER}}})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {NUMBER: "number"},
+        {"card": {NUMBER: "x"}},
+        {"paymentInformation": {"card": {NUMBER: 1}}},
+        {f"a.{NUMBER}": "x", "a": {NUMBER: "x"}},
+        {NUMBER: "\ud800"},
+        {NUMBER: {1: "x"}},
+    ],
+)
+def test_a_value_given_as_a_name_is_not_shown(data: Any, fresh: CaptureContext) -> None:
+    with pytest.raises(errors.InvalidDataError) as caught:
+        encrypt(fresh, data)
+    assert NUMBER not in f"{caught.value!r} {caught.value.field}"
 
 
 @pytest.mark.parametrize(
@@ -426,6 +504,17 @@ def test_a_key_is_fetched_once(long_term: rsa.RSAPrivateKey) -> None:
 def test_a_key_under_another_name_is_refused(long_term: rsa.RSAPrivateKey) -> None:
     with pytest.raises(errors.UnknownKeyError, match="another key"):
         CachedKeys(lambda kid: jwk(long_term, "other")).get("zz")
+
+
+@pytest.mark.parametrize(
+    "kid",
+    [NUMBER, "4111-1111-1111-1111", "eyJhbGciOiJub25lIn0.e30.", "eyJhbGciOiJSUzI1NiJ9.eyJhIjoxfQ.c2lnbmF0dXJl"],
+)
+def test_a_credential_is_no_kid(kid: str) -> None:
+    # A forged token can name its key so, and the name would go into a URL.
+    with pytest.raises(errors.UnknownKeyError, match="not a name") as caught:
+        check_kid(kid)
+    assert kid not in str(caught.value)
 
 
 def test_known_kids_pass() -> None:

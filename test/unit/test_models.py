@@ -347,7 +347,7 @@ def test_an_operation_that_must_be_signed_is_not_sent_without_a_signer() -> None
 def test_errors_bring_their_models() -> None:
     answer = json.dumps({"responseStatus": {"status": 400, "reason": "R", "details": {"location": "a"}}}).encode()
     with pytest.raises(errors.BadRequestError) as caught:
-        FlexAPIApi(client(Stub(400, answer, "application/json"))).create_transient_token("a")
+        FlexAPIApi(client(Stub(400, answer, "application/json"))).create_transient_token("a.b.c.d.e")
     assert isinstance(caught.value.data, ResponseStatusError)
     with pytest.raises(errors.AuthenticationError) as refused:
         FlexAPIApi(client(Stub(401, b'{"response":{"rmsg":"no"}}', "application/json"))).get_payment_details("a")

@@ -134,7 +134,9 @@ Send = Callable[..., Response]
 
 @pytest.fixture
 def send(carry: Carry) -> Send:
-    def made(settings: Settings, operation: Operation = OPERATION, body: Any = "{}") -> Response:
+    def made(settings: Settings, operation: Operation = OPERATION, body: Any = None) -> Response:
+        if body is None:
+            body = "{}" if operation is OPERATION else "a.b.c"
         with carry(settings) as transport:
             return transport.send(operation.request(settings, body=body))
 

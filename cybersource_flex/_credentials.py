@@ -1,0 +1,81 @@
+"""Recognise tokens, keys, secrets and card numbers that are given where an id belongs.
+
+The rules are narrow, so that no genuine id is refused. Published ids are the ``jti`` of a transient token (64
+characters), payment credentials references (21 characters of base64url) and the ``kid`` of a key (2 to 32 characters).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Final
+
+__all__ = ["credential_in", "is_card_number", "not_an_id"]
+
+# A run of base64url that begins like an encoded JSON object, and the parts after it.
+_ENCODED_OBJECT: Final = re.compile(r"(?<![A-Za-z0-9_-])(e[w-z0-3][A-Za-z0-9_-]{6,})((?:\.[A-Za-z0-9_-]*)*)")
+_OBJECT_START: Final = re.compile(rb'\{\s*"')
+_PRINTABLE: Final = re.compile(rb"[\s\x20-\x7e]+")
+# Characters. A shorter run without a dot could be an id that begins so by chance.
+_LONE_PART: Final = 24
+_PEM: Final = re.compile(r"-----BEGIN [A-Z0-9 ]+-----")
+# A shared secret as the Business Center shows it: 32 bytes in base64.
+_SHARED_SECRET: Final = re.compile(r"[A-Za-z0-9+/]{43}=")
+_DIGITS: Final = re.compile(r"[0-9](?:[ -]?[0-9]){11,18}")
+
+
+def credential_in(text: str, *, card_numbers: bool = True) -> str | None:
+    """The credential that a string holds, in words for a message: ``a JWT``. None if it holds none.
+
+    Finds PEM, and tokens in compact form (RFC 7515 section 7.1, RFC 7516 section 7.1): whole, in part, and with other
+    text around; and strings that are a card number.
+
+    Args:
+        text: the string.
+        card_numbers: whether to find card numbers. Merchant ids may consist of as many digits.
+    """
+    if card_numbers and is_card_number(text):
+        return "a card number"
+    if _PEM.search(text):
+        return "a key or certificate in PEM"
+    for found in _ENCODED_OBJECT.finditer(text):
+        first, others = found.groups()
+        if _is_object(first, lone=not others):
+            count = others.count(".")
+            return "a JWT" if count == 2 else "a JWE" if count == 4 else "a part of a JWT or JWE"
+    return None
+
+
+def not_an_id(text: str, *, card_numbers: bool = True) -> str | None:
+    """What a string is that cannot be an id, in words for a message. None for anything that may be one.
+
+    Finds what ``credential_in`` finds, JSON objects, and strings of the form of a shared secret.
+    """
+    stripped = text.strip()
+    if stripped[:1] == "{" and stripped[-1:] == "}" and '"' in stripped:
+        return "a JSON object"
+    if _SHARED_SECRET.fullmatch(stripped):
+        return "a shared secret (base64 of 32 bytes)"
+    return credential_in(text, card_numbers=card_numbers)
+
+
+def is_card_number(text: str) -> bool:
+    """Whether a string is a card number: 12 to 19 digits, perhaps with spaces or dashes between them, with the right
+    check digit and in a range of a known network.
+    """
+    stripped = text.strip()
+    if not _DIGITS.fullmatch(stripped):
+        return False
+    # Imported here: few strings get this far, and the ranges of the networks take time to load.
+    from .cards import card_types, is_luhn_valid
+
+    return is_luhn_valid(stripped) and bool(card_types(stripped))
+
+
+def _is_object(part: str, *, lone: bool) -> bool:
+    if lone and len(part) < _LONE_PART:
+        return False
+    start = part[: min(len(part), 32) // 4 * 4]
+    data = base64.urlsafe_b64decode(start)
+    # Without further parts the beginning alone could be chance: one id in 65,536.
+    return _OBJECT_START.match(data) is not None and not (lone and _PRINTABLE.fullmatch(data) is None)
