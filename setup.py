@@ -38,7 +38,6 @@ setup(
         "urllib3>=2.2,<3",
         "python-dateutil>=2.8.2",
         "cryptography>=42",
-        "joserfc>=1.3,<2",
     ],
     extras_require={
         "async": ASYNC,

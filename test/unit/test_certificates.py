@@ -332,7 +332,7 @@ def test_an_answer_for_another_key(status: int, expected: type[ApiException], ke
     sealed = json.loads((KEYS.parent / "mle_response.json").read_text("utf-8"))["vectors"][0]["inputs"]
     came = Response(status, "", {"v-c-correlation-id": "c"}, sealed["body_on_the_wire"].encode())
     for mle, why in (
-        (MessageLevelEncryption(response_key=key, response_kid="7"), "another key than response_kid names"),
+        (MessageLevelEncryption(response_key=key, response_kid="7"), "its kid is not response_kid"),
         (MessageLevelEncryption(response_key=key, response_kid="1795262400777777777777"), "does not fit"),
         (MessageLevelEncryption(request_certificate=KEYS / "sjc.crt.pem"), "there is no response_key"),
     ):
