@@ -6,6 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partialmethod
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,11 @@ def pytest_configure(config: pytest.Config) -> None:
         # The asyncio of Python 3.10 leaves the transport of a refused handshake to the garbage collector, and tells.
         text = "Exception ignored in. <function _SSLProtocolTransport.__del__"
         config.addinivalue_line("filterwarnings", f"ignore:{text}:pytest.PytestUnraisableExceptionWarning")
+    if find_spec("click") and version("click").startswith("8.1."):
+        # Later versions always keep standard output and standard error apart.
+        from click.testing import CliRunner
+
+        CliRunner.__init__ = partialmethod(CliRunner.__init__, mix_stderr=False)  # type: ignore[assignment]
 
 
 @pytest.fixture(scope="session")
