@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partialmethod
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,14 @@ VECTORS = ROOT / "test" / "vectors"
 # The moment at which the vectors were made: 2026-11-22T12:00:00Z.
 VECTOR_TIME = 1795348800
 VECTOR_UUID = "3f2b8c1e-9d47-4a6b-8c15-2e7f90ab34cd"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if find_spec("click") and version("click").startswith("8.1."):
+        # Later versions always keep standard output and standard error apart.
+        from click.testing import CliRunner
+
+        CliRunner.__init__ = partialmethod(CliRunner.__init__, mix_stderr=False)  # type: ignore[assignment]
 
 
 @pytest.fixture(scope="session")

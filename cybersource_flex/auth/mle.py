@@ -7,7 +7,6 @@ names.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Collection
 from datetime import datetime
@@ -15,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from joserfc import jwe
-from joserfc.errors import JoseError
-from joserfc.jwk import RSAKey
 
 from .._sealed import sealed
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DecryptionError, TokenError
+from ..jose.compact import Limits, parse_jwe
+from ..jose.jwe import decrypt_jwe, encrypt_jwe
 from ..transport.message import Response
 from ..transport.problems import problem
 from . import certificates
@@ -35,10 +33,9 @@ __all__ = ["MessageLevelEncryption"]
 #: CN of the certificate that requests are encrypted to.
 CERTIFICATE_NAME: Final = "CyberSource_SJC_US"
 
-_ALG, _ENC = "RSA-OAEP-256", "A256GCM"
+_ALG: Final = "RSA-OAEP-256"
+_RESPONSE: Final = "encrypted response"
 _REQUEST_NAME, _RESPONSE_NAME = "request_certificate", "response_key"
-# The service puts `iat` in the header, which is no member of RFC 7516.
-_REGISTRY: Final = jwe.JWERegistry(algorithms=[_ALG, _ENC], strict_check_header=False)
 
 
 @sealed
@@ -133,8 +130,8 @@ class MessageLevelEncryption(Credential):
         if self._response is not None and name not in self._plain_responses:
             changes["response_mle_kid"] = self._response.kid
         if request.body is not None and self._request is not None and name in self._encrypt_requests:
-            header = {"alg": _ALG, "enc": _ENC, "kid": self._request.kid, "iat": int(now)}
-            token = jwe.encrypt_compact(header, request.body, self._request.key, registry=_REGISTRY)
+            header = {"kid": self._request.kid, "iat": int(now)}
+            token = encrypt_jwe(self._request.key, _ALG, header, request.body)
             changes["body"] = json.dumps({"encryptedRequest": token}, separators=(",", ":")).encode("ascii")
         return request.replace(**changes) if changes else request
 
@@ -160,22 +157,32 @@ class MessageLevelEncryption(Credential):
     def _decrypt(self, token: str) -> bytes:
         if self._response is None:
             raise _Unreadable("there is no response_key")
+        kid = None
         try:
-            found = jwe.decrypt_compact(token, self._response.key, registry=_REGISTRY)
-        except (JoseError, ValueError, TypeError):
-            header = _header(token)
-            if header.get("kid") != self._response.kid:
-                raise _Unreadable("it is encrypted to another key than response_kid names") from None
-            if (header.get("alg"), header.get("enc")) != (_ALG, _ENC):
-                raise _Unreadable(f"it is not encrypted with {_ALG} and {_ENC}") from None
-            raise _Unreadable("response_key does not fit, or it was changed on the way") from None
-        return found.plaintext or b""
+            # The transport has already limited the size of the body.
+            jwe = parse_jwe(token, _RESPONSE, Limits(characters=len(token)))
+            kid = jwe.header.get("kid")
+            return decrypt_jwe(jwe, self._response.key, _ALG, _RESPONSE)
+        except DecryptionError:
+            fits = kid == self._response.kid
+            wrong = "response_key does not fit, or it was modified" if fits else "its kid is not response_kid"
+        except TokenError as cause:
+            wrong = str(cause)
+        raise _Unreadable(wrong)
 
 
-class _Key(NamedTuple):
-    """A key to encrypt to or decrypt with, its id, and when its certificate ends."""
+class _RequestKey(NamedTuple):
+    """A key to encrypt to, its id, and when its certificate expires."""
 
-    key: RSAKey
+    key: RSAPublicKey
+    kid: str
+    expires_at: datetime
+
+
+class _ResponseKey(NamedTuple):
+    """A key to decrypt with, its id, and when its certificate expires, where the key came with one."""
+
+    key: RSAPrivateKey
     kid: str
     expires_at: datetime | None
 
@@ -198,16 +205,7 @@ def _encrypted(body: bytes) -> str | None:
     return token if isinstance(token, str) else None
 
 
-def _header(token: str) -> dict[str, Any]:
-    part = token.partition(".")[0]
-    try:
-        found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _request_key(source: Source, password: str | bytes | None, common_name: str) -> _Key:
+def _request_key(source: Source, password: str | bytes | None, common_name: str) -> _RequestKey:
     data = certificates.read(source, _REQUEST_NAME)
     if certificates.is_pem(data):
         found = certificates.read_pem_certificates(data, _REQUEST_NAME)
@@ -221,12 +219,12 @@ def _request_key(source: Source, password: str | bytes | None, common_name: str)
             f"{_REQUEST_NAME}: the key of the certificate is not an RSA key of at least {certificates.MIN_BITS} bits"
         )
     kid = certificates.key_id_of(chosen, _REQUEST_NAME)
-    return _Key(RSAKey(key, key), kid, certificates.check_current(chosen, _REQUEST_NAME))
+    return _RequestKey(key, kid, certificates.check_current(chosen, _REQUEST_NAME))
 
 
 def _response_key(
     source: Source | RSAPrivateKey, password: str | bytes | None, kid: str | None, merchant_id: str | None
-) -> _Key:
+) -> _ResponseKey:
     key, certificate = _private_key(source, password, merchant_id)
     expires_at = None
     if certificate is not None:
@@ -236,7 +234,7 @@ def _response_key(
         raise ConfigurationError(
             "response_kid is missing: only a P12 with a certificate of merchant_id in it names its key itself"
         )
-    return _Key(RSAKey(key, key), check_identifier("response_kid", kid), expires_at)
+    return _ResponseKey(key, check_identifier("response_kid", kid), expires_at)
 
 
 def _private_key(

@@ -33,6 +33,7 @@ __all__ = [
     "Limits",
     "Signed",
     "decode_part",
+    "encode_part",
     "parse_jwe",
     "parse_jws",
     "read_object",
@@ -103,10 +104,19 @@ class Jws(NamedTuple):
 
 
 class Jwe(NamedTuple):
-    """A JWE with its header read. Nothing in it is decrypted."""
+    """A JWE in its decoded parts. Nothing in it is decrypted."""
 
     compact: str
     header: dict[str, Any]
+    encrypted_key: bytes
+    iv: bytes
+    ciphertext: bytes
+    tag: bytes
+
+    @property
+    def associated_data(self) -> bytes:
+        """What the tag covers besides the ciphertext: the encoded header."""
+        return self.compact.partition(".")[0].encode("ascii")
 
 
 def parse_jws(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Jws:
@@ -148,7 +158,7 @@ def split_jws(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Signed:
 
 
 def parse_jwe(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Jwe:
-    """Split a JWE and decode its header.
+    """Split and decode a JWE. The ciphertext may be empty (RFC 7516 section 7.1), no other part.
 
     Args:
         token: the compact form; white space around it is removed.
@@ -161,12 +171,14 @@ def parse_jwe(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Jwe:
     """
     token, parts = _split(token, 5, what, limits)
     header = read_object(decode_part(parts[0], f"header of the {what}"), f"header of the {what}", limits)
-    for part, name in zip(parts[1:], ("encrypted key", "initialization vector", "ciphertext", "tag"), strict=True):
-        decode_part(part, f"{name} of the {what}")
+    encrypted_key = decode_part(parts[1], f"encrypted key of the {what}")
+    iv = decode_part(parts[2], f"initialization vector of the {what}")
+    ciphertext = decode_part(parts[3], f"ciphertext of the {what}") if parts[3] else b""
+    tag = decode_part(parts[4], f"tag of the {what}")
     _check_header(header, what)
     if "zip" in header:
         raise UnsupportedAlgorithmError(f"the {what} is compressed (zip), which is not allowed for it")
-    return Jwe(token, header)
+    return Jwe(token, header, encrypted_key, iv, ciphertext, tag)
 
 
 def _split(token: str, count: int, what: str, limits: Limits) -> tuple[str, list[str]]:
@@ -208,6 +220,12 @@ def decode_part(part: str, where: str) -> bytes:
         # The last character may carry bits that decoding drops: several texts for one signature.
         raise Base64UrlError(f"the {where} ends in bits that base64url must leave zero", len(part) - 1)
     return data
+
+
+def encode_part(data: bytes) -> str:
+    """base64url without padding (RFC 7515 section 2)."""
+    text = binascii.b2a_base64(data, newline=False).decode("ascii")
+    return text.rstrip("=").replace("+", "-").replace("/", "_")
 
 
 def read_object(data: bytes, where: str, limits: Limits) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import json
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from .._credentials import not_an_id
 from ..errors import InvalidSignatureError, UnknownKeyError, UnsupportedAlgorithmError
-from .compact import Jws, Signed
+from .compact import Jws, Signed, encode_part
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -121,10 +120,9 @@ class PublicKey:
 
     def encrypt(self, plaintext: bytes) -> str:
         """A compact JWE (RFC 7516 section 5.1) to this key: ``RSA-OAEP``, ``A256GCM``, and this key's ``kid``."""
-        header = f'{{"alg":"RSA-OAEP","enc":"A256GCM","kid":{json.dumps(str(self.kid))}}}'
-        protected = _text(header.encode("ascii"))
-        parts = _primitives().seal(self._key, protected.encode("ascii"), plaintext)
-        return ".".join((protected, *map(_text, parts)))
+        from .jwe import encrypt_jwe
+
+        return encrypt_jwe(self._key, "RSA-OAEP", {"kid": str(self.kid)}, plaintext)
 
 
 @cache
@@ -158,12 +156,7 @@ def _number(text: Any, member: str, what: str) -> int:
 
 
 def _number_text(number: int) -> str:
-    return _text(number.to_bytes((number.bit_length() + 7) // 8, "big"))
-
-
-def _text(data: bytes) -> str:
-    text = binascii.b2a_base64(data, newline=False).decode("ascii")
-    return text.rstrip("=").replace("+", "-").replace("/", "_")
+    return encode_part(number.to_bytes((number.bit_length() + 7) // 8, "big"))
 
 
 class KeySource(Protocol):

@@ -10,12 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from .._sealed import sealed
-from ..errors import (
-    ConfigurationError,
-    DecryptionError,
-    InvalidClaimError,
-    UnsupportedAlgorithmError,
-)
+from ..errors import ConfigurationError, DecryptionError, InvalidClaimError
 from .compact import DEFAULT_LIMITS, Limits, parse_jwe, parse_jws
 from .keys import KeySource, PublicKey, check_kid, with_key
 from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
@@ -23,10 +18,10 @@ from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-__all__ = ["PaymentCredentials", "UnverifiedCredentials", "decrypt", "open_payment_credentials"]
+__all__ = ["PaymentCredentials", "UnverifiedCredentials", "open_payment_credentials"]
 
 ISSUER: Final = "https://flex.visa.com"
-_ALG, _ENC = "RSA-OAEP-256", "A256GCM"
+_ALG: Final = "RSA-OAEP-256"
 _WHAT: Final = "payment credentials"
 
 
@@ -101,7 +96,7 @@ class UnverifiedCredentials:
     __slots__ = ("_jws", "kid")
 
     def __init__(self, token: str, private_key: RSAPrivateKey, limits: Limits = DEFAULT_LIMITS) -> None:
-        inner = decrypt(token, private_key, _WHAT, limits=limits)
+        inner = _decrypt(token, private_key, limits)
         if not inner.isascii():
             raise DecryptionError(f"what is inside the {_WHAT} is not a JWS")
         self._jws = parse_jws(inner.decode("ascii"), f"JWS inside the {_WHAT}", limits)
@@ -118,31 +113,11 @@ class UnverifiedCredentials:
         return PaymentCredentials._from(self._jws)
 
 
-def decrypt(
-    token: str, private_key: RSAPrivateKey, what: str, *, alg: str = _ALG, limits: Limits = DEFAULT_LIMITS
-) -> bytes:
-    """What is inside a JWE in strict compact form. The errors are those of ``open_payment_credentials``.
-
-    Args:
-        token: the compact form.
-        private_key: what opens it.
-        what: what the token is, for messages.
-        alg: the one algorithm to open it with; the content is ``A256GCM``.
-        limits: how large it may be.
-    """
+def _decrypt(token: str, private_key: RSAPrivateKey, limits: Limits) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from joserfc import jwe
-    from joserfc.errors import JoseError
-    from joserfc.jwk import RSAKey
+
+    from .jwe import decrypt_jwe
 
     if not isinstance(private_key, RSAPrivateKey):
         raise ConfigurationError(f"private_key must be an RSAPrivateKey, not {type(private_key).__name__}")
-    sealed = parse_jwe(token, what, limits)
-    if (sealed.header.get("alg"), sealed.header.get("enc")) != (alg, _ENC):
-        raise UnsupportedAlgorithmError(f"the {what} are not encrypted with {alg} and {_ENC}")
-    # The service puts claims (`aud`, `exp`, `jti`) into the header, which strict readers refuse.
-    registry = jwe.JWERegistry(algorithms=[alg, _ENC], strict_check_header=False)
-    try:
-        return jwe.decrypt_compact(sealed.compact, RSAKey(private_key, private_key), registry=registry).plaintext or b""
-    except (JoseError, ValueError, TypeError):
-        raise DecryptionError(f"the {what} cannot be decrypted: another key, or changed on the way") from None
+    return decrypt_jwe(parse_jwe(token, _WHAT, limits), private_key, _ALG, _WHAT)

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import cybersource_flex
 
-PROMISED = {"urllib3", "python-dateutil", "cryptography", "joserfc"}
-# What those four need themselves, and what the environment had before.
+PROMISED = {"urllib3", "python-dateutil", "cryptography"}
+# What those three need themselves, and what the environment had before.
 THEIR_NEEDS = {"cffi", "pycparser", "six", "tzdata", "typing-extensions"}
 TOOLS = {"pip", "setuptools", "wheel"}
 # What needs the extra of its name, or pytest.

@@ -100,10 +100,18 @@ def test_every_container_loads_without_a_warning(name: str, as_bytes: bool) -> N
     assert signer.expires_at == datetime(2036, 1, 1, tzinfo=timezone.utc)
 
 
-def test_the_warning_is_silenced_for_that_load_alone() -> None:
+def test_the_warning_is_silenced_for_that_load_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "PKCS#12 bundle could not be parsed as DER"
+
+    def load(data: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCertificates:
+        # Before its version 45, cryptography itself does not warn.
+        warnings.warn(text, UserWarning, stacklevel=2)
+        return pkcs12.load_pkcs12(data, password)
+
+    monkeypatch.setattr("cybersource_flex.auth.certificates.load_pkcs12", load)
     JwtP12(MERCHANT, KEYS / "merchant_portal_like.p12", PASSWORD)
-    with pytest.warns(UserWarning, match="could not be parsed as DER"):
-        pkcs12.load_pkcs12((KEYS / "merchant_portal_like.p12").read_bytes(), PASSWORD.encode())
+    with pytest.warns(UserWarning, match=text):
+        warnings.warn(text, UserWarning, stacklevel=2)
 
 
 def test_the_common_name_is_compared_without_case() -> None:
@@ -332,7 +340,7 @@ def test_an_answer_for_another_key(status: int, expected: type[ApiException], ke
     sealed = json.loads((KEYS.parent / "mle_response.json").read_text("utf-8"))["vectors"][0]["inputs"]
     came = Response(status, "", {"v-c-correlation-id": "c"}, sealed["body_on_the_wire"].encode())
     for mle, why in (
-        (MessageLevelEncryption(response_key=key, response_kid="7"), "another key than response_kid names"),
+        (MessageLevelEncryption(response_key=key, response_kid="7"), "its kid is not response_kid"),
         (MessageLevelEncryption(response_key=key, response_kid="1795262400777777777777"), "does not fit"),
         (MessageLevelEncryption(request_certificate=KEYS / "sjc.crt.pem"), "there is no response_key"),
     ):

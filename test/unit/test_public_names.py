@@ -122,7 +122,6 @@ def test_every_error_belongs_to_the_tree_in_its_docstring() -> None:
 HEAVY = (
     "urllib3",
     "cryptography",
-    "joserfc",
     "dateutil",
     "aiohttp",
     "http.client",

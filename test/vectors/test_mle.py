@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from joserfc.util import urlsafe_b64decode
 
 from cybersource_flex.auth import MessageLevelEncryption
 from cybersource_flex.transport import Operation, Request, Response
@@ -49,7 +49,7 @@ def opened(body: bytes, private: RSAPrivateKey) -> tuple[dict[str, Any], bytes]:
     envelope = json.loads(body)
     assert list(envelope) == ["encryptedRequest"]
     parts = envelope["encryptedRequest"].split(".")
-    header, wrapped, iv, ciphertext, tag = (urlsafe_b64decode(part.encode()) for part in parts)
+    header, wrapped, iv, ciphertext, tag = (base64.urlsafe_b64decode(part + "==") for part in parts)
     content_key = private.decrypt(wrapped, OAEP(mgf=MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None))
     return json.loads(header), AESGCM(content_key).decrypt(iv, ciphertext + tag, parts[0].encode())
 
