@@ -13,7 +13,7 @@ from .configuration import Configuration
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .transport import ApiResponse, Clock, Operation, RetryPolicy, Transport
+    from .transport import ApiResponse, Clock, HostTime, Operation, RetryPolicy, Transport
 
 __all__ = ["ApiClient"]
 
@@ -74,6 +74,10 @@ class ApiClient:
     def clock(self) -> Clock:
         """How far the host's clock is from this machine's, and what is done about it."""
         return self._sender().clock
+
+    def host_time(self) -> HostTime | None:
+        """The host's clock according to its last response; None before the first. Opens no connection."""
+        return None if self._transport is None else self._transport.clock.host_time()
 
     def _sender(self) -> Transport:
         if self._transport is None:

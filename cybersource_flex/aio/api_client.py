@@ -12,7 +12,7 @@ from ..configuration import Configuration
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ..transport import ApiResponse, Clock, Operation, RetryPolicy
+    from ..transport import ApiResponse, Clock, HostTime, Operation, RetryPolicy
     from ..transport.aio import AsyncTransport
 
 __all__ = ["ApiClient"]
@@ -73,6 +73,10 @@ class ApiClient:
     def clock(self) -> Clock:
         """How far the host's clock is from this machine's, and what is done about it."""
         return self._sender().clock
+
+    def host_time(self) -> HostTime | None:
+        """The host's clock according to its last response; None before the first. Opens no connection."""
+        return None if self._transport is None else self._transport.clock.host_time()
 
     def _sender(self) -> AsyncTransport:
         # Nothing is awaited in here, so no two tasks of the loop can make one each.

@@ -26,7 +26,7 @@ from ..jose.storage import StoredContext
 from .async_bulk import tokenize_many
 from .bulk import Batch, Item, Progress, Tokenized
 from .capture_fields import wire_data
-from .checks import check_digest, check_keys
+from .checks import check_digest, check_keys, host_time_of
 from .foundation import Foundation
 from .requests import capture_request, microform_request
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..configuration import Configuration
     from ..jose import Expected, KeySource, PaymentCredentials
     from ..models import CaptureFields, GenerateFlexAPICaptureContextRequest
-    from ..transport import Clock, RetryPolicy
+    from ..transport import ApiResponse, Clock, RetryPolicy
 
 __all__ = ["AsyncFlexClient"]
 
@@ -121,8 +121,9 @@ class AsyncFlexClient(Foundation):
     ) -> CaptureContext:
         """See ``FlexClient.create_capture_context``."""
         request = capture_request(fields)
-        jwt = await self._flex.generate_flex_api_capture_context(request, timeout=timeout, retry=retry)
-        return await self._verified(jwt, self._host_keys)
+        return await self._issued(
+            await self._flex.generate_flex_api_capture_context_with_http_info(request, timeout=timeout, retry=retry)
+        )
 
     async def create_microform_context(
         self,
@@ -143,12 +144,29 @@ class AsyncFlexClient(Foundation):
             include_card_prefix=include_card_prefix,
             client_version=client_version,
         )
-        jwt = await self._microform.generate_capture_context(request, timeout=timeout, retry=retry)
-        return await self._verified(jwt, self._host_keys)
+        return await self._issued(
+            await self._microform.generate_capture_context_with_http_info(request, timeout=timeout, retry=retry)
+        )
+
+    async def _issued(self, answer: ApiResponse[str]) -> CaptureContext:
+        """The capture context in a response of the host."""
+        unverified = UnverifiedContext(answer.data)
+        verify = partial(
+            unverified.verify, leeway=self._leeway, host_time=host_time_of(self.clock, answer), from_host=True
+        )
+        return await with_key(self._host_keys, unverified.kid, verify)
 
     async def verify_capture_context(self, jwt: str, *, expected: Expected | None = None) -> CaptureContext:
         """See ``FlexClient.verify_capture_context``."""
-        return await self._verified(jwt, self._keys, expected)
+        unverified = UnverifiedContext(jwt)
+        return await with_key(
+            self._keys,
+            unverified.kid,
+            # Asked for after the key was fetched: that response may be the first one with the host's time.
+            lambda key: unverified.verify(
+                key, leeway=self._leeway, expected=expected, host_time=self._api_client.host_time()
+            ),
+        )
 
     def store_capture_context(self, context: CaptureContext, key: str | bytes | None = None, *, bind: str = "") -> str:
         """See ``FlexClient.store_capture_context``. Nothing to await."""
@@ -160,8 +178,12 @@ class AsyncFlexClient(Foundation):
         """See ``FlexClient.restore_capture_context``."""
         stored = StoredContext(text, key, bind=bind)
         if stored.sealed:
-            return stored.accept(leeway=self._leeway)
-        return await with_key(self._keys, stored.kid, partial(stored.verify, leeway=self._leeway))
+            return stored.accept(leeway=self._leeway, host_time=self._api_client.host_time())
+        return await with_key(
+            self._keys,
+            stored.kid,
+            lambda found: stored.verify(found, leeway=self._leeway, host_time=self._api_client.host_time()),
+        )
 
     async def tokenize(
         self,
@@ -172,10 +194,12 @@ class AsyncFlexClient(Foundation):
         retry: RetryPolicy | None = None,
     ) -> TransientToken:
         """See ``FlexClient.tokenize``."""
-        jwe = encrypt(context, wire_data(data, context))
+        jwe = encrypt(context, wire_data(data, context), host_time=self._api_client.host_time())
         answer = await self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
         check_digest(answer)
-        return self.verify_transient_token(answer.data, context)
+        return verify_transient_token(
+            answer.data, context, leeway=self._leeway, host_time=host_time_of(self.clock, answer), from_host=True
+        )
 
     def tokenize_many(
         self,
@@ -199,7 +223,7 @@ class AsyncFlexClient(Foundation):
 
     def verify_transient_token(self, jwt: str, context: CaptureContext) -> TransientToken:
         """See ``FlexClient.verify_transient_token``. Nothing to await: the key is in the context."""
-        return verify_transient_token(jwt, context, leeway=self._leeway)
+        return verify_transient_token(jwt, context, leeway=self._leeway, host_time=self._api_client.host_time())
 
     async def payment_details(
         self, token: TransientToken | str, *, timeout: float | None = None, retry: RetryPolicy | None = None
@@ -217,14 +241,10 @@ class AsyncFlexClient(Foundation):
         retry: RetryPolicy | None = None,
     ) -> PaymentCredentials:
         """See ``FlexClient.payment_credentials``. **In PCI DSS scope**: the result holds the card number."""
-        jwe = await self._flex.get_payment_credentials(reference, timeout=timeout, retry=retry)
-        opened = UnverifiedCredentials(jwe, private_key)
-        return await with_key(self._host_keys, opened.kid, partial(opened.verify, leeway=self._leeway))
-
-    async def _verified(self, jwt: str, keys: AsyncKeySource, expected: Expected | None = None) -> CaptureContext:
-        unverified = UnverifiedContext(jwt)
-        verify = partial(unverified.verify, leeway=self._leeway, expected=expected)
-        return await with_key(keys, unverified.kid, verify)
+        answer = await self._flex.get_payment_credentials_with_http_info(reference, timeout=timeout, retry=retry)
+        opened = UnverifiedCredentials(answer.data, private_key)
+        verify = partial(opened.verify, leeway=self._leeway, host_time=host_time_of(self.clock, answer), from_host=True)
+        return await with_key(self._host_keys, opened.kid, verify)
 
 
 class _Keys:

@@ -12,9 +12,9 @@ from ..configuration import Configuration
 from ..errors import ConfigurationError, ResponseDecodingError
 
 if TYPE_CHECKING:
-    from ..transport import ApiResponse
+    from ..transport import ApiResponse, Clock, HostTime
 
-__all__ = ["base_url", "check_digest", "check_keys"]
+__all__ = ["base_url", "check_digest", "check_keys", "host_time_of"]
 
 
 def base_url(environment: str) -> str:
@@ -59,3 +59,12 @@ def check_digest(answer: ApiResponse[str]) -> None:
             body=answer.raw_data,
             attempts=answer.attempts,
         )
+
+
+def host_time_of(clock: Clock, answer: ApiResponse[str]) -> HostTime | None:
+    """The host's clock according to this response, not to one that another thread got at the same time."""
+    date = answer.headers.get("Date")
+    if date is None or not answer.attempts:
+        return clock.host_time()
+    last = answer.attempts[-1]
+    return clock.host_time_of(date, sent=last.started, received=last.started + last.seconds)

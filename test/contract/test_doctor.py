@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -121,6 +122,22 @@ def test_the_clock(ahead: int, level: str) -> None:
     assert abs(found["clock"]["facts"]["offset_seconds"] + ahead) <= 1
     if level != "ok":
         assert ("behind" in found["clock"]["text"]) == (ahead > 0)
+        hint = found["clock"]["hint"]
+        assert hint.startswith("set it by NTP")
+        assert ("refused as not yet valid" in hint) == (ahead > 0)
+        assert ("expire so much earlier" in hint) == (ahead < 0)
+    assert found["signed_request"]["level"] == "ok"
+    left = int(found["signed_request"]["text"].removesuffix(" s").rpartition(" ")[2])
+    assert left == pytest.approx(900 + min(ahead, 0), abs=3)
+
+
+def test_a_clock_by_which_all_contexts_have_expired() -> None:
+    with Emulator(clock=lambda: time.time() - 1200) as emulator:
+        _, found = examined(**emulator.environ)
+    refused = found["signed_request"]
+    assert refused["level"] == "problem"
+    assert re.search("by this machine's clock, which is (1199|1200|1201) s ahead of the host's", refused["text"])
+    assert refused["hint"] == "is the clock right?"
 
 
 def test_http_signature(emulator: Emulator) -> None:
