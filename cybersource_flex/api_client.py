@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ._callables import check_methods
 from ._lock import Lock
 from ._sealed import sealed
 from .configuration import Configuration
@@ -28,10 +29,15 @@ class ApiClient:
     Args:
         configuration: where and how to send; None stands for ``Configuration()``.
         transport: what sends, in place of one made from the configuration on first use.
+
+    Raises:
+        ConfigurationError: ``transport`` is one whose ``send`` has to be awaited.
     """
 
     def __init__(self, configuration: Configuration | None = None, *, transport: Transport | None = None) -> None:
         self._configuration = Configuration() if configuration is None else configuration
+        if transport is not None:
+            check_methods("transport", transport, ("send",), "a Transport")
         self._transport = transport
         self._lock = Lock()
 

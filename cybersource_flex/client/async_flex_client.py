@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._sealed import sealed
 from ..aio import ApiClient, FlexAPIApi, MicroformIntegrationApi
-from ..errors import NotFoundError
+from ..errors import ConfigurationError, NotFoundError
 from ..jose import (
     CaptureContext,
     PublicKey,
@@ -26,7 +26,7 @@ from ..jose.storage import StoredContext
 from .async_bulk import tokenize_many
 from .bulk import Batch, Item, Progress, Tokenized
 from .capture_fields import wire_data
-from .checks import check_digest, check_keys, host_time_of
+from .checks import check_digest, check_items, host_time_of
 from .foundation import Foundation
 from .requests import capture_request, microform_request
 
@@ -44,7 +44,7 @@ __all__ = ["AsyncFlexClient"]
 
 
 @sealed
-class AsyncFlexClient(Foundation):
+class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
     """``FlexClient`` for the tasks of one event loop: the same arguments, the same verbs, awaitable. Make one, keep it,
     share it between tasks; close it at the end, with ``async with`` or ``await client.close()``.
 
@@ -74,7 +74,7 @@ class AsyncFlexClient(Foundation):
 
         api_client = ApiClient(configuration, transport=AsyncTransport(configuration))
         cached = AsyncCachedKeys(self._fetch_key)
-        given = None if keys is None else _Keys(check_keys(keys))
+        given = None if keys is None else _Keys(keys)
         self._set(
             _api_client=api_client,
             _flex=FlexAPIApi(api_client),
@@ -218,6 +218,7 @@ class AsyncFlexClient(Foundation):
         The items may come from an asynchronous iterator too. Closing the generator, or cancelling the task that waits
         for it, cancels what is at work.
         """
+        check_items(items, awaited=True)
         batch = Batch(concurrency=concurrency, ordered=ordered, progress=progress, fields=fields, context=context)
         return tokenize_many(self, items, batch, concurrency=concurrency, timeout=timeout, retry=retry)
 
@@ -248,11 +249,20 @@ class AsyncFlexClient(Foundation):
 
 
 class _Keys:
-    """A source of either kind as one to await."""
+    """A source of either kind as one to await.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
 
     __slots__ = ("_keys",)
 
     def __init__(self, keys: KeySource | AsyncKeySource) -> None:
+        if not all(callable(getattr(keys, name, None)) for name in ("get", "refresh")):
+            raise ConfigurationError(
+                "keys must be a KeySource such as PinnedKeys([...]) or an AsyncKeySource such as AsyncCachedKeys(...), "
+                f"not an object of type {type(keys).__name__}"
+            )
         self._keys: Any = keys
 
     async def get(self, kid: str) -> PublicKey:

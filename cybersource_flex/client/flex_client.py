@@ -22,11 +22,11 @@ from ..jose import (
     verify_transient_token,
 )
 from ..jose.capture_context import UnverifiedContext
-from ..jose.keys import with_key
+from ..jose.keys import KeySource, check_source, with_key
 from ..jose.storage import StoredContext
 from .bulk import Batch, Item, Progress, Tokenized, tokenize_many
 from .capture_fields import wire_data
-from .checks import check_digest, check_keys, host_time_of
+from .checks import check_digest, check_items, host_time_of
 from .foundation import Foundation
 from .requests import capture_request, microform_request
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from ..cards import Card
     from ..configuration import Configuration
-    from ..jose import Expected, KeySource, PaymentCredentials
+    from ..jose import Expected, PaymentCredentials
     from ..models import CaptureFields, GenerateFlexAPICaptureContextRequest
     from ..transport import ApiResponse, Clock, RetryPolicy
 
@@ -44,7 +44,7 @@ __all__ = ["FlexClient"]
 
 
 @sealed
-class FlexClient(Foundation):
+class FlexClient(Foundation[KeySource]):
     """A client for one merchant on one host. Make one, keep it, share it between threads; close it at the end.
 
     It cannot be changed once made, nor pickled or copied: it holds credentials. ``from_env`` and
@@ -87,13 +87,15 @@ class FlexClient(Foundation):
     _microform: MicroformIntegrationApi
 
     def _connect(self, configuration: Configuration, keys: KeySource | None) -> None:
+        if keys is not None:
+            check_source("keys", keys)
         api_client = ApiClient(configuration)
         cached = CachedKeys(self._fetch_key)
         self._set(
             _api_client=api_client,
             _flex=FlexAPIApi(api_client),
             _microform=MicroformIntegrationApi(api_client),
-            _keys=cached if keys is None else check_keys(keys),
+            _keys=cached if keys is None else keys,
             # Names of keys in what came straight from the host are no inventions: they never wait for a cooldown.
             _host_keys=cached.from_host() if keys is None else keys,
         )
@@ -317,6 +319,7 @@ class FlexClient(Foundation):
         Raises:
             ConfigurationError: an argument is wrong. An exception of ``items`` or ``progress`` comes out as it is.
         """
+        check_items(items, awaited=False)
         batch = Batch(concurrency=concurrency, ordered=ordered, progress=progress, fields=fields, context=context)
         return tokenize_many(self, items, batch, concurrency=concurrency, timeout=timeout, retry=retry)
 
