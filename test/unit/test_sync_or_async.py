@@ -186,14 +186,16 @@ def test_progress_must_not_be_async(function: Callable[..., Any], connect: Conne
 
 @pytest.mark.parametrize("signer", [SignsLater(), RenewsLater()])
 def test_a_signer_must_not_be_async(signer: Any, connect: Connect) -> None:
-    with pytest.raises(ConfigurationError, match=r"auth must be a signer .* whose method (sign|renew) is async"):
-        connect(signer, environment=HOST)
+    said = r"auth must be a signer .* whose method (sign|renew) is async"
+    with pytest.raises(ConfigurationError, match=said), connect(signer, environment=HOST):
+        pass
 
 
 def test_encryption_must_not_be_async(connect: Connect) -> None:
     auth = JwtSharedSecret("m", "k", "A" * 43 + "=")
-    with pytest.raises(ConfigurationError, match=r"mle must be .* whose method incoming is async"):
-        connect(auth, environment=HOST, mle=EncryptsLater())  # type: ignore[arg-type]
+    said = r"mle must be .* whose method incoming is async"
+    with pytest.raises(ConfigurationError, match=said), connect(auth, environment=HOST, mle=EncryptsLater()):  # type: ignore[arg-type]
+        pass
 
 
 class Fetcher:
