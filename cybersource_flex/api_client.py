@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ._callables import check_methods
 from ._lock import Lock
 from ._sealed import sealed
 from .configuration import Configuration
@@ -13,7 +14,7 @@ from .configuration import Configuration
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .transport import ApiResponse, Clock, Operation, RetryPolicy, Transport
+    from .transport import ApiResponse, Clock, HostTime, Operation, RetryPolicy, Transport
 
 __all__ = ["ApiClient"]
 
@@ -28,10 +29,15 @@ class ApiClient:
     Args:
         configuration: where and how to send; None stands for ``Configuration()``.
         transport: what sends, in place of one made from the configuration on first use.
+
+    Raises:
+        ConfigurationError: ``transport`` is one whose ``send`` has to be awaited.
     """
 
     def __init__(self, configuration: Configuration | None = None, *, transport: Transport | None = None) -> None:
         self._configuration = Configuration() if configuration is None else configuration
+        if transport is not None:
+            check_methods("transport", transport, ("send",), "a Transport")
         self._transport = transport
         self._lock = Lock()
 
@@ -74,6 +80,10 @@ class ApiClient:
     def clock(self) -> Clock:
         """How far the host's clock is from this machine's, and what is done about it."""
         return self._sender().clock
+
+    def host_time(self) -> HostTime | None:
+        """The host's clock according to its last response; None before the first. Opens no connection."""
+        return None if self._transport is None else self._transport.clock.host_time()
 
     def _sender(self) -> Transport:
         if self._transport is None:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from .._callables import check_methods
 from .._sealed import sealed
 from ..configuration import Configuration
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ..transport import ApiResponse, Clock, Operation, RetryPolicy
+    from ..transport import ApiResponse, Clock, HostTime, Operation, RetryPolicy
     from ..transport.aio import AsyncTransport
 
 __all__ = ["ApiClient"]
@@ -28,10 +29,15 @@ class ApiClient:
     Args:
         configuration: where and how to send; None stands for ``Configuration()``.
         transport: what sends, in place of one made from the configuration on first use.
+
+    Raises:
+        ConfigurationError: ``transport`` is one whose ``send`` cannot be awaited.
     """
 
     def __init__(self, configuration: Configuration | None = None, *, transport: AsyncTransport | None = None) -> None:
         self._configuration = Configuration() if configuration is None else configuration
+        if transport is not None:
+            check_methods("transport", transport, ("send",), "an AsyncTransport", awaited=True)
         self._transport = transport
 
     @property
@@ -73,6 +79,10 @@ class ApiClient:
     def clock(self) -> Clock:
         """How far the host's clock is from this machine's, and what is done about it."""
         return self._sender().clock
+
+    def host_time(self) -> HostTime | None:
+        """The host's clock according to its last response; None before the first. Opens no connection."""
+        return None if self._transport is None else self._transport.clock.host_time()
 
     def _sender(self) -> AsyncTransport:
         # Nothing is awaited in here, so no two tasks of the loop can make one each.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._callables import check_methods
 from .._sealed import sealed
 from ..api.flex_api_api import (
     CREATE_TRANSIENT_TOKEN,
@@ -27,9 +28,15 @@ class FlexAPIApi:
 
     Args:
         api_client: what to call with; None stands for ``ApiClient()``, which has no credentials.
+
+    Raises:
+        ConfigurationError: ``api_client`` is not an ``ApiClient``, or one of the other kind.
     """
 
     def __init__(self, api_client: ApiClient | None = None) -> None:
+        if api_client is not None:
+            expected = "an ApiClient of the package aio, such as AsyncFlexClient.api_client"
+            check_methods("api_client", api_client, ("call",), expected, awaited=True)
         self._client = ApiClient() if api_client is None else api_client
 
     @property

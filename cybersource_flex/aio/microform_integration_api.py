@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._callables import check_methods
 from .._sealed import sealed
 from ..api.microform_integration_api import (
     GENERATE_CAPTURE_CONTEXT,
@@ -23,9 +24,15 @@ class MicroformIntegrationApi:
 
     Args:
         api_client: what to call with; None stands for ``ApiClient()``, which has no credentials.
+
+    Raises:
+        ConfigurationError: ``api_client`` is not an ``ApiClient``, or one of the other kind.
     """
 
     def __init__(self, api_client: ApiClient | None = None) -> None:
+        if api_client is not None:
+            expected = "an ApiClient of the package aio, such as AsyncFlexClient.api_client"
+            check_methods("api_client", api_client, ("call",), expected, awaited=True)
         self._client = ApiClient() if api_client is None else api_client
 
     @property

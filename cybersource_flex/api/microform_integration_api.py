@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from .._callables import check_methods
 from .._sealed import sealed
 from ..api_client import ApiClient
 from ..transport import Operation
@@ -38,9 +39,14 @@ class MicroformIntegrationApi:
 
     Args:
         api_client: what to call with; None stands for ``ApiClient()``, which has no credentials.
+
+    Raises:
+        ConfigurationError: ``api_client`` is not an ``ApiClient``, or one of the other kind.
     """
 
     def __init__(self, api_client: ApiClient | None = None) -> None:
+        if api_client is not None:
+            check_methods("api_client", api_client, ("call",), "an ApiClient, such as FlexClient.api_client")
         self._client = ApiClient() if api_client is None else api_client
 
     @property

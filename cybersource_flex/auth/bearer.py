@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from .._callables import check_function, check_result
 from .._lock import Lock
 from .._sealed import sealed
 from ..errors import ConfigurationError
@@ -25,7 +26,8 @@ class BearerToken:
 
     Args:
         token: the token, or a function that returns one. The function is asked on the first call, its answer is kept,
-            and it is asked again, once for a call, when the service answers 401. It may be called from any thread.
+            and it is asked again, once for a call, when the service answers 401. It may be called from any thread, and
+            must not be async.
 
     Raises:
         ConfigurationError: neither, or a text that cannot be a token.
@@ -40,6 +42,7 @@ class BearerToken:
         self._current: str | None = None
         self._source: Callable[[], str] | None = None
         if callable(token):
+            check_function("token", token, "an access token, or a function that returns one")
             self._source = token
         else:
             self._current = _checked(token)
@@ -60,7 +63,7 @@ class BearerToken:
         with self._lock:
             token = self._current
             if token is None and self._source is not None:
-                token = self._current = _checked(self._source())
+                token = self._current = _checked(check_result("token", self._source()))
         return {"Authorization": f"Bearer {token}"}
 
     def facts(self) -> dict[str, str | int | bool | None]:

@@ -7,10 +7,8 @@ are chosen by name, checked against the key, and checked for their time.
 from __future__ import annotations
 
 import os
-import time
 import warnings
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from cryptography import x509
@@ -22,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from .._lock import Lock
 from ..errors import ConfigurationError
+from ..transport.validity import check_current, common_name, newest
 
 __all__ = [
     "Container",
@@ -32,7 +31,9 @@ __all__ = [
     "key_id_of",
     "key_of",
     "named",
+    "newest",
     "of_key",
+    "of_private_key",
     "read",
     "read_p12",
     "read_pem_certificates",
@@ -152,16 +153,16 @@ def read_private_key(data: bytes, password: str | bytes | None, name: str) -> RS
     return key
 
 
-def named(certificates: Sequence[x509.Certificate], common_name: str, name: str) -> list[x509.Certificate]:
-    """The certificates whose subject has this CN, in any case of letters.
+def named(certificates: Sequence[x509.Certificate], subject: str, name: str) -> list[x509.Certificate]:
+    """The certificates whose CN is ``subject``, in any case of letters.
 
     Raises:
         ConfigurationError: there is none; the names that there are are listed.
     """
-    found = [each for each in certificates if _common_name(each).lower() == common_name.lower()]
+    found = [each for each in certificates if common_name(each).lower() == subject.lower()]
     if not found:
-        names = ", ".join(repr(_common_name(each)) for each in certificates) or "none at all"
-        raise ConfigurationError(f"{name}: no certificate with CN {common_name!r} in it; there is {names}")
+        names = ", ".join(repr(common_name(each)) for each in certificates) or "none at all"
+        raise ConfigurationError(f"{name}: no certificate with CN {subject!r} in it; there is {names}")
     return found
 
 
@@ -177,17 +178,44 @@ def key_of(container: Container, name: str) -> RSAPrivateKey:
     return check_strength(key, name)
 
 
-def of_key(container: Container, common_name: str, name: str) -> x509.Certificate:
-    """The certificate that belongs to the container's key and has this CN.
+def of_key(container: Container, subject: str, name: str) -> x509.Certificate:
+    """The certificate that belongs to the container's key and has the CN ``subject``.
 
     Raises:
         ConfigurationError: there is none.
     """
-    public = key_of(container, name).public_key()
-    for certificate in named(container.certificates, common_name, name):
-        if certificate.public_key() == public:
-            return certificate
-    raise ConfigurationError(f"{name}: the certificate {common_name!r} in it does not belong to the key in it")
+    key = key_of(container, name)
+    found = _belonging(named(container.certificates, subject, name), key)
+    if not found:
+        raise ConfigurationError(f"{name}: the certificate {subject!r} in it does not belong to the key in it")
+    return newest(found)
+
+
+def of_private_key(
+    certificates: Sequence[x509.Certificate], key: RSAPrivateKey, key_id: str | None
+) -> x509.Certificate | None:
+    """The certificate that belongs to a key, whatever its name; None where there is none.
+
+    Args:
+        certificates: those in the file of the key.
+        key: the private key.
+        key_id: of several certificates that belong to the key, the one with this key id is meant.
+    """
+    found = _belonging(certificates, key)
+    return newest([each for each in found if key_id in _serial_numbers(each)] or found) if found else None
+
+
+def _belonging(certificates: Iterable[x509.Certificate], key: RSAPrivateKey) -> list[x509.Certificate]:
+    public = key.public_key()
+    found = []
+    for each in certificates:
+        try:
+            if each.public_key() == public:
+                found.append(each)
+        except (UnsupportedAlgorithm, ValueError):
+            # A key that cannot be read is not this RSA key.
+            continue
+    return found
 
 
 def key_id_of(certificate: x509.Certificate, name: str) -> str:
@@ -198,30 +226,18 @@ def key_id_of(certificate: x509.Certificate, name: str) -> str:
     Raises:
         ConfigurationError: the subject has none.
     """
-    found = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
-    if len(found) != 1 or not str(found[0].value).strip():
+    found = _serial_numbers(certificate)
+    if len(found) != 1 or not found[0]:
         raise ConfigurationError(
-            f"{name}: the subject of the certificate {_common_name(certificate)!r} has no serialNumber attribute, "
+            f"{name}: the subject of the certificate {common_name(certificate)!r} has no serialNumber attribute, "
             "which is the key id"
         )
-    return str(found[0].value).strip()
+    return found[0]
 
 
-def check_current(certificate: x509.Certificate, name: str) -> datetime:
-    """When the certificate ends.
-
-    Raises:
-        ConfigurationError: it has ended, or has not begun.
-    """
-    now = time.time()
-    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    if now >= ends.timestamp():
-        raise ConfigurationError(f"{name}: the certificate {_common_name(certificate)!r} expired on {ends:%Y-%m-%d}")
-    if now < begins.timestamp():
-        raise ConfigurationError(
-            f"{name}: the certificate {_common_name(certificate)!r} is not valid before {begins:%Y-%m-%d}"
-        )
-    return ends
+def _serial_numbers(certificate: x509.Certificate) -> list[str]:
+    found = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+    return [str(each.value).strip() for each in found]
 
 
 def check_strength(key: RSAPrivateKey, name: str) -> RSAPrivateKey:
@@ -229,8 +245,3 @@ def check_strength(key: RSAPrivateKey, name: str) -> RSAPrivateKey:
     if key.key_size < MIN_BITS:
         raise ConfigurationError(f"{name}: the RSA key has {key.key_size} bits; at least {MIN_BITS} are needed")
     return key
-
-
-def _common_name(certificate: x509.Certificate) -> str:
-    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else ""

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from .._callables import check_function, check_result
 from .._sealed import sealed
 from ..errors import ConfigurationError
 from .credentials import Credential, SharedSecret, check_identifier, ids, shown
@@ -169,7 +170,7 @@ class JwtExternalKey(JwtSigner):
         merchant_id: the merchant in whose name requests are made.
         key_id: the ``kid``: the serialNumber attribute in the subject of the key's certificate, or a secret's id.
         sign: given the bytes to sign, returns the raw signature for ``algorithm`` (RFC 7518 section 3). Called from any
-            thread, once for each attempt; what it raises passes through.
+            thread, once for each attempt; what it raises passes through. Not an async function.
         algorithm: ``RS256`` and the like, or ``HS256`` and the like.
         portfolio_id: with a meta key, the portfolio that created it.
         spelling: how the claims are spelled about which sources disagree.
@@ -202,12 +203,11 @@ class JwtExternalKey(JwtSigner):
             algorithms=(*RSA_ALGORITHMS, *_HMAC),
             spelling=spelling,
         )
-        if not callable(sign):
-            raise ConfigurationError("sign must be a function from bytes to bytes")
+        check_function("sign", sign, "a function from bytes to bytes")
         self._sign = sign
 
     def _signature(self, data: bytes) -> bytes:
-        signature = self._sign(data)
+        signature = check_result("sign", self._sign(data))
         if not isinstance(signature, bytes):
             raise TypeError(f"sign returned {type(signature).__name__}; expected the raw signature as bytes")
         return signature

@@ -56,7 +56,8 @@ class MessageLevelEncryption(Credential):
             (path or bytes), or an ``RSAPrivateKey``.
         response_key_password: its password.
         response_kid: id of that key, from the Business Center. May be left out with a P12 in which ``merchant_id`` has
-            a certificate; one that is given wins.
+            a certificate; one that is given wins. A certificate of the key that is in its file must be valid now, also
+            where the id was given.
         merchant_id: the merchant, or with a meta key the portfolio, whose certificate names the key.
         plain_responses: names of the operations whose answers are not to be encrypted.
 
@@ -115,7 +116,7 @@ class MessageLevelEncryption(Credential):
 
     @property
     def response_certificate_expires_at(self) -> datetime | None:
-        """When the response key's certificate ends, where a P12 has it, or None."""
+        """When the response key's certificate ends, where the file of the key has it, or None."""
         return None if self._response is None else self._response.expires_at
 
     @property
@@ -211,8 +212,7 @@ def _request_key(source: Source, password: str | bytes | None, common_name: str)
         found = certificates.read_pem_certificates(data, _REQUEST_NAME)
     else:
         found = certificates.read_p12(data, password, _REQUEST_NAME).certificates
-    # Several of the name: a renewed one beside its predecessor.
-    chosen = max(certificates.named(found, common_name, _REQUEST_NAME), key=lambda each: each.not_valid_after_utc)
+    chosen = certificates.newest(certificates.named(found, common_name, _REQUEST_NAME))
     key = chosen.public_key()
     if not isinstance(key, RSAPublicKey) or key.key_size < certificates.MIN_BITS:
         raise ConfigurationError(
@@ -225,11 +225,23 @@ def _request_key(source: Source, password: str | bytes | None, common_name: str)
 def _response_key(
     source: Source | RSAPrivateKey, password: str | bytes | None, kid: str | None, merchant_id: str | None
 ) -> _ResponseKey:
-    key, certificate = _private_key(source, password, merchant_id)
-    expires_at = None
-    if certificate is not None:
-        expires_at = certificates.check_current(certificate, _RESPONSE_NAME)
-        kid = kid or certificates.key_id_of(certificate, _RESPONSE_NAME)
+    if isinstance(source, RSAPrivateKey):
+        key, certificate = certificates.check_strength(source, _RESPONSE_NAME), None
+    else:
+        data = certificates.read(source, _RESPONSE_NAME)
+        if certificates.is_pem(data):
+            key, certificate = _from_pem(data, password, kid)
+        else:
+            container = certificates.read_p12(data, password, _RESPONSE_NAME)
+            key = certificates.key_of(container, _RESPONSE_NAME)
+            if merchant_id is None:
+                certificate = certificates.of_private_key(container.certificates, key, kid)
+            else:
+                merchant = check_identifier("merchant_id", merchant_id)
+                certificate = certificates.of_key(container, merchant, _RESPONSE_NAME)
+                kid = kid or certificates.key_id_of(certificate, _RESPONSE_NAME)
+    # Looked at wherever there is one, however the id of the key was given.
+    expires_at = None if certificate is None else certificates.check_current(certificate, _RESPONSE_NAME)
     if kid is None:
         raise ConfigurationError(
             "response_kid is missing: only a P12 with a certificate of merchant_id in it names its key itself"
@@ -237,21 +249,15 @@ def _response_key(
     return _ResponseKey(key, check_identifier("response_kid", kid), expires_at)
 
 
-def _private_key(
-    source: Source | RSAPrivateKey, password: str | bytes | None, merchant_id: str | None
+def _from_pem(
+    data: bytes, password: str | bytes | None, kid: str | None
 ) -> tuple[RSAPrivateKey, x509.Certificate | None]:
-    """The key, and the merchant's certificate that belongs to it where the file has one."""
-    if isinstance(source, RSAPrivateKey):
-        return certificates.check_strength(source, _RESPONSE_NAME), None
-    data = certificates.read(source, _RESPONSE_NAME)
-    if certificates.is_pem(data):
-        key = certificates.read_private_key(data, password, _RESPONSE_NAME)
-        return certificates.check_strength(key, _RESPONSE_NAME), None
-    container = certificates.read_p12(data, password, _RESPONSE_NAME)
-    key = certificates.key_of(container, _RESPONSE_NAME)
-    if merchant_id is None:
+    """The key in a PEM file, and the certificate that belongs to it where it is in the same file."""
+    key = certificates.read_private_key(data, password, _RESPONSE_NAME)
+    key = certificates.check_strength(key, _RESPONSE_NAME)
+    if b"-----BEGIN CERTIFICATE-----" not in data:
         return key, None
-    return key, certificates.of_key(container, check_identifier("merchant_id", merchant_id), _RESPONSE_NAME)
+    return key, certificates.of_private_key(certificates.read_pem_certificates(data, _RESPONSE_NAME), key, kid)
 
 
 def _names(setting: str, names: Collection[str]) -> frozenset[str]:

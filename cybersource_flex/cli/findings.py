@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from ..client import FlexClient
 from ..configuration import Configuration
 from ..errors import ConfigurationError
+from ..transport.tls import certificates_in
 from . import network
 from .finding import Finding, Level
 
@@ -25,6 +26,9 @@ __all__ = ["examine"]
 
 #: Days before the end of a certificate from which on there is a warning.
 SOON: Final = 30
+# More certificates than that are a bundle of authorities.
+_BUNDLE: Final = 10
+_CHAIN: Final = "ask the authority of the client certificate for the one that replaces it"
 
 # The month that CyberSource's release notes of 2026-10-23 name. It is counted to its first day.
 _END_OF_HTTP_SIGNATURE: Final = date(2027, 3, 1)
@@ -67,7 +71,7 @@ def examine(plan: Plan, *, offline: bool, send_token: bool) -> Iterator[Finding]
     try:
         tls = plan.tls()
         if tls is not None:
-            yield from _client_certificate(tls)
+            yield from _tls(tls)
     except ConfigurationError as cause:
         yield Finding("tls", "problem", str(cause))
         return
@@ -160,17 +164,47 @@ def _encryption(mle: MessageLevelEncryption) -> Iterator[Finding]:
         yield Finding("mle_response", "ok", f"{what}; when that ends says the Business Center alone", facts=facts)
 
 
-def _client_certificate(tls: Tls) -> Iterator[Finding]:
+def _tls(tls: Tls) -> Iterator[Finding]:
     if tls.insecure_skip_verification:
         yield Finding("tls", "warning", "certificates are not verified")
+    if tls.ca_file is not None:
+        yield _authorities(certificates_in(tls.ca_file))
     if tls.client_certificate is None:
         return
-    from ..auth import certificates
+    found = certificates_in(tls.client_certificate)
+    if not found:
+        text = "its end cannot be read: it is in a form that only OpenSSL knows"
+        yield Finding("client_certificate", "warning", text)
+        return
+    subject = _subject(found[0])
+    yield _expiry("client_certificate", f"subject {subject}", found[0].not_valid_after_utc, {"subject": subject})
+    for each in found[1:]:
+        subject = _subject(each)
+        ends = each.not_valid_after_utc
+        finding = _expiry("client_certificate_chain", f"subject {subject}", ends, {"subject": subject}, _CHAIN)
+        # No problem for certain: a host may know another way from the client certificate to its authority.
+        yield finding._replace(level="warning") if finding.level == "problem" else finding
 
-    name = "client_certificate"
-    found = certificates.read_pem_certificates(certificates.read(tls.client_certificate, name), name)[0]
-    subject = _subject(found)
-    yield _expiry(name, f"subject {subject}", found.not_valid_after_utc, {"subject": subject})
+
+def _authorities(found: list[x509.Certificate]) -> Finding:
+    """The certificates in ``ca_file``. One of which none is valid has been refused."""
+    if not found:
+        text = "its certificates are in a form that only OpenSSL knows; when they end cannot be read"
+        return Finding("ca_file", "warning", text)
+    by_end = sorted(found, key=lambda each: each.not_valid_after_utc)
+    soon = datetime.now(timezone.utc) + timedelta(days=SOON)
+    ending = [each for each in by_end if each.not_valid_after_utc < soon]
+    facts = {
+        "certificates": len(found),
+        "ending": len(ending),
+        "expires_at": by_end[0].not_valid_after_utc.isoformat(),
+    }
+    amount = f"{len(found)} certificate{'' if len(found) == 1 else 's'}"
+    # A bundle for the whole web always has some.
+    if ending and len(found) <= _BUNDLE:
+        first = _expiry("ca_file", f"{amount}; subject {_subject(ending[0])}", ending[0].not_valid_after_utc, facts)
+        return first._replace(level="warning", hint="ask whoever issued it for the one that replaces it")
+    return Finding("ca_file", "ok", f"{amount}, {len(ending)} of which ended or end within {SOON} days", facts=facts)
 
 
 def _subject(certificate: x509.Certificate) -> str:

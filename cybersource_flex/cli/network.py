@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from ..api.flex_api_api import FlexAPIApi
 from ..client import fields
-from ..errors import ApiException, FlexError, PermissionDeniedError, ServerError, TokenError, TransportError
+from ..errors import (
+    ApiException,
+    ExpiredTokenError,
+    FlexError,
+    PermissionDeniedError,
+    ServerError,
+    TokenError,
+    TokenNotYetValidError,
+    TransportError,
+)
 from .finding import Finding
 
 if TYPE_CHECKING:
@@ -20,6 +29,10 @@ __all__ = ["examine"]
 # cause of refusals.
 _CLOSE: Final = 5
 _FAR: Final = 60
+
+# What a clock that is off means for tokens. Those in a response of the host are accepted by a clock that is behind.
+_BEHIND: Final = "tokens from browsers are refused as not yet valid where it is behind by more than the leeway"
+_AHEAD: Final = "capture contexts and tokens expire so much earlier here"
 
 # An id that no key has: the answer does not matter, only that there is one.
 _NO_KEY: Final = "00"
@@ -104,7 +117,8 @@ def _clock(text: str | None, now: float) -> Finding:
         "clock",
         "problem" if abs(offset) > _FAR else "warning",
         f"this machine's clock is {where} the host's",
-        "set it by NTP: what is signed carries its time, and is refused when that is too far off",
+        f"set it by NTP: {_AHEAD if offset > 0 else _BEHIND}; and requests carry its time, with which they can be "
+        "rejected",
         facts,
     )
 
@@ -129,11 +143,14 @@ def _signed(client: FlexClient, scheme: str) -> Finding:
         return Finding("signed_request", "problem", str(cause), _hint(cause, scheme), facts)
     except TokenError as cause:
         text = f"accepted, but the capture context that came back is not to be trusted: {cause}"
-        hint = "does something on the way answer in the host's name? Is the clock right?"
+        clock = isinstance(cause, (ExpiredTokenError, TokenNotYetValidError))
+        hint = "is the clock right?" if clock else "does something on the way answer in the host's name?"
         return Finding("signed_request", "problem", text, hint, {"tried": True, "accepted": True})
     except FlexError as cause:
         return Finding("signed_request", "problem", str(cause), facts={"tried": True, "accepted": None})
-    text = f"accepted; the capture context verifies and is good for {context.expires_in().seconds} s"
+    # A clock that is behind sees more time left than there is.
+    left = min(context.expires_in(), context.expires_at - context.issued_at)
+    text = f"accepted; the capture context verifies and is valid for {max(0, int(left.total_seconds()))} s"
     return Finding("signed_request", "ok", text, facts={"tried": True, "accepted": True, "status": 201})
 
 

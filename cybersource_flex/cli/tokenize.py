@@ -25,7 +25,7 @@ from .journal import Tokens, cards, record
 from .keyfiles import Misconfigured
 
 if TYPE_CHECKING:
-    from ..client.plan import Overrides
+    from ..client.plan import FlexOverrides
 
 __all__ = ["Options", "chosen_client", "run"]
 
@@ -85,7 +85,7 @@ def chosen_client(environment: str | None, host: str | None, **overrides: Any) -
     """
     if environment is not None and host is not None:
         raise click.UsageError("give either --host or --environment")
-    arguments: Overrides = overrides  # type: ignore[assignment]
+    arguments: FlexOverrides = overrides  # type: ignore[assignment]
     chosen = host or environment
     if chosen is not None:
         arguments["environment"] = chosen

@@ -37,7 +37,7 @@ from .keyfiles import FileKeys, Misconfigured
 from .tokens import Given, TokenScreen, dissect, moment, presentable, read_token, span, stamp, when
 
 if TYPE_CHECKING:
-    from ..client.plan import Overrides
+    from ..client.plan import FlexOverrides
     from ..jose import KeySource, TransientToken
 
 __all__ = ["Options", "run"]
@@ -191,7 +191,7 @@ def _keys(options: Options) -> Iterator[tuple[KeySource, str]]:
         return
     if options.host is not None and options.environment is not None:
         raise click.UsageError("give either --host or --environment")
-    overrides: Overrides = {"auth": None, "mle": None}
+    overrides: FlexOverrides = {"auth": None, "mle": None}
     chosen = options.host or options.environment
     if chosen is not None:
         overrides["environment"] = chosen

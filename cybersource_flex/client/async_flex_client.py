@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._sealed import sealed
 from ..aio import ApiClient, FlexAPIApi, MicroformIntegrationApi
-from ..errors import NotFoundError
+from ..errors import ConfigurationError, NotFoundError
 from ..jose import (
     CaptureContext,
     PublicKey,
@@ -26,7 +26,7 @@ from ..jose.storage import StoredContext
 from .async_bulk import tokenize_many
 from .bulk import Batch, Item, Progress, Tokenized
 from .capture_fields import wire_data
-from .checks import check_digest, check_keys, reference_of, token_id
+from .checks import check_digest, check_items, host_time_of, reference_of, token_id
 from .foundation import Foundation
 from .requests import capture_request, microform_request
 
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from ..configuration import Configuration
     from ..jose import Expected, KeySource, PaymentCredentials
     from ..models import CaptureFields, GenerateFlexAPICaptureContextRequest
-    from ..transport import Clock, RetryPolicy
+    from ..transport import ApiResponse, Clock, RetryPolicy
 
 __all__ = ["AsyncFlexClient"]
 
 
 @sealed
-class AsyncFlexClient(Foundation):
+class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
     """``FlexClient`` for the tasks of one event loop: the same arguments, the same verbs, awaitable. Make one, keep it,
     share it between tasks; close it at the end, with ``async with`` or ``await client.close()``.
 
@@ -74,7 +74,7 @@ class AsyncFlexClient(Foundation):
 
         api_client = ApiClient(configuration, transport=AsyncTransport(configuration))
         cached = AsyncCachedKeys(self._fetch_key)
-        given = None if keys is None else _Keys(check_keys(keys))
+        given = None if keys is None else _Keys(keys)
         self._set(
             _api_client=api_client,
             _flex=FlexAPIApi(api_client),
@@ -121,8 +121,9 @@ class AsyncFlexClient(Foundation):
     ) -> CaptureContext:
         """See ``FlexClient.create_capture_context``."""
         request = capture_request(fields)
-        jwt = await self._flex.generate_flex_api_capture_context(request, timeout=timeout, retry=retry)
-        return await self._verified(jwt, self._host_keys)
+        return await self._issued(
+            await self._flex.generate_flex_api_capture_context_with_http_info(request, timeout=timeout, retry=retry)
+        )
 
     async def create_microform_context(
         self,
@@ -143,12 +144,29 @@ class AsyncFlexClient(Foundation):
             include_card_prefix=include_card_prefix,
             client_version=client_version,
         )
-        jwt = await self._microform.generate_capture_context(request, timeout=timeout, retry=retry)
-        return await self._verified(jwt, self._host_keys)
+        return await self._issued(
+            await self._microform.generate_capture_context_with_http_info(request, timeout=timeout, retry=retry)
+        )
+
+    async def _issued(self, answer: ApiResponse[str]) -> CaptureContext:
+        """The capture context in a response of the host."""
+        unverified = UnverifiedContext(answer.data)
+        verify = partial(
+            unverified.verify, leeway=self._leeway, host_time=host_time_of(self.clock, answer), from_host=True
+        )
+        return await with_key(self._host_keys, unverified.kid, verify)
 
     async def verify_capture_context(self, jwt: str, *, expected: Expected | None = None) -> CaptureContext:
         """See ``FlexClient.verify_capture_context``."""
-        return await self._verified(jwt, self._keys, expected)
+        unverified = UnverifiedContext(jwt)
+        return await with_key(
+            self._keys,
+            unverified.kid,
+            # Asked for after the key was fetched: that response may be the first one with the host's time.
+            lambda key: unverified.verify(
+                key, leeway=self._leeway, expected=expected, host_time=self._api_client.host_time()
+            ),
+        )
 
     def store_capture_context(self, context: CaptureContext, key: str | bytes | None = None, *, bind: str = "") -> str:
         """See ``FlexClient.store_capture_context``. Nothing to await."""
@@ -160,8 +178,12 @@ class AsyncFlexClient(Foundation):
         """See ``FlexClient.restore_capture_context``."""
         stored = StoredContext(text, key, bind=bind)
         if stored.sealed:
-            return stored.accept(leeway=self._leeway)
-        return await with_key(self._keys, stored.kid, partial(stored.verify, leeway=self._leeway))
+            return stored.accept(leeway=self._leeway, host_time=self._api_client.host_time())
+        return await with_key(
+            self._keys,
+            stored.kid,
+            lambda found: stored.verify(found, leeway=self._leeway, host_time=self._api_client.host_time()),
+        )
 
     async def tokenize(
         self,
@@ -172,10 +194,12 @@ class AsyncFlexClient(Foundation):
         retry: RetryPolicy | None = None,
     ) -> TransientToken:
         """See ``FlexClient.tokenize``."""
-        jwe = encrypt(context, wire_data(data, context))
+        jwe = encrypt(context, wire_data(data, context), host_time=self._api_client.host_time())
         answer = await self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
         check_digest(answer)
-        return self.verify_transient_token(answer.data, context)
+        return verify_transient_token(
+            answer.data, context, leeway=self._leeway, host_time=host_time_of(self.clock, answer), from_host=True
+        )
 
     def tokenize_many(
         self,
@@ -194,12 +218,13 @@ class AsyncFlexClient(Foundation):
         The items may come from an asynchronous iterator too. Closing the generator, or cancelling the task that waits
         for it, cancels what is at work.
         """
+        check_items(items, awaited=True)
         batch = Batch(concurrency=concurrency, ordered=ordered, progress=progress, fields=fields, context=context)
         return tokenize_many(self, items, batch, concurrency=concurrency, timeout=timeout, retry=retry)
 
     def verify_transient_token(self, jwt: str, context: CaptureContext) -> TransientToken:
         """See ``FlexClient.verify_transient_token``. Nothing to await: the key is in the context."""
-        return verify_transient_token(jwt, context, leeway=self._leeway)
+        return verify_transient_token(jwt, context, leeway=self._leeway, host_time=self._api_client.host_time())
 
     async def payment_details(
         self, token: TransientToken | str, *, timeout: float | None = None, retry: RetryPolicy | None = None
@@ -216,22 +241,29 @@ class AsyncFlexClient(Foundation):
         retry: RetryPolicy | None = None,
     ) -> PaymentCredentials:
         """See ``FlexClient.payment_credentials``. **In PCI DSS scope**: the result holds the card number."""
-        jwe = await self._flex.get_payment_credentials(reference_of(reference), timeout=timeout, retry=retry)
-        opened = UnverifiedCredentials(jwe, private_key)
-        return await with_key(self._host_keys, opened.kid, partial(opened.verify, leeway=self._leeway))
-
-    async def _verified(self, jwt: str, keys: AsyncKeySource, expected: Expected | None = None) -> CaptureContext:
-        unverified = UnverifiedContext(jwt)
-        verify = partial(unverified.verify, leeway=self._leeway, expected=expected)
-        return await with_key(keys, unverified.kid, verify)
+        answer = await self._flex.get_payment_credentials_with_http_info(
+            reference_of(reference), timeout=timeout, retry=retry
+        )
+        opened = UnverifiedCredentials(answer.data, private_key)
+        verify = partial(opened.verify, leeway=self._leeway, host_time=host_time_of(self.clock, answer), from_host=True)
+        return await with_key(self._host_keys, opened.kid, verify)
 
 
 class _Keys:
-    """A source of either kind as one to await."""
+    """A source of either kind as one to await.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
 
     __slots__ = ("_keys",)
 
     def __init__(self, keys: KeySource | AsyncKeySource) -> None:
+        if not all(callable(getattr(keys, name, None)) for name in ("get", "refresh")):
+            raise ConfigurationError(
+                "keys must be a KeySource such as PinnedKeys([...]) or an AsyncKeySource such as AsyncCachedKeys(...), "
+                f"not an object of type {type(keys).__name__}"
+            )
         self._keys: Any = keys
 
     async def get(self, kid: str) -> PublicKey:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from .._callables import check_function, check_result
 from .._sealed import forget, sealed
 from ..cards import Card
 from ..errors import ConfigurationError, FlexError, InvalidDataError
@@ -138,8 +139,8 @@ class Batch:
     ) -> None:
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 1 <= concurrency <= _MOST:
             raise ConfigurationError(f"concurrency must be a whole number from 1 to {_MOST}")
-        if progress is not None and not callable(progress):
-            raise ConfigurationError("progress must be a function of two numbers: how many are done, how many failed")
+        if progress is not None:
+            check_function("progress", progress, "a function of two numbers (how many are done, how many failed)")
         if fields is not None and not isinstance(fields, CaptureFields):
             raise ConfigurationError("fields must be CaptureFields, as fields(card=['number']) makes them")
         if context is not None and not isinstance(context, CaptureContext):
@@ -174,7 +175,7 @@ class Batch:
         self._done += 1
         self._results[result.index] = result
         if self._progress is not None:
-            self._progress(self._done, self._failed)
+            check_result("progress", self._progress(self._done, self._failed))
 
     def next_result(self) -> Tokenized | None:
         """The result to give out now, or None while there is none."""

@@ -6,17 +6,27 @@ import base64
 import binascii
 import hashlib
 import hmac
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from .._callables import check_methods
 from .._credentials import not_an_id
 from ..configuration import Configuration
 from ..errors import ConfigurationError, InvalidArgumentError, ResponseDecodingError
 from ..jose import TransientToken
 
 if TYPE_CHECKING:
-    from ..transport import ApiResponse
+    from ..transport import ApiResponse, Clock, HostTime
 
-__all__ = ["base_url", "check_digest", "check_keys", "reference_of", "token_id"]
+__all__ = [
+    "base_url",
+    "check_digest",
+    "check_encryption",
+    "check_items",
+    "check_signer",
+    "host_time_of",
+    "reference_of",
+    "token_id",
+]
 
 
 def base_url(environment: str) -> str:
@@ -29,16 +39,37 @@ def base_url(environment: str) -> str:
     raise ConfigurationError(f"environment must be one of {names}, or a host such as 'https://apitest.cybersource.com'")
 
 
-_K = TypeVar("_K")
+def check_signer(auth: object) -> None:
+    """Check that a signer's methods are not async. Raises ``ConfigurationError`` otherwise.
+
+    A signer that waits for another system says so with its attribute ``blocks``, and is called in a thread then.
+    """
+    if auth is None:
+        return
+    given = [name for name in ("sign", "renew", "facts") if name == "sign" or hasattr(auth, name)]
+    check_methods("auth", auth, given, "a signer such as JwtSharedSecret(...)")
 
 
-def check_keys(keys: _K) -> _K:
-    """A source of keys. Raises ``ConfigurationError`` for something without its methods."""
-    if not all(callable(getattr(keys, name, None)) for name in ("get", "refresh")):
-        raise ConfigurationError(
-            f"keys must be a KeySource such as PinnedKeys([...]), not an object of type {type(keys).__name__}"
-        )
-    return keys
+def check_encryption(mle: object) -> None:
+    """Check that the methods of an ``Encryption`` are not async. Raises ``ConfigurationError`` otherwise."""
+    if mle is not None:
+        check_methods("mle", mle, ("outgoing", "incoming"), "MessageLevelEncryption(...)")
+
+
+def check_items(items: object, *, awaited: bool) -> None:
+    """Check that the items of a batch can be iterated. Raises ``ConfigurationError`` otherwise.
+
+    Args:
+        items: the argument.
+        awaited: whether they may come from an asynchronous iterator.
+    """
+    names = ("__iter__", "__getitem__", "__aiter__") if awaited else ("__iter__", "__getitem__")
+    if any(hasattr(items, name) for name in names):
+        return
+    if hasattr(items, "__aiter__"):
+        raise ConfigurationError("items must be an iterable; an asynchronous one is for AsyncFlexClient.tokenize_many")
+    kind = "an iterable, asynchronous or not" if awaited else "an iterable"
+    raise ConfigurationError(f"items must be {kind}, not an object of type {type(items).__name__}")
 
 
 def check_digest(answer: ApiResponse[str]) -> None:
@@ -94,3 +125,12 @@ def _check_id(name: str, value: str, expected: str) -> str:
             argument=name,
         )
     return value
+
+
+def host_time_of(clock: Clock, answer: ApiResponse[str]) -> HostTime | None:
+    """The host's clock according to this response, not to one that another thread got at the same time."""
+    date = answer.headers.get("Date")
+    if date is None or not answer.attempts:
+        return clock.host_time()
+    last = answer.attempts[-1]
+    return clock.host_time_of(date, sent=last.started, received=last.started + last.seconds)

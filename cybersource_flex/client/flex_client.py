@@ -17,14 +17,16 @@ from ..jose import (
     TransientToken,
     encrypt,
     open_payment_credentials,
-    restore_capture_context,
     store_capture_context,
     verify_capture_context,
     verify_transient_token,
 )
+from ..jose.capture_context import UnverifiedContext
+from ..jose.keys import KeySource, check_source, with_key
+from ..jose.storage import StoredContext
 from .bulk import Batch, Item, Progress, Tokenized, tokenize_many
 from .capture_fields import wire_data
-from .checks import check_digest, check_keys, reference_of, token_id
+from .checks import check_digest, check_items, host_time_of, reference_of, token_id
 from .foundation import Foundation
 from .requests import capture_request, microform_request
 
@@ -34,15 +36,15 @@ if TYPE_CHECKING:
 
     from ..cards import Card
     from ..configuration import Configuration
-    from ..jose import Expected, KeySource, PaymentCredentials
+    from ..jose import Expected, PaymentCredentials
     from ..models import CaptureFields, GenerateFlexAPICaptureContextRequest
-    from ..transport import Clock, RetryPolicy
+    from ..transport import ApiResponse, Clock, RetryPolicy
 
 __all__ = ["FlexClient"]
 
 
 @sealed
-class FlexClient(Foundation):
+class FlexClient(Foundation[KeySource]):
     """A client for one merchant on one host. Make one, keep it, share it between threads; close it at the end.
 
     It cannot be changed once made, nor pickled or copied: it holds credentials. ``from_env`` and
@@ -64,7 +66,8 @@ class FlexClient(Foundation):
         retry: how often to try, and how long a call may take in all; None for ``RetryPolicy()``. Each verb takes one of
             its own for one call.
         events: functions that are told of attempts and calls: ``Events(on_attempt=..., on_response=...)``.
-        correct_clock: whether, after a 401 and with the clocks well apart, requests are signed with the host's time.
+        correct_clock: whether the host's time counts: after a 401, with the clocks well apart, requests are signed with
+            it; and tokens are judged by it too. See ``docs/errors.md``.
         pool_size: connections that are open at once, at most. A call waits for one that is free until its deadline.
         idle_timeout: seconds after which a connection that was not used is closed instead of used again.
         keys: where long-term keys come from, in place of the host and this client's cache: a ``KeySource``, such as
@@ -83,13 +86,15 @@ class FlexClient(Foundation):
     _microform: MicroformIntegrationApi
 
     def _connect(self, configuration: Configuration, keys: KeySource | None) -> None:
+        if keys is not None:
+            check_source("keys", keys)
         api_client = ApiClient(configuration)
         cached = CachedKeys(self._fetch_key)
         self._set(
             _api_client=api_client,
             _flex=FlexAPIApi(api_client),
             _microform=MicroformIntegrationApi(api_client),
-            _keys=cached if keys is None else check_keys(keys),
+            _keys=cached if keys is None else keys,
             # Names of keys in what came straight from the host are no inventions: they never wait for a cooldown.
             _host_keys=cached.from_host() if keys is None else keys,
         )
@@ -140,8 +145,9 @@ class FlexClient(Foundation):
             ApiException, TransportError: the call failed.
             TokenError: what came back is not what it has to be.
         """
-        jwt = self._flex.generate_flex_api_capture_context(capture_request(fields), timeout=timeout, retry=retry)
-        return verify_capture_context(jwt, self._host_keys, leeway=self._leeway)
+        request = capture_request(fields)
+        answer = self._flex.generate_flex_api_capture_context_with_http_info(request, timeout=timeout, retry=retry)
+        return self._issued(answer)
 
     def create_microform_context(
         self,
@@ -176,8 +182,19 @@ class FlexClient(Foundation):
             include_card_prefix=include_card_prefix,
             client_version=client_version,
         )
-        jwt = self._microform.generate_capture_context(request, timeout=timeout, retry=retry)
-        return verify_capture_context(jwt, self._host_keys, leeway=self._leeway)
+        return self._issued(
+            self._microform.generate_capture_context_with_http_info(request, timeout=timeout, retry=retry)
+        )
+
+    def _issued(self, answer: ApiResponse[str]) -> CaptureContext:
+        """The capture context in a response of the host."""
+        return verify_capture_context(
+            answer.data,
+            self._host_keys,
+            leeway=self._leeway,
+            host_time=host_time_of(self.clock, answer),
+            from_host=True,
+        )
 
     def verify_capture_context(self, jwt: str, *, expected: Expected | None = None) -> CaptureContext:
         """Verify a capture context with the long-term key that this client's host publishes.
@@ -190,7 +207,15 @@ class FlexClient(Foundation):
             TokenError: it is not genuine, or not valid now, or says something else; the subclass says why.
             ApiException, TransportError: the key could not be fetched.
         """
-        return verify_capture_context(jwt, self._keys, leeway=self._leeway, expected=expected)
+        unverified = UnverifiedContext(jwt)
+        return with_key(
+            self._keys,
+            unverified.kid,
+            # Asked for after the key was fetched: that response may be the first one with the host's time.
+            lambda key: unverified.verify(
+                key, leeway=self._leeway, expected=expected, host_time=self._api_client.host_time()
+            ),
+        )
 
     def store_capture_context(self, context: CaptureContext, key: str | bytes | None = None, *, bind: str = "") -> str:
         """A context as a small text, to keep between the two steps. What is safe where: ``docs/trust.md``.
@@ -217,7 +242,14 @@ class FlexClient(Foundation):
         Raises:
             TokenError: it was changed, is for somebody else, or too old; the subclass says why.
         """
-        return restore_capture_context(text, self._keys, key, bind=bind, leeway=self._leeway)
+        stored = StoredContext(text, key, bind=bind)
+        if stored.sealed:
+            return stored.accept(leeway=self._leeway, host_time=self._api_client.host_time())
+        return with_key(
+            self._keys,
+            stored.kid,
+            lambda found: stored.verify(found, leeway=self._leeway, host_time=self._api_client.host_time()),
+        )
 
     def tokenize(
         self,
@@ -249,10 +281,12 @@ class FlexClient(Foundation):
             ApiException, TransportError: the call failed.
             TokenError: the context has expired, or what came back is not what it has to be.
         """
-        jwe = encrypt(context, wire_data(data, context))
+        jwe = encrypt(context, wire_data(data, context), host_time=self._api_client.host_time())
         answer = self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
         check_digest(answer)
-        return self.verify_transient_token(answer.data, context)
+        return verify_transient_token(
+            answer.data, context, leeway=self._leeway, host_time=host_time_of(self.clock, answer), from_host=True
+        )
 
     def tokenize_many(
         self,
@@ -288,16 +322,19 @@ class FlexClient(Foundation):
         Raises:
             ConfigurationError: an argument is wrong. An exception of ``items`` or ``progress`` comes out as it is.
         """
+        check_items(items, awaited=False)
         batch = Batch(concurrency=concurrency, ordered=ordered, progress=progress, fields=fields, context=context)
         return tokenize_many(self, items, batch, concurrency=concurrency, timeout=timeout, retry=retry)
 
     def verify_transient_token(self, jwt: str, context: CaptureContext) -> TransientToken:
         """Verify a transient token with the capture context it was made for, one that this server asked for and kept.
 
+        Not yet valid is what this machine's clock calls so; expired, what it or the host's clock does.
+
         Raises:
             TokenError: it is not genuine, or not valid now, or of another context; the subclass says why.
         """
-        return verify_transient_token(jwt, context, leeway=self._leeway)
+        return verify_transient_token(jwt, context, leeway=self._leeway, host_time=self._api_client.host_time())
 
     def payment_details(
         self, token: TransientToken | str, *, timeout: float | None = None, retry: RetryPolicy | None = None
@@ -342,5 +379,14 @@ class FlexClient(Foundation):
             ApiException, TransportError: the call failed.
             TokenError: what came back cannot be decrypted, or is not genuine.
         """
-        jwe = self._flex.get_payment_credentials(reference_of(reference), timeout=timeout, retry=retry)
-        return open_payment_credentials(jwe, private_key, self._host_keys, leeway=self._leeway)
+        answer = self._flex.get_payment_credentials_with_http_info(
+            reference_of(reference), timeout=timeout, retry=retry
+        )
+        return open_payment_credentials(
+            answer.data,
+            private_key,
+            self._host_keys,
+            leeway=self._leeway,
+            host_time=host_time_of(self.clock, answer),
+            from_host=True,
+        )

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from .._sealed import sealed
 from ..configuration import Configuration
 from ..errors import ConfigurationError, NotFoundError, UnknownKeyError
 from ..transport.frozen import Frozen
-from .checks import base_url
+from .checks import base_url, check_encryption, check_signer
 from .operations import check_operations
+from .plan import Keys
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from ..jose import AsyncKeySource, KeySource
     from ..transport import Encryption, Events, RetryPolicy, Signer, Tls
     from .plan import Overrides
 
@@ -25,8 +25,8 @@ __all__ = ["Foundation"]
 
 
 @sealed
-class Foundation(Frozen):
-    """What ``FlexClient`` and ``AsyncFlexClient`` share. See there."""
+class Foundation(Frozen, Generic[Keys]):
+    """What ``FlexClient`` and ``AsyncFlexClient`` share. See there. They differ in the kind of key source they take."""
 
     __slots__ = ("__weakref__", "_configuration", "_leeway")
 
@@ -52,10 +52,12 @@ class Foundation(Frozen):
         correct_clock: bool = True,
         pool_size: int = 100,
         idle_timeout: float = 15.0,
-        keys: KeySource | AsyncKeySource | None = None,
+        keys: Keys | None = None,
     ) -> None:
         if isinstance(leeway, bool) or not isinstance(leeway, (int, float)) or not 0 <= leeway <= 600:
             raise ConfigurationError("leeway must be a number of seconds from 0 to 600")
+        check_signer(auth)
+        check_encryption(mle)
         configuration = Configuration(
             host=base_url(environment),
             auth=auth,
@@ -82,7 +84,7 @@ class Foundation(Frozen):
         raise TypeError("Foundation does not send; use FlexClient or AsyncFlexClient")
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[Overrides]) -> Self:
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[Overrides[Keys]]) -> Self:
         """A client from environment variables, all named ``CYBERSOURCE_...``; the table is in docs/configuration.md.
 
         ``CYBERSOURCE_AUTH`` says how requests are signed: ``jwt_shared_secret`` where it is not set, which needs
@@ -102,7 +104,7 @@ class Foundation(Frozen):
         return read(os.environ if environ is None else environ, frozenset(overrides)).make(cls, overrides)
 
     @classmethod
-    def from_merchant_config(cls, config: Mapping[str, Any], **overrides: Unpack[Overrides]) -> Self:
+    def from_merchant_config(cls, config: Mapping[str, Any], **overrides: Unpack[Overrides[Keys]]) -> Self:
         """A client from the configuration dictionary of CyberSource's own Python SDK (0.0.80).
 
         Every key of that dictionary is translated, or refused, or ignored with a ``UserWarning`` that says why; the

@@ -6,7 +6,7 @@ import base64
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypedDict, TypeVar
 
 from ..errors import ConfigurationError
 from ..transport import Tls
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from ..jose import KeySource
     from ..transport import Encryption, Events, RetryPolicy, Signer
 
-__all__ = ["SCHEMES", "Overrides", "Plan", "check_path"]
+__all__ = ["SCHEMES", "Keys", "Options", "Plan", "check_path"]
 
 _T = TypeVar("_T")
+#: The kind of key source that a client takes.
+Keys = TypeVar("Keys")
 
 #: Names of the schemes, and the class of the signer for each.
 SCHEMES: Final = {
@@ -32,8 +34,8 @@ SCHEMES: Final = {
 _LONGEST_PATH: Final = 1024
 
 
-class Overrides(TypedDict, total=False):
-    """Arguments of ``FlexClient`` by name, each of them optional."""
+class Options(TypedDict, total=False):
+    """Arguments of every client by name, each of them optional."""
 
     auth: Signer | None
     environment: str
@@ -51,7 +53,17 @@ class Overrides(TypedDict, total=False):
     correct_clock: bool
     pool_size: int
     idle_timeout: float
-    keys: KeySource | None
+
+
+if TYPE_CHECKING:
+    # For type checkers alone: Python 3.10 has no generic TypedDict.
+    class Overrides(Options, Generic[Keys], total=False):
+        """Arguments of a client by name. ``Keys`` is the kind of key source that it takes."""
+
+        keys: Keys | None
+
+    class FlexOverrides(Overrides[KeySource], total=False):
+        """Arguments of ``FlexClient`` by name, for a variable of this type."""
 
 
 class Plan(Frozen):

@@ -170,7 +170,7 @@ class Operation:
 
     def _headers(self, visit: _Visit, answer: Answer) -> list[tuple[bytes, bytes]]:
         headers = [
-            ("date", formatdate(self.service.state.settings.clock(), usegmt=True)),
+            *_date(self.service.state.settings.clock(), visit.scenario),
             ("content-length", str(len(answer.body))),
             ("v-c-correlation-id", visit.correlation_id),
             *answer.headers,
@@ -211,6 +211,15 @@ class Operation:
         LOGGER.info("%s %s %s %s", request.method, path, status, correlation_id)
         if answer.refusal is not None:
             LOGGER.debug("%s refused: %s", correlation_id, answer.refusal)
+
+
+def _date(now: float, scenario: Scenario | None) -> list[tuple[str, str]]:
+    if scenario is None or scenario.name != "wrong-date":
+        return [("date", formatdate(now, usegmt=True))]
+    kind = scenario.text("kind")
+    if kind == "missing":
+        return []
+    return [("date", "yesterday" if kind == "garbage" else formatdate(now + scenario.number("seconds"), usegmt=True))]
 
 
 def _lines(error: BaseException) -> str:

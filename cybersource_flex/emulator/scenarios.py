@@ -59,6 +59,9 @@ def _kinds() -> Iterable[ScenarioKind]:
     elsewhere = p.line("http://127.0.0.1:9/", "an address for the Location header")
     yield kind("redirect", "a redirect to that address", {"status": _redirects(), "location": elsewhere})
     yield kind("clock-skew", "the host's clock is off: its Date, what it issues, what it judges", {"seconds": _skew()})
+    away = p.integer("3600", "whole seconds from -1000000000 to 1000000000", -1_000_000_000, 1_000_000_000)
+    wrong_date = {"seconds": away, "kind": p.choice("off", "missing", "garbage")}
+    yield kind("wrong-date", "the clock is right, but the Date header is off, missing or not a date", wrong_date)
     yield kind("rotated-key", "a new long-term key from now on, in place of the old one with same-kid", _same_kid())
     yield kind("unknown-members", "members and values that no document names, in JSON answers and in claims")
     broken_jwt = ("truncated", "two-parts", "bad-base64", "not-json", "quoted", "none-alg", "wrong-key")

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
+from .._callables import check_async_function, check_awaitable
 from ..errors import FlexError, InvalidSignatureError
 from .key_cache import KeyShelf
-from .keys import PublicKey
+from .keys import PublicKey, check_key
 
 __all__ = ["AsyncCachedKeys", "AsyncKeySource", "with_key"]
 
@@ -35,7 +36,7 @@ async def with_key(keys: AsyncKeySource, kid: str, verify: Callable[[PublicKey],
         kid: name of the key.
         verify: verifies with a key, or raises ``InvalidSignatureError``.
     """
-    key = await keys.get(kid)
+    key = check_key("get of the AsyncKeySource", await keys.get(kid))
     try:
         return verify(key)
     except InvalidSignatureError:
@@ -43,6 +44,7 @@ async def with_key(keys: AsyncKeySource, kid: str, verify: Callable[[PublicKey],
         fresh = await keys.refresh(kid)
         if fresh is None or fresh == key:
             raise
+        fresh = check_key("refresh of the AsyncKeySource", fresh)
     return verify(fresh)
 
 
@@ -50,11 +52,16 @@ class AsyncCachedKeys:
     """``CachedKeys`` over an awaitable fetch, for the tasks of one event loop.
 
     Args:
-        fetch: brings the JWK for a name from the host, or raises ``UnknownKeyError`` where the host has none.
+        fetch: brings the JWK for a name from the host, or raises ``UnknownKeyError`` where the host has none. An
+            ``async def`` function, or a lambda that returns something to await.
         shelf: what is known and allowed; made with its defaults where left out.
+
+    Raises:
+        ConfigurationError: ``fetch`` is not a function, or a plain one, which is for ``CachedKeys``.
     """
 
     def __init__(self, fetch: Callable[[str], Awaitable[Mapping[str, Any]]], shelf: KeyShelf | None = None) -> None:
+        check_async_function("fetch", fetch, "an async function from a kid to a JWK (CachedKeys takes a plain one)")
         self._fetch = fetch
         self._shelf = KeyShelf() if shelf is None else shelf
         self._flights: dict[str, asyncio.Task[PublicKey]] = {}
@@ -96,14 +103,14 @@ class AsyncCachedKeys:
 
     async def _fly(self, kid: str) -> PublicKey:
         try:
-            return self._shelf.store(kid, await self._fetch(kid))
+            return self._shelf.store(kid, await check_awaitable("fetch", self._fetch(kid)))
         except BaseException:
             self._shelf.missed(kid)
             raise
 
     async def _fly_again(self, kid: str) -> PublicKey | None:
         try:
-            return self._shelf.store(kid, await self._fetch(kid))
+            return self._shelf.store(kid, await check_awaitable("fetch", self._fetch(kid)))
         except FlexError:
             return self._shelf.known(kid)
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._sealed import sealed
 from ..errors import InvalidClaimError, UnsupportedAlgorithmError
 from .compact import DEFAULT_LIMITS, Jws, Limits, parse_jws
 from .keys import KeySource, PublicKey, check_kid, with_key
 from .verified import DEFAULT_LEEWAY, Verified, check_times, read_only, text_claim
+
+if TYPE_CHECKING:
+    from ..transport import HostTime
 
 __all__ = ["CaptureContext", "Expected", "UnverifiedContext", "verify_capture_context"]
 
@@ -128,6 +131,8 @@ class UnverifiedContext:
         leeway: float = DEFAULT_LEEWAY,
         grace: float = 0.0,
         expected: Expected | None = None,
+        host_time: HostTime | None = None,
+        from_host: bool = False,
     ) -> CaptureContext:
         """The context, once its signature has been checked with this key, and the rest of it too.
 
@@ -137,20 +142,31 @@ class UnverifiedContext:
             leeway: seconds by which the clocks may differ.
             grace: seconds for which an expired context is still good enough, to verify tokens that were made in time.
             expected: what the context must say about the capture.
+            host_time: the host's clock compared with this machine's, where it is known.
+            from_host: whether the context came straight from the host.
         """
         key.verify(self._jws, _WHAT)
-        return self.accept(now=now, leeway=leeway, grace=grace, expected=expected)
+        return self._checked(
+            expected, now=now, leeway=leeway, grace=grace, host_time=host_time, from_host=from_host, begun=False
+        )
 
     def accept(
-        self, *, now: float | None, leeway: float, grace: float, expected: Expected | None = None
+        self, *, now: float | None, leeway: float, grace: float, host_time: HostTime | None = None
     ) -> CaptureContext:
         """The context, once everything but its signature has been checked. For what this package sealed itself, after
         it had verified it; nothing else may call this.
         """
+        # It was valid when it was sealed, so it has begun by now, whatever the clock of this machine says.
+        begun = now is None
+        return self._checked(
+            None, now=now, leeway=leeway, grace=grace, host_time=host_time, from_host=False, begun=begun
+        )
+
+    def _checked(self, expected: Expected | None, **times: Any) -> CaptureContext:
         claims = read_only(self._jws.claims)
         if claims.get("iss") != ISSUER:
             raise InvalidClaimError(f"the {_WHAT} was not issued by {ISSUER!r}", claim="iss")
-        check_times(claims, _WHAT, now=now, leeway=leeway, grace=grace)
+        check_times(claims, _WHAT, **times)
         text_claim(claims, "jti", _WHAT)
         kind, data = _context(claims.get("ctx"))
         context = CaptureContext._from(self._jws, claims, key=_one_time_key(claims.get("flx")), type=kind, data=data)
@@ -168,6 +184,8 @@ def verify_capture_context(
     leeway: float = DEFAULT_LEEWAY,
     expected: Expected | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    host_time: HostTime | None = None,
+    from_host: bool = False,
 ) -> CaptureContext:
     """Verify a capture context: RS256 signature under a long-term key, issuer, times, and a usable one-time key.
 
@@ -178,6 +196,10 @@ def verify_capture_context(
         leeway: seconds by which the clocks may differ.
         expected: what the context must say about the capture.
         limits: how large the token may be.
+        host_time: the host's clock compared with this machine's: ``client.clock.host_time()``. A context that has
+            expired by either clock is refused.
+        from_host: True for a context in a response of the host, never for one from elsewhere: "not yet valid" is then
+            judged by ``host_time`` too.
 
     Raises:
         MalformedTokenError: not a JWS in strict compact form.
@@ -188,7 +210,13 @@ def verify_capture_context(
         InvalidClaimError: another claim is not what it has to be.
     """
     unverified = UnverifiedContext(token, limits)
-    return with_key(keys, unverified.kid, lambda key: unverified.verify(key, now=now, leeway=leeway, expected=expected))
+    return with_key(
+        keys,
+        unverified.kid,
+        lambda key: unverified.verify(
+            key, now=now, leeway=leeway, expected=expected, host_time=host_time, from_host=from_host
+        ),
+    )
 
 
 def _one_time_key(flx: Any) -> PublicKey:

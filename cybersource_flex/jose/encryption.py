@@ -11,13 +11,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._sealed import sealed
-from ..errors import ExpiredTokenError, InvalidDataError
+from ..errors import InvalidDataError
 from .capture_context import CaptureContext
 from .field_data import UNNAMED, flatten, listed, nested, shown
 from .microform import microform_data
+from .verified import check_not_expired
+
+if TYPE_CHECKING:
+    from ..transport import HostTime
 
 __all__ = ["encrypt", "flatten"]
 
@@ -25,13 +29,15 @@ _TO_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @sealed
-def encrypt(context: CaptureContext, data: Mapping[str, Any]) -> str:
+def encrypt(context: CaptureContext, data: Mapping[str, Any], *, host_time: HostTime | None = None) -> str:
     """The JWE to post to ``/flex/v2/tokens``: ``RSA-OAEP``, ``A256GCM``, to the key in the context.
 
     Args:
         context: the verified capture context.
         data: texts by field, nested as in ``{"paymentInformation": {"card": {"number": ...}}}`` or by dotted names. An
             empty text is a field not given.
+        host_time: the host's clock compared with this machine's: ``client.clock.host_time()``. A context that has
+            expired by either clock is refused.
 
     Returns:
         The compact JWE.
@@ -43,8 +49,14 @@ def encrypt(context: CaptureContext, data: Mapping[str, Any]) -> str:
     """
     if not isinstance(context, CaptureContext):
         raise TypeError(f"context must be a CaptureContext, which verification makes, not {type(context).__name__}")
-    if time.time() >= context.claims["exp"]:
-        raise ExpiredTokenError("the capture context has expired; ask for a new one")
+    check_not_expired(
+        context.claims["exp"],
+        "capture context",
+        now=time.time(),
+        allowed=0.0,
+        host_time=host_time,
+        advice="; ask for a new one",
+    )
     values = flatten(data)
     if context.is_microform:
         shaped = microform_data(context, values)

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Any, Final
 
+from .._callables import check_function, check_result
 from .._lock import Lock
 from ..errors import ConfigurationError, FlexError, UnknownKeyError, UnsupportedAlgorithmError
-from .keys import KeySource, PublicKey, check_kid
+from .keys import KeySource, PublicKey, check_kid, check_source
 
 __all__ = ["CachedKeys", "KeyShelf", "PinnedKeys"]
 
@@ -111,11 +112,16 @@ class CachedKeys:
     """A ``KeySource`` over a host, safe in threads: one fetch under way for a name, whoever else asks waits for it.
 
     Args:
-        fetch: brings the JWK for a name from the host, or raises ``UnknownKeyError`` where the host has none.
+        fetch: brings the JWK for a name from the host, or raises ``UnknownKeyError`` where the host has none. Not an
+            async function: that is for ``AsyncCachedKeys``.
         shelf: what is known and allowed; made with its defaults where left out.
+
+    Raises:
+        ConfigurationError: ``fetch`` is not a function, or an async one.
     """
 
     def __init__(self, fetch: Callable[[str], Mapping[str, Any]], shelf: KeyShelf | None = None) -> None:
+        check_function("fetch", fetch, "a function from a kid to a JWK (AsyncCachedKeys takes an async one)")
         self._fetch = fetch
         self._shelf = KeyShelf() if shelf is None else shelf
         self._lock = Lock()
@@ -167,7 +173,7 @@ class CachedKeys:
             landed.wait()
             return self._shelf.known(kid)
         try:
-            jwk = self._fetch(kid)
+            jwk = check_result("fetch", self._fetch(kid))
             with self._lock:
                 return self._shelf.store(kid, jwk)
         except FlexError:
@@ -187,7 +193,7 @@ class CachedKeys:
 
     def _fly(self, kid: str, flight: _Flight) -> None:
         try:
-            jwk = self._fetch(kid)
+            jwk = check_result("fetch", self._fetch(kid))
             with self._lock:
                 flight.key = self._shelf.store(kid, jwk)
         except BaseException as cause:
@@ -244,11 +250,14 @@ class PinnedKeys:
         others: asked for names that are not pinned; None to know no others.
 
     Raises:
-        ConfigurationError: a key is not acceptable, has no ``kid``, or two have the same.
+        ConfigurationError: a key is not acceptable, has no ``kid``, or two have the same; or ``others`` is not a
+            ``KeySource``.
     """
 
     def __init__(self, jwks: Iterable[Mapping[str, Any]], others: KeySource | None = None) -> None:
         self._keys: dict[str, PublicKey] = {}
+        if others is not None:
+            check_source("others", others)
         self._others = others
         for jwk in jwks:
             try:

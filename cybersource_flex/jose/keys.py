@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from .._callables import check_methods, check_result
 from .._credentials import not_an_id
-from ..errors import InvalidSignatureError, UnknownKeyError, UnsupportedAlgorithmError
+from ..errors import ConfigurationError, InvalidSignatureError, UnknownKeyError, UnsupportedAlgorithmError
 from .compact import Jws, Signed, encode_part
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from .primitives import RSAPublicKey
 
-__all__ = ["KeySource", "PublicKey", "check_kid", "with_key"]
+__all__ = ["KeySource", "PublicKey", "check_key", "check_kid", "check_source", "with_key"]
 
 _T = TypeVar("_T")
 
@@ -179,6 +180,19 @@ class KeySource(Protocol):
         ...
 
 
+def check_source(name: str, keys: object) -> None:
+    """Check that an argument is a source of keys. Raises ``ConfigurationError`` for one whose methods are awaited."""
+    check_methods(name, keys, ("get", "refresh"), "a KeySource such as PinnedKeys([...])")
+
+
+def check_key(name: str, key: Any) -> PublicKey:
+    """Check what the method of a source returned. Raises ``ConfigurationError`` if it cannot verify."""
+    if callable(getattr(key, "verify", None)):
+        return key  # type: ignore[no-any-return]
+    check_result(name, key)
+    raise ConfigurationError(f"{name} must return a PublicKey, not an object of type {type(key).__name__}")
+
+
 def with_key(keys: KeySource, kid: str, verify: Callable[[PublicKey], _T]) -> _T:
     """Verify with a key from a source, which is asked for it anew where the signature does not fit.
 
@@ -187,7 +201,7 @@ def with_key(keys: KeySource, kid: str, verify: Callable[[PublicKey], _T]) -> _T
         kid: name of the key.
         verify: verifies with a key, or raises ``InvalidSignatureError``.
     """
-    key = keys.get(kid)
+    key = check_key("get of the KeySource", keys.get(kid))
     try:
         return verify(key)
     except InvalidSignatureError:
@@ -195,4 +209,5 @@ def with_key(keys: KeySource, kid: str, verify: Callable[[PublicKey], _T]) -> _T
         fresh = keys.refresh(kid)
         if fresh is None or fresh == key:
             raise
+        fresh = check_key("refresh of the KeySource", fresh)
     return verify(fresh)

@@ -18,6 +18,8 @@ from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+    from ..transport import HostTime
+
 __all__ = ["PaymentCredentials", "UnverifiedCredentials", "open_payment_credentials"]
 
 ISSUER: Final = "https://flex.visa.com"
@@ -63,6 +65,8 @@ def open_payment_credentials(
     now: float | None = None,
     leeway: float = DEFAULT_LEEWAY,
     limits: Limits = DEFAULT_LIMITS,
+    host_time: HostTime | None = None,
+    from_host: bool = False,
 ) -> PaymentCredentials:
     """Decrypt payment credentials and verify what is inside.
 
@@ -73,6 +77,9 @@ def open_payment_credentials(
         now: seconds since the epoch; None for this machine's clock.
         leeway: seconds by which the clocks may differ.
         limits: how large the token may be.
+        host_time: the host's clock compared with this machine's: ``client.clock.host_time()``. Credentials that have
+            expired by either clock are refused.
+        from_host: True for credentials in a response of the host: "not yet valid" is then judged by ``host_time`` too.
 
     Raises:
         MalformedTokenError: not a JWE, or what is inside not a JWS, in strict compact form.
@@ -82,7 +89,11 @@ def open_payment_credentials(
             inside is not what it has to be.
     """
     opened = UnverifiedCredentials(token, private_key, limits)
-    return with_key(keys, opened.kid, lambda key: opened.verify(key, now=now, leeway=leeway))
+    return with_key(
+        keys,
+        opened.kid,
+        lambda key: opened.verify(key, now=now, leeway=leeway, host_time=host_time, from_host=from_host),
+    )
 
 
 class UnverifiedCredentials:
@@ -102,13 +113,21 @@ class UnverifiedCredentials:
         self._jws = parse_jws(inner.decode("ascii"), f"JWS inside the {_WHAT}", limits)
         self.kid = check_kid(self._jws.kid)
 
-    def verify(self, key: PublicKey, *, now: float | None = None, leeway: float = DEFAULT_LEEWAY) -> PaymentCredentials:
+    def verify(
+        self,
+        key: PublicKey,
+        *,
+        now: float | None = None,
+        leeway: float = DEFAULT_LEEWAY,
+        host_time: HostTime | None = None,
+        from_host: bool = False,
+    ) -> PaymentCredentials:
         """The credentials, once everything has been checked."""
         key.verify(self._jws, f"JWS inside the {_WHAT}")
         claims = self._jws.claims
         if text_claim(claims, "iss", _WHAT) != ISSUER:
             raise InvalidClaimError(f"the {_WHAT} were not issued by {ISSUER}", claim="iss")
-        check_times(claims, _WHAT, now=now, leeway=leeway)
+        check_times(claims, _WHAT, now=now, leeway=leeway, host_time=host_time, from_host=from_host)
         text_claim(claims, "jti", _WHAT)
         return PaymentCredentials._from(self._jws)
 

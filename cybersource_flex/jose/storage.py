@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import hmac
 import zlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .._sealed import sealed
 from ..errors import ConfigurationError, InvalidSignatureError, MalformedTokenError
@@ -23,6 +23,9 @@ from .capture_context import CaptureContext, UnverifiedContext
 from .compact import DEFAULT_LIMITS, Limits
 from .keys import KeySource, PublicKey, with_key
 from .verified import DEFAULT_LEEWAY
+
+if TYPE_CHECKING:
+    from ..transport import HostTime
 
 __all__ = ["StoredContext", "restore_capture_context", "store_capture_context"]
 
@@ -60,6 +63,7 @@ def restore_capture_context(
     now: float | None = None,
     leeway: float = DEFAULT_LEEWAY,
     limits: Limits = DEFAULT_LIMITS,
+    host_time: HostTime | None = None,
 ) -> CaptureContext:
     """The context that was stored. Sealed, it is believed for the seal; unsealed, its signature is verified again.
 
@@ -71,6 +75,9 @@ def restore_capture_context(
         now: seconds since the epoch; None for this machine's clock.
         leeway: seconds by which the clocks may differ.
         limits: how large the context may be.
+        host_time: the host's clock compared with this machine's: ``client.clock.host_time()``. The context came from
+            the host, so it is "not yet valid" only where both clocks say so; a sealed one is not unless ``now`` is
+            given, because it was verified before it was sealed.
 
     Raises:
         MalformedTokenError: not such a text.
@@ -80,8 +87,8 @@ def restore_capture_context(
     """
     stored = StoredContext(text, key, bind=bind, limits=limits)
     if stored.sealed:
-        return stored.accept(now=now, leeway=leeway)
-    return with_key(keys, stored.kid, lambda key: stored.verify(key, now=now, leeway=leeway))
+        return stored.accept(now=now, leeway=leeway, host_time=host_time)
+    return with_key(keys, stored.kid, lambda key: stored.verify(key, now=now, leeway=leeway, host_time=host_time))
 
 
 class StoredContext:
@@ -109,15 +116,26 @@ class StoredContext:
         self.kid = self._unverified.kid
         self.sealed = key is not None
 
-    def accept(self, *, now: float | None = None, leeway: float = DEFAULT_LEEWAY) -> CaptureContext:
+    def accept(
+        self, *, now: float | None = None, leeway: float = DEFAULT_LEEWAY, host_time: HostTime | None = None
+    ) -> CaptureContext:
         """The context, for its seal."""
         if not self.sealed:
             raise InvalidSignatureError("the stored context has no seal to believe it for")
-        return self._unverified.accept(now=now, leeway=leeway, grace=TOKEN_LIFETIME)
+        return self._unverified.accept(now=now, leeway=leeway, grace=TOKEN_LIFETIME, host_time=host_time)
 
-    def verify(self, key: PublicKey, *, now: float | None = None, leeway: float = DEFAULT_LEEWAY) -> CaptureContext:
+    def verify(
+        self,
+        key: PublicKey,
+        *,
+        now: float | None = None,
+        leeway: float = DEFAULT_LEEWAY,
+        host_time: HostTime | None = None,
+    ) -> CaptureContext:
         """The context, for its signature under the long-term key named ``kid``."""
-        return self._unverified.verify(key, now=now, leeway=leeway, grace=TOKEN_LIFETIME)
+        return self._unverified.verify(
+            key, now=now, leeway=leeway, grace=TOKEN_LIFETIME, host_time=host_time, from_host=True
+        )
 
 
 def _mac(key: str | bytes | None, bind: str, body: bytes) -> bytes:

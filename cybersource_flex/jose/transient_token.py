@@ -8,13 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._sealed import sealed
 from ..errors import InvalidClaimError, UnknownKeyError
 from .capture_context import CaptureContext
 from .compact import DEFAULT_LIMITS, Limits, parse_jws
 from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
+
+if TYPE_CHECKING:
+    from ..transport import HostTime
 
 __all__ = ["TransientToken", "verify_transient_token"]
 
@@ -105,6 +108,8 @@ def verify_transient_token(
     now: float | None = None,
     leeway: float = DEFAULT_LEEWAY,
     limits: Limits = DEFAULT_LIMITS,
+    host_time: HostTime | None = None,
+    from_host: bool = False,
 ) -> TransientToken:
     """Verify a transient token with the one-time key of the capture context it was made for.
 
@@ -117,6 +122,10 @@ def verify_transient_token(
         now: seconds since the epoch; None for this machine's clock.
         leeway: seconds by which the clocks may differ.
         limits: how large the token may be.
+        host_time: the host's clock compared with this machine's: ``client.clock.host_time()``. A token that has expired
+            by either clock is refused.
+        from_host: True for a token in a response of the host, never for one from the browser: "not yet valid" is then
+            judged by ``host_time`` too.
 
     Raises:
         MalformedTokenError: not a JWS in strict compact form.
@@ -138,7 +147,7 @@ def verify_transient_token(
     kind = text_claim(claims, "type", _WHAT)
     if kind != context.type:
         raise InvalidClaimError(f"the {_WHAT} is of another type than its capture context", claim="type")
-    check_times(claims, _WHAT, now=now, leeway=leeway)
+    check_times(claims, _WHAT, now=now, leeway=leeway, host_time=host_time, from_host=from_host)
     if not _JTI.fullmatch(text_claim(claims, "jti", _WHAT)):
         raise InvalidClaimError(f"the claim jti of the {_WHAT} is not an id", claim="jti")
     _check_content(claims.get("content"), context)

@@ -15,13 +15,18 @@ from .compact import Jws
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["DEFAULT_LEEWAY", "Verified", "check_times", "read_only", "text_claim"]
+    from ..transport import HostTime
+
+__all__ = ["DEFAULT_LEEWAY", "Verified", "check_not_expired", "check_times", "read_only", "text_claim"]
 
 # Seconds by which two clocks may differ before a token is refused.
 DEFAULT_LEEWAY: Final = 30.0
 
 # Seconds. All published tokens live for 900; one that lives for days was not made by this service.
 MAX_LIFETIME: Final = 24 * 3600
+
+# Seconds: clocks that differ by less are said to agree.
+_SAME: Final = 5.0
 
 # Seconds since the epoch that `datetime` can still express, with a margin: 2200-01-01.
 _LATEST: Final = 7_258_118_400
@@ -109,15 +114,31 @@ def read_only(value: Any) -> Any:
     return tuple(map(read_only, value)) if kind is list else value
 
 
-def check_times(claims: Mapping[str, Any], what: str, *, now: float | None, leeway: float, grace: float = 0.0) -> None:
+def check_times(
+    claims: Mapping[str, Any],
+    what: str,
+    *,
+    now: float | None,
+    leeway: float,
+    grace: float = 0.0,
+    host_time: HostTime | None = None,
+    from_host: bool = False,
+    begun: bool = False,
+) -> None:
     """Check ``iat`` and ``exp`` (RFC 7519 sections 4.1.4 and 4.1.6).
+
+    A token has expired once this machine's clock or the host's says so. It is not yet valid while this machine's clock
+    says so; for a token that came straight from the host, while both clocks say so.
 
     Args:
         claims: the claims of a token whose signature was verified.
         what: what the token is, for messages.
         now: seconds since the epoch; None for this machine's clock.
         leeway: seconds by which the clocks may differ.
-        grace: seconds after ``exp`` for which the token is let pass all the same.
+        grace: seconds after ``exp`` for which the token is still accepted.
+        host_time: the host's clock compared with this machine's, where it is known.
+        from_host: whether the token came straight from the host.
+        begun: whether the token was verified before, so that it cannot be "not yet valid" any more.
 
     Raises:
         ConfigurationError: ``leeway`` or ``now`` would let everything pass.
@@ -131,12 +152,66 @@ def check_times(claims: Mapping[str, Any], what: str, *, now: float | None, leew
     current = time.time() if now is None else now
     if not (isfinite(current) and 0 <= leeway <= MAX_LIFETIME):
         raise ConfigurationError(f"leeway must be from 0 to {MAX_LIFETIME} seconds, and now a time")
-    if current >= expires_at + leeway + grace:
-        raise ExpiredTokenError(f"the {what} expired {_ago(current - expires_at)} ago")
-    if issued_at > current + leeway:
+    _check_host_time(host_time)
+    check_not_expired(expires_at, what, now=current, allowed=leeway + grace, host_time=host_time)
+    latest = current
+    if from_host and host_time is not None and not host_time.ignored:
+        latest = max(current, current + host_time.ahead + host_time.error)
+    if issued_at > latest + leeway and not begun:
         raise TokenNotYetValidError(
-            f"the {what} was issued {_ago(issued_at - current)} in the future; is the clock right?"
+            f"the {what} was issued {_ago(issued_at - latest)} in the future{_about_clock(host_time)}"
         )
+
+
+def check_not_expired(
+    expires_at: int, what: str, *, now: float, allowed: float, host_time: HostTime | None, advice: str = ""
+) -> None:
+    """Check that neither this machine's clock nor the host's is past the end of a token.
+
+    Args:
+        expires_at: the claim ``exp``.
+        what: what the token is, for messages.
+        now: this machine's time in seconds since the epoch.
+        allowed: seconds after the end for which the token is still accepted.
+        host_time: the host's clock compared with this machine's, where it is known.
+        advice: what to do about it, for the message.
+
+    Raises:
+        ExpiredTokenError: it has passed. The message says where only one of the clocks thinks so.
+    """
+    past = now - expires_at
+    past_at_host = past if host_time is None else past + host_time.ahead
+    if past >= allowed:
+        text = f"the {what} expired {_ago(past)} ago"
+        if host_time is not None and past_at_host < allowed:
+            text += f" by this machine's clock, which is {_difference(host_time)} the host's; set it by NTP"
+        raise ExpiredTokenError(text + advice)
+    if host_time is not None and not host_time.ignored and past_at_host >= allowed:
+        raise ExpiredTokenError(
+            f"the {what} expired {_ago(past_at_host)} ago by the host's clock; this machine's clock is "
+            f"{_difference(host_time)} it; set it by NTP, or, if it is right, use correct_clock=False, which ignores "
+            f"the host's Date{advice}"
+        )
+
+
+def _check_host_time(host_time: HostTime | None) -> None:
+    if host_time is None or host_time.ignored:
+        return
+    if not (abs(host_time.ahead) <= MAX_LIFETIME and 0 <= host_time.error <= MAX_LIFETIME):
+        raise ConfigurationError(f"host_time must be at most {MAX_LIFETIME} seconds from this machine's clock")
+
+
+def _about_clock(host_time: HostTime | None) -> str:
+    if host_time is None:
+        return "; is the clock right?"
+    if abs(host_time.ahead) <= max(_SAME, host_time.error):
+        return "; this machine's clock agrees with the host's"
+    return f"; this machine's clock is {_difference(host_time)} the host's; set it by NTP"
+
+
+def _difference(host_time: HostTime) -> str:
+    ignored = f" ({host_time.ignored})" if host_time.ignored else ""
+    return f"{abs(host_time.ahead):.0f} s{ignored} {'behind' if host_time.ahead > 0 else 'ahead of'}"
 
 
 def _seconds(claims: Mapping[str, Any], name: str, what: str) -> int:

@@ -7,7 +7,7 @@ made these before, where there is one. ``Tls`` says which hosts are believed.
 
 from typing import TYPE_CHECKING
 
-from .clock import Clock
+from .clock import Clock, HostTime
 from .message import Encryption, Request, Response, Signer
 from .operation import ApiResponse, Operation
 from .retry import RetryPolicy
@@ -24,6 +24,7 @@ __all__ = [
     "Clock",
     "Encryption",
     "Events",
+    "HostTime",
     "Operation",
     "Request",
     "Response",

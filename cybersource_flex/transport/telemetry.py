@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from ..errors import Attempt, ConfigurationError, Outcome
+from .._callables import check_function, check_result
+from ..errors import Attempt, Outcome
 from .frozen import Frozen
 
 if TYPE_CHECKING:
@@ -70,11 +71,14 @@ class ResponseEvent(NamedTuple):
 
 class Events(Frozen):
     """Functions that are told. They are called in the thread of the call and should be quick; what they raise is logged
-    and does not disturb the call.
+    and does not disturb the call. They are not awaited, so async functions are refused.
 
     Args:
         on_attempt: told after each attempt.
         on_response: told once a call, at its end.
+
+    Raises:
+        ConfigurationError: an argument is not a function, or an async one.
     """
 
     __slots__ = ("_on_attempt", "_on_response")
@@ -89,8 +93,8 @@ class Events(Frozen):
         on_response: Callable[[ResponseEvent], object] | None = None,
     ) -> None:
         for name, given in (("on_attempt", on_attempt), ("on_response", on_response)):
-            if given is not None and not callable(given):
-                raise ConfigurationError(f"{name} must be a function")
+            if given is not None:
+                check_function(name, given, "a function of one event")
         self._set(_on_attempt=on_attempt, _on_response=on_response)
 
     def __repr__(self) -> str:
@@ -121,7 +125,7 @@ class Events(Frozen):
             )
         if self._on_attempt is not None:
             try:
-                self._on_attempt(event)
+                check_result("on_attempt", self._on_attempt(event))
             except Exception:
                 _log.exception("on_attempt failed")
 
@@ -138,7 +142,7 @@ class Events(Frozen):
             )
         if self._on_response is not None:
             try:
-                self._on_response(event)
+                check_result("on_response", self._on_response(event))
             except Exception:
                 _log.exception("on_response failed")
 

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from .._sealed import sealed
 from ..errors import ConfigurationError
 from .frozen import Frozen
+from .validity import check_current
 
 if TYPE_CHECKING:
     import ssl
+    from datetime import datetime
+
+    from cryptography import x509
 
 __all__ = ["Tls"]
 
@@ -34,7 +38,7 @@ class Tls(Frozen):
         ca_file: path of a PEM file with the certificates to trust. It replaces the system's; to have both, give a file
             with both. None trusts the system's (OpenSSL's ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` count).
         client_certificate: path of a PEM file with the certificate to show a host that asks for one (mutual TLS), and
-            those between it and its authority. None shows none.
+            those between it and its authority. The first one must be valid now. None shows none.
         client_key: path of a PEM file with the key of the certificate; None where it is in the same file.
         client_key_password: password of the key, where it is encrypted. It is used once and not kept.
         ssl_context: a context of your own, in place of all of the above. It must verify certificates and host names
@@ -44,14 +48,27 @@ class Tls(Frozen):
 
     The certificate is never shown to a proxy, unless the context is your own: that serves a proxy as it serves a host.
 
+    Attributes:
+        client_certificate_expires_at: when the client certificate ends; None without one, and for one that only OpenSSL
+            can read.
+
     Raises:
-        ConfigurationError: a file cannot be used, or two arguments exclude each other.
+        ConfigurationError: a file cannot be used, two arguments exclude each other, the client certificate has ended or
+            not begun, or all certificates in ``ca_file`` have.
     """
 
-    __slots__ = ("ca_file", "client_certificate", "client_key", "insecure_skip_verification", "ssl_context")
+    __slots__ = (
+        "ca_file",
+        "client_certificate",
+        "client_certificate_expires_at",
+        "client_key",
+        "insecure_skip_verification",
+        "ssl_context",
+    )
 
     ca_file: Path | None
     client_certificate: Path | None
+    client_certificate_expires_at: datetime | None
     client_key: Path | None
     insecure_skip_verification: bool
     ssl_context: ssl.SSLContext
@@ -72,10 +89,14 @@ class Tls(Frozen):
             raise ConfigurationError("ca_file and insecure_skip_verification exclude each other: verify, or do not")
         if client_certificate is None and (client_key is not None or client_key_password is not None):
             raise ConfigurationError("client_key and client_key_password need a client_certificate")
+        expires_at = None
         if ssl_context is None:
             ssl_context = _context(ca_file, insecure=insecure_skip_verification)
+            if ca_file is not None:
+                _check_authorities(ca_file)
             if client_certificate is not None:
                 _show(ssl_context, client_certificate, client_key, client_key_password)
+                expires_at = _end_of(client_certificate)
         elif ca_file is not None or client_certificate is not None:
             raise ConfigurationError("ssl_context excludes ca_file and client_certificate: load these into the context")
         else:
@@ -83,6 +104,7 @@ class Tls(Frozen):
         self._set(
             ca_file=ca_file,
             client_certificate=client_certificate,
+            client_certificate_expires_at=expires_at,
             client_key=client_key,
             insecure_skip_verification=insecure_skip_verification,
             ssl_context=ssl_context,
@@ -153,6 +175,43 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None, password
     if asked:
         raise ConfigurationError(f"client_key_password does not open the key in {name} {_shown(file)}")
     raise ConfigurationError(f"client_certificate {_shown(certificate)} or its key cannot be used ({reason})")
+
+
+def _check_authorities(path: Path) -> None:
+    """Raise where none of the certificates is valid now: no host could be verified with them."""
+    found = certificates_in(path)
+    if not found:
+        return
+    failed = None
+    for each in found:
+        try:
+            check_current(each, f"ca_file {_shown(path)}")
+        except ConfigurationError as cause:
+            failed = cause
+        else:
+            return
+    if failed is not None:
+        raise failed
+
+
+def _end_of(path: Path) -> datetime | None:
+    """When the certificate that is shown ends: the first in the file. Raises if it is not valid now."""
+    found = certificates_in(path)
+    return check_current(found[0], f"client_certificate {_shown(path)}") if found else None
+
+
+def certificates_in(path: Path) -> list[x509.Certificate]:
+    """The certificates in a PEM file that OpenSSL has loaded. Empty where only OpenSSL can read them, which knows more
+    forms (``TRUSTED CERTIFICATE``) and forgives more.
+    """
+    from cryptography import x509
+
+    try:
+        with open(path, "rb") as file:
+            return x509.load_pem_x509_certificates(file.read())
+    except (ValueError, OSError):
+        # OpenSSL has read the file a moment ago, so it is there and is a certificate.
+        return []
 
 
 def _check(context: Any, *, insecure: bool) -> None:

@@ -29,7 +29,6 @@ from cybersource_flex import (
     InvalidSignatureError,
     MicroformIntegrationApi,
     NotFoundError,
-    TokenNotYetValidError,
     UnknownKeyError,
     fields,
 )
@@ -483,12 +482,3 @@ def test_a_clock_that_is_off_does_not_stop_a_client(offset: float, connect: Conn
                 client.payment_details("A" * 64)
             assert [made.status for made in caught.value.attempts] == statuses
         assert client.clock.offset == pytest.approx(offset, abs=3)
-
-
-def test_the_correction_is_for_signing_alone(connect: Connect) -> None:
-    with (
-        Emulator(clock=lambda: time.time() + 600) as emulator,
-        connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
-        pytest.raises(TokenNotYetValidError, match="is the clock right"),
-    ):
-        client.create_capture_context(CARD_FIELDS)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cybersource_flex import FlexClient, fields
+from cybersource_flex import ConfigurationError, FlexClient, fields
 from cybersource_flex.auth import MessageLevelEncryption
 from cybersource_flex.client.operations import signed_operations
 from cybersource_flex.emulator import Emulator, Merchant
@@ -141,6 +141,22 @@ def test_message_level_encryption(emulator: Emulator, folder: Path) -> None:
         first = accepted(client, emulator)
         assert b"encryptedRequest" in first.body
         assert b'"fields"' in (first.opened or b"")
+
+
+@pytest.mark.parametrize("kid", [{}, {"CYBERSOURCE_MLE_RESPONSE_KID": "7"}])
+def test_a_response_key_whose_certificate_has_ended(
+    kid: dict[str, str], emulator: Emulator, folder: Path, connect: type[FlexClient]
+) -> None:
+    (folder / "response.p12").write_bytes(emulator.make_response_mle_p12(PASSWORD, days=-1))
+    variables = {
+        **environ(emulator, "jwt_shared_secret", folder),
+        "CYBERSOURCE_MLE_RESPONSE_KEY": str(folder / "response.p12"),
+        "CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD": PASSWORD,
+        **kid,
+    }
+    said = r"^CYBERSOURCE_MLE_RESPONSE_KEY: the certificate 'shop_one' expired on"
+    with pytest.raises(ConfigurationError, match=said), connect.from_env(variables):
+        pass
 
 
 def test_mutual_tls(tmp_path: Path) -> None:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from cybersource_flex.cli.commands import cli
 from cybersource_flex.emulator import Emulator
@@ -121,6 +128,22 @@ def test_the_clock(ahead: int, level: str) -> None:
     assert abs(found["clock"]["facts"]["offset_seconds"] + ahead) <= 1
     if level != "ok":
         assert ("behind" in found["clock"]["text"]) == (ahead > 0)
+        hint = found["clock"]["hint"]
+        assert hint.startswith("set it by NTP")
+        assert ("refused as not yet valid" in hint) == (ahead > 0)
+        assert ("expire so much earlier" in hint) == (ahead < 0)
+    assert found["signed_request"]["level"] == "ok"
+    left = int(found["signed_request"]["text"].removesuffix(" s").rpartition(" ")[2])
+    assert left == pytest.approx(900 + min(ahead, 0), abs=3)
+
+
+def test_a_clock_by_which_all_contexts_have_expired() -> None:
+    with Emulator(clock=lambda: time.time() - 1200) as emulator:
+        _, found = examined(**emulator.environ)
+    refused = found["signed_request"]
+    assert refused["level"] == "problem"
+    assert re.search("by this machine's clock, which is (1199|1200|1201) s ahead of the host's", refused["text"])
+    assert refused["hint"] == "is the clock right?"
 
 
 def test_http_signature(emulator: Emulator) -> None:
@@ -227,6 +250,112 @@ def test_tls(tmp_path: Path) -> None:
     _, found = examined(**{**environ, "CYBERSOURCE_CA_FILE": str(tmp_path / "none.pem")})
     assert levels(found)["tls"] == "problem"
     assert levels(found)["key_id"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("days", "check", "level", "text"),
+    [
+        (365, "mle_response", "ok", "in 36"),
+        (10, "mle_response", "warning", "ends on"),
+        (-3, "mle", "problem", "CYBERSOURCE_MLE_RESPONSE_KEY: the certificate '.*' expired on"),
+    ],
+)
+@pytest.mark.parametrize("source", ["the environment", "a dictionary"])
+def test_the_certificate_of_a_response_key_whose_id_was_given(
+    source: str, days: int, check: str, level: str, text: str, emulator: Emulator, tmp_path: Path
+) -> None:
+    file = tmp_path / "response.p12"
+    file.write_bytes(emulator.make_response_mle_p12(PASSWORD, days=days))
+    if source == "the environment":
+        environ = {
+            **emulator.environ,
+            "CYBERSOURCE_MLE_RESPONSE_KEY": str(file),
+            "CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD": PASSWORD,
+            "CYBERSOURCE_MLE_RESPONSE_KID": "7",
+        }
+        _, found = examined("--offline", **environ)
+    else:
+        config = {
+            "authentication_type": "JWT",
+            "jwt_key_type": "SHARED_SECRET",
+            "merchantid": emulator.auth["merchant_id"],
+            "run_environment": emulator.url,
+            "merchant_keyid": emulator.auth["key_id"],
+            "merchant_secretkey": emulator.auth["secret_key"],
+            "enableResponseMleGlobally": True,
+            "responseMleKID": "7",
+            "responseMlePrivateKeyFilePath": str(file),
+            "responseMlePrivateKeyFilePassword": PASSWORD,
+        }
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        _, found = examined("--offline", "--config", str(tmp_path / "config.json"))
+        text = text.replace("CYBERSOURCE_MLE_RESPONSE_KEY", "responseMlePrivateKeyFilePath")
+    assert found[check]["level"] == level
+    assert re.search(text, found[check]["text"])
+    if check == "mle_response":
+        assert found[check]["facts"]["kid"] == "7"
+        assert found[check]["facts"]["days"] in (days - 1, days)
+
+
+def issued(folder: Path, name: str, days: int) -> Path:
+    """A certificate by itself with its key, that ends in so many days."""
+    key = rsa.generate_private_key(65537, 2048)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    ends = datetime.now(timezone.utc) + timedelta(days=days)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(ends - timedelta(days=1000))
+        .not_valid_after(ends)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / f"{name}.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("days", "check", "level"),
+    [(365, "client_certificate", "ok"), (10, "client_certificate", "warning"), (-3, "tls", "problem")],
+)
+def test_the_end_of_a_client_certificate(days: int, check: str, level: str, emulator: Emulator, tmp_path: Path) -> None:
+    environ = {**emulator.environ, "CYBERSOURCE_CLIENT_CERTIFICATE": str(issued(tmp_path, "shop", days))}
+    _, found = examined("--offline", **environ)
+    assert found[check]["level"] == level
+    if level == "problem":
+        assert re.search(r"^CYBERSOURCE_CLIENT_CERTIFICATE .*: the certificate 'shop' expired on", found[check]["text"])
+
+
+@pytest.mark.parametrize(("days", "level"), [(365, "ok"), (10, "warning"), (-3, "warning")])
+def test_the_end_of_what_stands_between(days: int, level: str, emulator: Emulator, tmp_path: Path) -> None:
+    shop, between = issued(tmp_path, "shop", 365), issued(tmp_path, "between", days)
+    begins = b"-----BEGIN CERTIFICATE-----"
+    shop.write_bytes(shop.read_bytes() + begins + between.read_bytes().partition(begins)[2])
+    _, found = examined("--offline", **emulator.environ, CYBERSOURCE_CLIENT_CERTIFICATE=str(shop))
+    assert levels(found)["client_certificate"] == "ok"
+    chain = found["client_certificate_chain"]
+    assert chain["level"] == level
+    assert chain["facts"]["subject"] == "CN=between"
+
+
+@pytest.mark.parametrize(
+    ("days", "level", "text"),
+    [
+        ([365], "ok", "^1 certificate, 0 of which ended or end within 30 days$"),
+        ([365, 10], "warning", "^2 certificates; subject CN=ca1; ends on"),
+        ([-3, 365], "warning", "^2 certificates; subject CN=ca0; ended on"),
+        ([-3], "problem", "^CYBERSOURCE_CA_FILE .*: the certificate 'ca0' expired on"),
+        ([-3, *[365] * 10], "ok", "^11 certificates, 1 of which ended or end"),
+    ],
+)
+def test_the_ends_of_authorities(days: list[int], level: str, text: str, emulator: Emulator, tmp_path: Path) -> None:
+    made = [issued(tmp_path, f"ca{number}", each) for number, each in enumerate(days)]
+    file = tmp_path / "ca.pem"
+    file.write_bytes(b"".join(each.read_bytes() for each in made))
+    _, found = examined("--offline", **emulator.environ, CYBERSOURCE_CA_FILE=str(file))
+    finding = found["tls" if level == "problem" else "ca_file"]
+    assert finding["level"] == level
+    assert re.search(text, finding["text"])
 
 
 def test_a_host_that_is_not_there(emulator: Emulator) -> None:

@@ -758,6 +758,21 @@ def test_a_skewed_request_makes_the_host_forget_nothing(e: Emulator) -> None:
     assert tokenize(e, context).status == 201
 
 
+def test_a_wrong_date(e: Emulator) -> None:
+    for scenario, date in (
+        ("wrong-date", formatdate(NOW + 3600, usegmt=True)),
+        ("wrong-date;seconds=-86400", formatdate(NOW - 86400, usegmt=True)),
+        ("wrong-date;kind=garbage", "yesterday"),
+        ("wrong-date;kind=missing", None),
+    ):
+        wrong = session(e, scenario)
+        assert (wrong.status, wrong.headers.get("date")) == (201, date)
+        assert decoded(wrong.text)[1]["iat"] == int(NOW), "the clock itself is right"
+    assert session(e).headers["date"] == formatdate(NOW, usegmt=True)
+    with pytest.raises(ValueError, match="whole seconds from"):
+        Scenario("wrong-date", seconds=10**12)
+
+
 def test_a_rotated_key(e: Emulator) -> None:
     before = session(e).text
     kid = decoded(before)[0]["kid"]

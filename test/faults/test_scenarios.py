@@ -142,6 +142,7 @@ ROWS: list[Row] = [
     ("empty-200", details, errors.ResponseDecodingError, "accepted", 1),
     ("wrong-digest", tokens, errors.ResponseDecodingError, "accepted", 1),
     ("expired-context", sessions, errors.ExpiredTokenError, None, 1),
+    ("wrong-date;seconds=3600", sessions, errors.ExpiredTokenError, None, 1),
     ("malformed-jwt;kind=truncated", sessions, errors.TokenError, None, 1),
     ("malformed-jwt;kind=two-parts", sessions, errors.CompactFormError, None, 1),
     ("malformed-jwt;kind=bad-base64", tokens, errors.MalformedTokenError, None, 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from typing_extensions import assert_type
@@ -9,6 +10,7 @@ from typing_extensions import assert_type
 from cybersource_flex import (
     ApiClient,
     ApiResponse,
+    AsyncFlexClient,
     CaptureContext,
     Configuration,
     FlexAPIApi,
@@ -18,7 +20,8 @@ from cybersource_flex import (
     aio,
     fields,
 )
-from cybersource_flex.auth import HttpSignature, JwtSharedSecret
+from cybersource_flex.auth import BearerToken, HttpSignature, JwtExternalKey, JwtSharedSecret
+from cybersource_flex.jose import AsyncCachedKeys, AsyncKeySource, CachedKeys, KeySource, PinnedKeys
 from cybersource_flex.models import (
     CaptureField,
     CaptureFields,
@@ -28,6 +31,8 @@ from cybersource_flex.models import (
     JsonWebKey,
     PaymentInformationFields,
 )
+from cybersource_flex.transport import Transport
+from cybersource_flex.transport.aio import AsyncTransport
 
 auth = JwtSharedSecret("merchant", key_id="id", secret_key="secret")
 old = HttpSignature("merchant", key_id="id", secret_key="secret")
@@ -85,3 +90,60 @@ async def awaited(request: GenerateFlexAPICaptureContextRequest) -> None:
 
 CardFields(number=CaptureField(), numbr=CaptureField())  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 CardFields(number="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# Each client takes the key sources that it can use, by whichever constructor it is made.
+
+
+def fetch(kid: str) -> Mapping[str, Any]:
+    return {}
+
+
+async def fetch_later(kid: str) -> Mapping[str, Any]:
+    return {}
+
+
+async def sign_later(data: bytes) -> bytes:
+    return data
+
+
+async def token_later() -> str:
+    return "token"
+
+
+def key_sources(plain: KeySource, later: AsyncKeySource, either: KeySource | AsyncKeySource) -> None:
+    FlexClient(auth, keys=plain)
+    FlexClient(auth, keys=CachedKeys(fetch))
+    assert_type(FlexClient.from_env(keys=plain), FlexClient)
+    assert_type(FlexClient.from_merchant_config({}, keys=PinnedKeys([], plain), leeway=5), FlexClient)
+    AsyncFlexClient(auth, keys=plain)
+    AsyncFlexClient(auth, keys=AsyncCachedKeys(fetch_later))
+    AsyncFlexClient(auth, keys=either)
+    assert_type(AsyncFlexClient.from_env(keys=later), AsyncFlexClient)
+    assert_type(AsyncFlexClient.from_env(keys=plain), AsyncFlexClient)
+    assert_type(AsyncFlexClient.from_merchant_config({}, keys=AsyncCachedKeys(fetch_later)), AsyncFlexClient)
+
+    FlexClient(auth, keys=later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    FlexClient(auth, keys=AsyncCachedKeys(fetch_later))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    FlexClient(auth, keys=either)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    FlexClient.from_env(keys=later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    FlexClient.from_merchant_config({}, keys=later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    AsyncFlexClient(auth, keys="keys")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    AsyncFlexClient.from_env(keys=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    FlexClient.from_env(leway=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    PinnedKeys([], later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+CachedKeys(fetch_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+AsyncCachedKeys(fetch)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+JwtExternalKey("m", "k", sign_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+BearerToken(token_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def clients(plain: ApiClient, later: aio.ApiClient, client: FlexClient, one: Transport, other: AsyncTransport) -> None:
+    ApiClient(transport=one)
+    aio.ApiClient(transport=other)
+    ApiClient(transport=other)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    aio.ApiClient(transport=one)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    FlexAPIApi(later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    aio.FlexAPIApi(plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    FlexAPIApi(client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

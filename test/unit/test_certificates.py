@@ -310,6 +310,84 @@ def test_an_expired_certificate_is_refused(key: rsa.RSAPrivateKey) -> None:
     assert "'2'" in repr(MessageLevelEncryption(request_certificate=both))
 
 
+ENDED = {"begins": timedelta(-9), "ends": timedelta(-2)}
+LATER = {"begins": timedelta(2), "ends": timedelta(9)}
+
+
+def pem(key: rsa.RSAPrivateKey, *certificates: x509.Certificate) -> bytes:
+    locked = BestAvailableEncryption(PASSWORD.encode())
+    parts = [key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked)]
+    return b"".join([*parts, *(each.public_bytes(Encoding.PEM) for each in certificates)])
+
+
+@pytest.mark.parametrize("pack", [p12, pem])
+@pytest.mark.parametrize("kid", [KID, "7"])
+@pytest.mark.parametrize(("times", "rule"), [(ENDED, "expired on"), (LATER, "is not valid before")])
+def test_the_certificate_of_a_response_key_is_looked_at_however_its_id_was_given(
+    times: dict[str, timedelta], rule: str, kid: str, pack: Callable[..., bytes], key: rsa.RSAPrivateKey
+) -> None:
+    for name in (MERCHANT, "somebody_else"):
+        file = pack(key, certificate(key, cn=name, **times))
+        with pytest.raises(ConfigurationError, match=f"response_key: the certificate '{name}' {rule}"):
+            MessageLevelEncryption(response_key=file, response_key_password=PASSWORD, response_kid=kid)
+    with pytest.raises(ConfigurationError, match=rule):
+        MessageLevelEncryption(
+            response_key=p12(key, certificate(key, **times)), response_key_password=PASSWORD, merchant_id=MERCHANT
+        )
+
+
+@pytest.mark.parametrize("pack", [p12, pem])
+def test_of_several_certificates_that_of_the_response_key_is_meant(
+    pack: Callable[..., bytes], key: rsa.RSAPrivateKey
+) -> None:
+    other = rsa.generate_private_key(65537, 2048)
+    foreign = certificate(other, cn="CyberSource_SJC_US", **ENDED)
+    good = certificate(key, ends=timedelta(days=50))
+
+    def made(*found: x509.Certificate, kid: str = KID) -> MessageLevelEncryption:
+        file = pack(key, *found)
+        return MessageLevelEncryption(response_key=file, response_key_password=PASSWORD, response_kid=kid)
+
+    # Those of other keys do not count; of several of the key, the one that the id names, else the one that ends last.
+    assert made(good, foreign).response_certificate_expires_at == good.not_valid_after_utc
+    predecessor = certificate(key, serial="1", **ENDED)
+    for order in ((predecessor, good), (good, predecessor)):
+        assert made(*order).response_certificate_expires_at == good.not_valid_after_utc
+        assert made(*order, kid="9").response_certificate_expires_at == good.not_valid_after_utc
+        with pytest.raises(ConfigurationError, match="expired on"):
+            made(*order, kid="1")
+    if pack is pem:
+        # No P12 can be made of a key and the certificate of another.
+        assert made(foreign).response_certificate_expires_at is None
+
+
+def test_a_renewed_certificate_is_used_beside_its_predecessor_or_successor(key: rsa.RSAPrivateKey) -> None:
+    good, old, coming = (
+        certificate(key, serial="2"),
+        certificate(key, serial="1", **ENDED),
+        certificate(key, serial="3", begins=timedelta(2), ends=timedelta(900)),
+    )
+    for order in ((old, good, coming), (coming, old, good)):
+        assert JwtP12(MERCHANT, p12(key, *order), PASSWORD).key_id == "2"
+        made = MessageLevelEncryption(
+            response_key=p12(key, *order), response_key_password=PASSWORD, merchant_id=MERCHANT
+        )
+        assert made.response_kid == "2"
+    with pytest.raises(ConfigurationError, match="is not valid before"):
+        JwtP12(MERCHANT, p12(key, old, coming), PASSWORD)
+    both = [
+        certificate(key, cn="CyberSource_SJC_US", serial=serial, **times).public_bytes(Encoding.PEM)
+        for serial, times in (("3", {"begins": timedelta(2), "ends": timedelta(900)}), ("2", {}))
+    ]
+    assert "'2'" in repr(MessageLevelEncryption(request_certificate=b"".join(both)))
+
+
+def test_a_damaged_certificate_beside_a_response_key(key: rsa.RSAPrivateKey) -> None:
+    damaged = pem(key) + b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    with pytest.raises(ConfigurationError, match="response_key has no PEM certificate in it that can be read"):
+        MessageLevelEncryption(response_key=damaged, response_key_password=PASSWORD, response_kid="7")
+
+
 def test_a_key_object_will_do(key: rsa.RSAPrivateKey) -> None:
     assert MessageLevelEncryption(response_key=key, response_kid="7").response_kid == "7"
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())

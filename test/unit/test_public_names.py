@@ -81,6 +81,7 @@ def test_top_level_names() -> None:
                 "Clock",
                 "Encryption",
                 "Events",
+                "HostTime",
                 "Operation",
                 "Request",
                 "Response",

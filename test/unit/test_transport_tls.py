@@ -6,10 +6,13 @@ import copy
 import pickle
 import ssl
 import warnings
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -18,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import NameOID
 
 from cybersource_flex import ConfigurationError, Tls
 
@@ -170,6 +174,61 @@ def test_what_is_wrong_is_said(
         assert CANARY not in f"{error} {error!r}"
         error = error.__cause__ or error.__context__
     assert capfd.readouterr() == ("", ""), "nobody was asked for a password"
+
+
+def own_certificate(name: str, begins: int, ends: int) -> tuple[bytes, bytes]:
+    """A certificate by itself and its key; days from now."""
+    key = rsa.generate_private_key(65537, 2048)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(timezone.utc)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now + timedelta(days=begins))
+        .not_valid_after(now + timedelta(days=ends))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return made.public_bytes(Encoding.PEM), private
+
+
+@pytest.mark.parametrize(("begins", "ends", "rule"), [(-9, -2, "expired on"), (2, 9, "is not valid before")])
+def test_a_client_certificate_whose_time_is_not_now(begins: int, ends: int, rule: str, tmp_path: Path) -> None:
+    certificate, key = own_certificate("shop", begins, ends)
+    (tmp_path / "both.pem").write_bytes(key + certificate)
+    (tmp_path / "one.pem").write_bytes(certificate)
+    (tmp_path / "key.pem").write_bytes(key)
+    for arguments in (
+        {"client_certificate": tmp_path / "both.pem"},
+        {"client_certificate": tmp_path / "one.pem", "client_key": tmp_path / "key.pem"},
+        {"client_certificate": tmp_path / "both.pem", "insecure_skip_verification": True},
+    ):
+        with pytest.raises(ConfigurationError, match=rf"^client_certificate .*\.pem': the certificate 'shop' {rule}"):
+            Tls(**arguments)  # type: ignore[arg-type]
+
+
+def test_when_a_client_certificate_ends(files: Path, tmp_path: Path) -> None:
+    certificate, key = own_certificate("shop", -1, 3)
+    old, _ = own_certificate("an authority", -9, -2)
+    # The first one is shown. A host may do without the others.
+    (tmp_path / "chain.pem").write_bytes(key + certificate + old)
+    ends = Tls(client_certificate=tmp_path / "chain.pem").client_certificate_expires_at
+    assert ends is not None
+    assert ends - datetime.now(timezone.utc) < timedelta(days=3)
+    assert Tls().client_certificate_expires_at is None
+    # Another form, which OpenSSL alone reads.
+    body = (files / "certificate.pem").read_text().replace(" CERTIFICATE-", " TRUSTED CERTIFICATE-")
+    (tmp_path / "trusted.pem").write_text(body)
+    tls = Tls(client_certificate=tmp_path / "trusted.pem", client_key=files / "key.pem")
+    assert tls.client_certificate_expires_at is None
+
+
+def test_authorities_of_which_none_is_valid(files: Path, tmp_path: Path) -> None:
+    old, _ = own_certificate("an authority", -9, -2)
+    (tmp_path / "old.pem").write_bytes(old)
+    with pytest.raises(ConfigurationError, match=r"^ca_file .*old\.pem': the certificate 'an authority' expired on"):
+        Tls(ca_file=tmp_path / "old.pem")
+    (tmp_path / "both.pem").write_bytes(old + (files / "ca.pem").read_bytes())
+    assert Tls(ca_file=tmp_path / "both.pem").ca_file
 
 
 def test_the_content_of_a_file_in_place_of_its_path(files: Path) -> None:
