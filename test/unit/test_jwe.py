@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cybersource_flex import errors
+from cybersource_flex import errors, fields
 from cybersource_flex.auth import JwtSharedSecret, MessageLevelEncryption
 from cybersource_flex.emulator import Emulator, Merchant
 from cybersource_flex.emulator import jose as emulated
@@ -389,9 +389,8 @@ def test_a_programming_error_reaches_the_caller_of_a_client(
             merchant_id=merchant.merchant_id,
         )
         with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url, mle=mle) as client:
-            fields = {"paymentInformation": {"card": {"number": {"required": True}}}}
-            assert client.create_capture_context(fields)
+            assert client.create_capture_context(fields(card=["number"]))
             break_it(monkeypatch, error)
             with pytest.raises(type(error)) as caught:
-                client.create_capture_context(fields)
+                client.create_capture_context(fields(card=["number"]))
             assert not isinstance(caught.value, errors.FlexError)
