@@ -60,9 +60,10 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
         ModuleNotFoundError: aiohttp is not there.
     """
 
-    __slots__ = ("_api_client", "_flex", "_host_keys", "_keys", "_microform")
+    __slots__ = ("_api_client", "_cached_keys", "_flex", "_host_keys", "_keys", "_microform")
 
     _api_client: ApiClient
+    _cached_keys: AsyncCachedKeys
     _flex: FlexAPIApi
     _host_keys: AsyncKeySource
     _keys: AsyncKeySource
@@ -77,6 +78,7 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
         given = None if keys is None else _Keys(keys)
         self._set(
             _api_client=api_client,
+            _cached_keys=cached,
             _flex=FlexAPIApi(api_client),
             _microform=MicroformIntegrationApi(api_client),
             _keys=given or cached,
@@ -103,7 +105,8 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
         return self._api_client.clock
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and end fetches of keys that are under way."""
+        await self._cached_keys.close()
         await self._api_client.close()
 
     async def _fetch_key(self, kid: str) -> Mapping[str, Any]:
@@ -121,9 +124,10 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
     ) -> CaptureContext:
         """See ``FlexClient.create_capture_context``."""
         request = capture_request(fields)
-        return await self._issued(
-            await self._flex.generate_flex_api_capture_context_with_http_info(request, timeout=timeout, retry=retry)
-        )
+        with self._one_deadline(retry):
+            return await self._issued(
+                await self._flex.generate_flex_api_capture_context_with_http_info(request, timeout=timeout, retry=retry)
+            )
 
     async def create_microform_context(
         self,
@@ -144,9 +148,10 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
             include_card_prefix=include_card_prefix,
             client_version=client_version,
         )
-        return await self._issued(
-            await self._microform.generate_capture_context_with_http_info(request, timeout=timeout, retry=retry)
-        )
+        with self._one_deadline(retry):
+            return await self._issued(
+                await self._microform.generate_capture_context_with_http_info(request, timeout=timeout, retry=retry)
+            )
 
     async def _issued(self, answer: ApiResponse[str]) -> CaptureContext:
         """The capture context in a response of the host."""
@@ -241,12 +246,14 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
         retry: RetryPolicy | None = None,
     ) -> PaymentCredentials:
         """See ``FlexClient.payment_credentials``. **In PCI DSS scope**: the result holds the card number."""
-        answer = await self._flex.get_payment_credentials_with_http_info(
-            reference_of(reference), timeout=timeout, retry=retry
-        )
-        opened = UnverifiedCredentials(answer.data, private_key)
-        verify = partial(opened.verify, leeway=self._leeway, host_time=host_time_of(self.clock, answer), from_host=True)
-        return await with_key(self._host_keys, opened.kid, verify)
+        with self._one_deadline(retry):
+            response = await self._flex.get_payment_credentials_with_http_info(
+                reference_of(reference), timeout=timeout, retry=retry
+            )
+            opened = UnverifiedCredentials(response.data, private_key)
+            host_time = host_time_of(self.clock, response)
+            verify = partial(opened.verify, leeway=self._leeway, host_time=host_time, from_host=True)
+            return await with_key(self._host_keys, opened.kid, verify)
 
 
 class _Keys:

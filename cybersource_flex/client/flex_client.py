@@ -146,8 +146,10 @@ class FlexClient(Foundation[KeySource]):
             TokenError: what came back is not what it has to be.
         """
         request = capture_request(fields)
-        answer = self._flex.generate_flex_api_capture_context_with_http_info(request, timeout=timeout, retry=retry)
-        return self._issued(answer)
+        with self._one_deadline(retry):
+            return self._issued(
+                self._flex.generate_flex_api_capture_context_with_http_info(request, timeout=timeout, retry=retry)
+            )
 
     def create_microform_context(
         self,
@@ -182,9 +184,10 @@ class FlexClient(Foundation[KeySource]):
             include_card_prefix=include_card_prefix,
             client_version=client_version,
         )
-        return self._issued(
-            self._microform.generate_capture_context_with_http_info(request, timeout=timeout, retry=retry)
-        )
+        with self._one_deadline(retry):
+            return self._issued(
+                self._microform.generate_capture_context_with_http_info(request, timeout=timeout, retry=retry)
+            )
 
     def _issued(self, answer: ApiResponse[str]) -> CaptureContext:
         """The capture context in a response of the host."""
@@ -379,14 +382,15 @@ class FlexClient(Foundation[KeySource]):
             ApiException, TransportError: the call failed.
             TokenError: what came back cannot be decrypted, or is not genuine.
         """
-        answer = self._flex.get_payment_credentials_with_http_info(
-            reference_of(reference), timeout=timeout, retry=retry
-        )
-        return open_payment_credentials(
-            answer.data,
-            private_key,
-            self._host_keys,
-            leeway=self._leeway,
-            host_time=host_time_of(self.clock, answer),
-            from_host=True,
-        )
+        with self._one_deadline(retry):
+            response = self._flex.get_payment_credentials_with_http_info(
+                reference_of(reference), timeout=timeout, retry=retry
+            )
+            return open_payment_credentials(
+                response.data,
+                private_key,
+                self._host_keys,
+                leeway=self._leeway,
+                host_time=host_time_of(self.clock, response),
+                from_host=True,
+            )

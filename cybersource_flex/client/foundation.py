@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic
 
+from .._deadline import deadline_after
 from .._sealed import sealed
 from ..configuration import Configuration
 from ..errors import ConfigurationError, NotFoundError, UnknownKeyError
@@ -16,6 +17,8 @@ from .operations import check_operations
 from .plan import Keys
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from typing_extensions import Self, Unpack
 
     from ..transport import Encryption, Events, RetryPolicy, Signer, Tls
@@ -127,6 +130,10 @@ class Foundation(Frozen, Generic[Keys]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._configuration!r}>"
+
+    def _one_deadline(self, retry: RetryPolicy | None) -> AbstractContextManager[None]:
+        """Hold the requests of one call to one deadline: what is asked for, and the key that verifies it."""
+        return deadline_after((self._configuration.retry if retry is None else retry).deadline)
 
     def _no_such_key(self, kid: str, cause: NotFoundError) -> UnknownKeyError:
         error = UnknownKeyError(f"{self._configuration.host} has no public key {kid!r}")

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from .._callables import check_async_function, check_awaitable
+from .._deadline import remaining, without_deadline
 from ..errors import FlexError, InvalidSignatureError
-from .key_cache import KeyShelf
+from .key_cache import KeyShelf, key_not_in_time
 from .keys import PublicKey, check_key
 
 __all__ = ["AsyncCachedKeys", "AsyncKeySource", "with_key"]
@@ -82,10 +83,31 @@ class AsyncCachedKeys:
         flight = self._flights.get(kid)
         if flight is None:
             self._shelf.check_allowed(kid, from_host=from_host)
-            flight = self._flights[kid] = asyncio.ensure_future(self._fly(kid))
+            with without_deadline():
+                # The task gets a copy of this context. The deadline of this caller is not that of the others who wait.
+                flight = self._flights[kid] = asyncio.ensure_future(self._fly(kid))
             flight.add_done_callback(lambda done: self._landed(self._flights, kid, done))
-        # Shielded: whoever is cancelled takes nobody else's key away.
-        return await asyncio.shield(flight)
+        try:
+            async with asyncio.timeout(remaining()):
+                # Shielded: whoever is cancelled takes nobody else's key away.
+                return await asyncio.shield(flight)
+        except TimeoutError:
+            if flight.done():
+                # What the fetch raised.
+                raise
+            raise key_not_in_time(kid) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if flight.cancelled() and task is not None and not task.cancelling():
+                raise key_not_in_time(kid) from None
+            raise
+
+    async def close(self) -> None:
+        """Cancel fetches that are under way. Callers that wait for one get a ``ResponseTimeoutError``."""
+        flights = [*self._flights.values(), *self._refreshes.values()]
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
 
     async def refresh(self, kid: str) -> PublicKey | None:
         """The key anew, at most once in a cooldown. The last good one stays where the host cannot be reached."""
@@ -97,9 +119,11 @@ class AsyncCachedKeys:
             if not self._shelf.check_refresh(kid, from_host=from_host):
                 # Someone else may have fetched it since the caller got theirs.
                 return self._shelf.known(kid)
-            flight = self._refreshes[kid] = asyncio.ensure_future(self._fly_again(kid))
+            with without_deadline():
+                flight = self._refreshes[kid] = asyncio.ensure_future(self._fly_again(kid))
             flight.add_done_callback(lambda done: self._landed(self._refreshes, kid, done))
-        return await asyncio.shield(flight)
+        await asyncio.wait((flight,), timeout=remaining())
+        return flight.result() if flight.done() and not flight.cancelled() else self._shelf.known(kid)
 
     async def _fly(self, kid: str) -> PublicKey:
         try:

@@ -11,12 +11,15 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from contextvars import copy_context
 from math import inf
 from typing import Any, Final
 
 from .._callables import check_function, check_result
+from .._deadline import remaining, without_deadline
 from .._lock import Lock
-from ..errors import ConfigurationError, FlexError, UnknownKeyError, UnsupportedAlgorithmError
+from ..errors import ConfigurationError, FlexError, ResponseTimeoutError, UnknownKeyError, UnsupportedAlgorithmError
 from .keys import KeySource, PublicKey, check_kid, check_source
 
 __all__ = ["CachedKeys", "KeyShelf", "PinnedKeys"]
@@ -151,9 +154,13 @@ class CachedKeys:
             if flight is None:
                 self._shelf.check_allowed(kid, from_host=from_host)
                 flight = self._flights[kid] = _Flight()
-        if leads:
+        if leads and remaining() is None:
             self._fly(kid, flight)
-        return flight.result()
+        elif leads:
+            # In a thread of its own: the deadline of this caller is not that of the others who wait for the key.
+            arguments = (self._fly_for_all, kid, flight)
+            threading.Thread(target=copy_context().run, args=arguments, daemon=True).start()
+        return flight.result(kid)
 
     def refresh(self, kid: str) -> PublicKey | None:
         """The key anew, at most once in a cooldown. The last good one stays where the host cannot be reached."""
@@ -170,7 +177,7 @@ class CachedKeys:
                     return self._shelf.known(kid)
                 landed = self._refreshes[kid] = threading.Event()
         if not leads:
-            landed.wait()
+            landed.wait(remaining())
             return self._shelf.known(kid)
         try:
             jwk = check_result("fetch", self._fetch(kid))
@@ -206,6 +213,11 @@ class CachedKeys:
                 del self._flights[kid]
             flight.landed.set()
 
+    def _fly_for_all(self, kid: str, flight: _Flight) -> None:
+        # The error is raised by everyone who waits.
+        with suppress(BaseException), without_deadline():
+            self._fly(kid, flight)
+
 
 class _FromHost:
     """See ``CachedKeys.from_host``."""
@@ -222,6 +234,17 @@ class _FromHost:
         return self._keys._refresh(kid, from_host=True)
 
 
+def key_not_in_time(kid: str) -> ResponseTimeoutError:
+    """The exception for a key that was not fetched before the deadline of a caller."""
+    return ResponseTimeoutError(
+        f"the public key {kid!r} was not fetched before the deadline of the call",
+        method="GET",
+        path="/flex/v2/public-keys/{kid}",
+        outcome="unknown",
+        repeatable=True,
+    )
+
+
 class _Flight:
     """One fetch under way, and what came of it."""
 
@@ -232,8 +255,9 @@ class _Flight:
         self.key: PublicKey | None = None
         self.error: BaseException | None = None
 
-    def result(self) -> PublicKey:
-        self.landed.wait()
+    def result(self, kid: str) -> PublicKey:
+        if not self.landed.wait(remaining()):
+            raise key_not_in_time(kid)
         if self.key is not None:
             return self.key
         if isinstance(self.error, FlexError):
