@@ -460,8 +460,7 @@ def test_no_path_is_logged_also_where_headers_are_malformed_or_a_proxy_forwards(
             with connect(
                 auth, environment=f"http://{server.address}", proxy=proxy, proxy_from_environment=False, retry=ONCE
             ) as client:
-                if server is bent and connect is not FlexClient:
-                    # aiohttp does not put up with such a line.
+                if server is bent:
                     fails(canaries, lambda: client.payment_details(token_id), errors.ConnectionBrokenError)
                 else:
                     client.payment_details(token_id)
