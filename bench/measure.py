@@ -20,7 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["Contender", "Local", "Reading", "Remote", "Spread", "Turns", "compare", "ratio", "stub", "take_turns"]
+__all__ = [
+    "Contender",
+    "Local",
+    "Reading",
+    "Remote",
+    "Spread",
+    "Turns",
+    "compare",
+    "ratio",
+    "stub_server",
+    "take_turns",
+]
 
 HERE = Path(__file__).resolve().parent
 ROUNDS = 60
@@ -175,9 +186,9 @@ def _calls_a_round(contender: Contender) -> int:
 
 
 @contextmanager
-def stub(*arguments: str) -> Iterator[str]:
-    """A stub host in a process of its own, by its URL; see stub.py."""
-    command = [sys.executable, "-X", "utf8", str(HERE / "stub.py"), *arguments]
+def stub_server(*arguments: str) -> Iterator[str]:
+    """A stub host in a process of its own, by its URL; see stub_server.py."""
+    command = [sys.executable, "-X", "utf8", str(HERE / "stub_server.py"), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
         try:
             assert process.stdout is not None

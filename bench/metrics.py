@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ratchet import Metric
+from regression import Metric
 
 __all__ = ["METRICS", "SUBJECTS"]
 
-# Modules of this folder, in the order of the report, each with its title there.
+# What `run.py` can measure, in the order of the report, each with its title there.
 SUBJECTS = {
     "call": "A call: typed request built, signed, sent, answer read; CPU",
     "round_trip": "A full round: context, verify, encrypt, token, verify; CPU of the client",

@@ -7,7 +7,7 @@ from html import escape
 
 from measure import Reading
 from metrics import METRICS, SUBJECTS
-from ratchet import Metric, met
+from regression import Metric, met
 from report import share, target, value_of
 
 __all__ = ["svg"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import peers
 from measure import Reading, Spread
 from metrics import METRICS, SUBJECTS
-from ratchet import Metric, met
+from regression import Metric, met
 
 __all__ = ["baseline", "data", "facts", "number", "page", "share", "tables", "target", "value_of"]
 

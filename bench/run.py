@@ -6,31 +6,47 @@
     python bench/run.py --write            write bench/results/latest.md, .svg and .json
     python bench/run.py --accept           make what was measured the baseline
 
-The subjects are modules of this folder, each of which runs alone, too. The peers' environments are made under .bench/.
+The environments of the other SDKs are created under .bench/.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import calls
+import concurrency
+import footprint
 import plot
+import primitives
 import report
 from measure import Reading
 from metrics import METRICS, SUBJECTS
-from ratchet import SLACK, better_of, check, limit
+from regression import SLACK, better_of, check, limit
 
 HERE = Path(__file__).resolve().parent
 BASELINE, RESULTS = HERE / "baseline.json", HERE / "results"
 
+MEASURE: dict[str, Callable[[], dict[str, Reading]]] = {
+    "call": calls.measure_calls,
+    "round_trip": calls.measure_round_trip,
+    "parallel": concurrency.measure_threads,
+    "asynchronous": concurrency.measure_tasks,
+    "startup": footprint.measure_startup,
+    "memory": footprint.measure_memory,
+    "size": footprint.measure_size,
+    "signing": primitives.measure_signing,
+    "verification": primitives.measure_verification,
+}
+
 
 def measure(subject: str) -> dict[str, Reading]:
     started = time.monotonic()
-    found: dict[str, Reading] = importlib.import_module(subject).measure()
+    found: dict[str, Reading] = MEASURE[subject]()
     print(f"{subject}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     expected = {metric.name for metric in METRICS if metric.subject == subject}
     if set(found) != expected:

@@ -24,10 +24,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-import components
-import polish
+import postprocess
 import provenance
-import specification
+import supported_openapi
+import supported_schemas
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PINS: Final = "tools/requirements-generate.txt"
@@ -84,15 +84,15 @@ def require_pins(root: Path) -> dict[str, str]:
 def build(root: Path, tools: Mapping[str, str]) -> Tree:
     """Everything that is generated, by its path in the project."""
     text = (root / "openapi.yaml").read_text(encoding="utf-8")
-    problems = specification.problems(text)
+    problems = supported_openapi.problems(text)
     if problems:
         raise Stop("openapi.yaml:\n" + "\n".join(f"  {problem}" for problem in problems))
     with tempfile.TemporaryDirectory(prefix="generate-") as name:
         out = Path(name) / "out"
         run_generator(root, out)
         version = (out / ".openapi-generator" / "VERSION").read_bytes()
-        polish.move_model_pages(out)
-        polish.format_python(out)
+        postprocess.move_model_pages(out)
+        postprocess.format_python(out)
         tree = {path: (out / path).read_bytes() for path in files_under(out) if not path.startswith(".")}
     for path, content in tree.items():
         if MARK.encode() not in content.partition(b"\n")[0]:
@@ -107,8 +107,8 @@ def build(root: Path, tools: Mapping[str, str]) -> Tree:
             except SyntaxError as error:
                 raise Stop(f"{path} is not valid Python: line {error.lineno}: {error.msg}") from None
         elif path.endswith(".md"):
-            tree[path] = polish.page(content, of_model=path.startswith("docs/models/"))
-    expected = components.classes(specification.load(text))
+            tree[path] = postprocess.page(content, of_model=path.startswith("docs/models/"))
+    expected = supported_schemas.classes(supported_openapi.load(text))
     made = sum(1 for path in tree if path.startswith("cybersource_flex/models/")) - 1
     if made != expected:
         raise Stop(f"{expected} schemas of openapi.yaml should become models, {made} did; two have one name in Python")

@@ -1,9 +1,9 @@
-"""Say what is wrong with openapi.yaml: a line for each finding, with its place and its rule.
+"""Report every problem of openapi.yaml, one line each, with its place and rule.
 
     python tools/spec_lint.py [file]
 
-Three judges: redocly's rules (redocly.yaml); what the templates know, and that every operation has an id
-(tools/specification.py); and that every operation has an error with a schema, and examples of its request and success.
+Three sources: redocly's rules (redocly.yaml); what the templates support (tools/supported_openapi.py); and two rules of
+this project: every operation has an error with a schema, and examples of its request and of its successful response.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import redocly
-import specification
+import supported_openapi
 import yaml
-from schemas import Document, resolve
+from supported_schemas import Document, resolve
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
 def readable(text: str) -> bool:
     """Whether there is a document at all; where there is none, the first finding says why."""
     try:
-        return isinstance(specification.load(text), dict)
+        return isinstance(supported_openapi.load(text), dict)
     except yaml.YAMLError:
         return False
 
@@ -64,7 +64,7 @@ def readable(text: str) -> bool:
 def own_findings(text: str) -> list[Finding]:
     """What the templates do not know, and where our own rules are broken."""
     found = []
-    for problem in specification.problems(text):
+    for problem in supported_openapi.problems(text):
         place, _, what = problem.partition(": ")
         found.append(
             Finding(place, "supported", what) if place.startswith("#") else Finding("#/", "supported", problem)
@@ -72,7 +72,7 @@ def own_findings(text: str) -> list[Finding]:
     if not readable(text):
         return found
     try:
-        return [*found, *_operations(specification.load(text))]
+        return [*found, *_operations(supported_openapi.load(text))]
     except (AttributeError, TypeError):
         # Not even the outline of an operation, which is among the findings already.
         return found
@@ -81,7 +81,7 @@ def own_findings(text: str) -> list[Finding]:
 def _operations(document: Document) -> Iterator[Finding]:
     paths = document.get("paths")
     for path, item in (paths if isinstance(paths, dict) else {}).items():
-        for method in specification.METHODS:
+        for method in supported_openapi.METHODS:
             operation = item.get(method) if isinstance(item, dict) else None
             if isinstance(operation, dict):
                 place = f"#/paths/{path.replace('~', '~0').replace('/', '~1')}/{method}"

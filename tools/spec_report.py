@@ -4,7 +4,7 @@
     python tools/spec_report.py check  --base v1.2.0    refuse a version that is too low, or that the changelog lacks
 
 Compared are the two specifications (redocly), the two public Python APIs (griffe), and the tests of then with the code
-of now (mypy). The gravest finding is the verdict. Both trees are copied first; neither is touched.
+of now (mypy). The gravest finding is the semver_impact. Both trees are copied first; neither is touched.
 """
 
 from __future__ import annotations
@@ -16,19 +16,25 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+import diff_openapi
+import diff_python
 import redocly
-import report_api
-import report_cost
-import report_page
-import report_types
-import report_wire
-import verdict
-from verdict import Finding, Impact
+import semver_impact
+from semver_impact import Finding, Impact, Version, lowest, spelled, worst
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+
+_MEANING: Final = {
+    Impact.NONE: "nothing that users can see",
+    Impact.PATCH: "words alone, or what no program notices",
+    Impact.MINOR: "something new; programs that worked go on working",
+    Impact.MAJOR: "programs that worked may have to be changed",
+}
+_MOST: Final = 12
 
 
 class Stop(Exception):
@@ -49,7 +55,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
             if options.verb == "check":
                 return check(before, after, options.base)
             return report(before, after, options.base, root / options.out)
-    except (Stop, redocly.RedoclyError, report_types.MypyError, report_cost.CostError, ValueError) as stop:
+    except (Stop, redocly.RedoclyError, diff_python.MypyError, ValueError) as stop:
         print(f"spec-report: {stop}", file=sys.stderr)
         return 1
 
@@ -57,60 +63,141 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
 def report(before: Path, after: Path, base: str, out: Path) -> int:
     """Write the page, and say where it is."""
     found = findings(before, after)
-    tests, checked = report_types.findings(before, after)
-    text = report_page.page(
+    tests, checked = diff_python.previous_test_findings(before, after)
+    text = page(
         base=base,
-        versions=(verdict.version(before), verdict.version(after)),
+        versions=(semver_impact.version(before), semver_impact.version(after)),
         findings=[*found, *tests],
         checked=checked,
-        costs=report_cost.measure(before, after),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(text.encode("utf-8"))
-    impact = verdict.worst([*found, *tests])
+    impact = worst([*found, *tests])
     print(f"spec-report: {impact.word}; the page is {out}")
     return 0
 
 
 def check(before: Path, after: Path, base: str) -> int:
     """Refuse a release whose version is too low, or that the changelog does not know."""
-    found = [*findings(before, after), *report_types.findings(before, after)[0]]
-    problems = release_problems(before, after, verdict.worst(found))
+    found = [*findings(before, after), *diff_python.previous_test_findings(before, after)[0]]
+    problems = release_problems(before, after, worst(found))
     for problem in problems:
         print(f"release-check: {problem}", file=sys.stderr)
     if problems:
         print(f"  `make spec-report BASE={base}` says why", file=sys.stderr)
         return 1
-    print(f"release-check: {verdict.spelled(verdict.version(after))} may follow {base}")
+    print(f"release-check: {spelled(semver_impact.version(after))} may follow {base}")
     return 0
 
 
 def findings(before: Path, after: Path) -> list[Finding]:
     """What changed on the wire and in Python between two trees of the project."""
     for tree in (before, after):
-        for needed in ("openapi.yaml", verdict.VERSION_FILE):
+        for needed in ("openapi.yaml", semver_impact.VERSION_FILE):
             if not (tree / needed).is_file():
                 raise Stop(f"one of the two trees has no {needed}; compare with a later commit")
     return [
-        *report_wire.findings(before / "openapi.yaml", after / "openapi.yaml"),
-        *report_api.findings(before, after),
+        *diff_openapi.findings(before / "openapi.yaml", after / "openapi.yaml"),
+        *diff_python.findings(before, after),
     ]
 
 
 def release_problems(before: Path, after: Path, impact: Impact) -> list[str]:
     """What speaks against releasing ``after`` with the version that it has."""
-    was, now = verdict.version(before), verdict.version(after)
+    was, now = semver_impact.version(before), semver_impact.version(after)
     # A release that changes nothing that can be seen from outside is one all the same.
-    lowest = verdict.lowest(was, max(impact, Impact.PATCH))
+    allowed = lowest(was, max(impact, Impact.PATCH))
     found = []
-    if now < lowest:
+    if now < allowed:
         found.append(
-            f"kind of change since {verdict.spelled(was)}: {impact.word}; {verdict.VERSION_FILE} says "
-            f"{verdict.spelled(now)}, the lowest version allowed is {verdict.spelled(lowest)}"
+            f"kind of change since {spelled(was)}: {impact.word}; {semver_impact.VERSION_FILE} says "
+            f"{spelled(now)}, the lowest version allowed is {spelled(allowed)}"
         )
-    if not verdict.has_section((after / "CHANGELOG.md").read_text(encoding="utf-8"), now):
-        found.append(f"CHANGELOG.md has no section {verdict.spelled(now)}, or nothing in it")
+    if not semver_impact.has_section((after / "CHANGELOG.md").read_text(encoding="utf-8"), now):
+        found.append(f"CHANGELOG.md has no section {spelled(now)}, or nothing in it")
     return found
+
+
+def page(*, base: str, versions: tuple[Version, Version], findings: list[Finding], checked: int) -> str:
+    """The page, in Markdown.
+
+    Args:
+        base: what the working tree was compared with, as it was named.
+        versions: of then and of now.
+        findings: everything that was found, from all sources.
+        checked: how many files of the previous tests were checked.
+    """
+    wire, python, tests = (
+        [finding for finding in findings if finding.source == source]
+        for source in (diff_openapi.SOURCE, diff_python.SOURCE, diff_python.TESTS_SOURCE)
+    )
+    parts = [
+        f"# What changes for users since `{base}`",
+        _verdict(versions, findings),
+        *_reasons(findings),
+        "## On the wire",
+        _table(wire, "Where", "`openapi.yaml` says the same."),
+        "## In Python",
+        _table(python, "Name", "No public name, parameter or type changed."),
+        "## The previous tests against the new code",
+        f"mypy checked the {checked} files of `{base}` that use what is generated, with the code of then and with that "
+        f"of now. New errors: {len(tests)}.",
+        *([_table(tests, "Line", "")] if tests else []),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _verdict(versions: tuple[Version, Version], findings: list[Finding]) -> str:
+    was, now = versions
+    impact = worst(findings)
+    allowed = lowest(was, impact)
+    fits = "is enough" if now >= allowed else "is **too low**"
+    lines = [
+        f"- Kind of change: **{impact.word}** ({_MEANING[impact]})",
+        f"- Lowest version allowed: **{spelled(allowed)}** after {spelled(was)}; `_version.py` says {spelled(now)}, "
+        f"which {fits}",
+        "- Found: " + ", ".join(f"{_count(findings, each)} {each.word}" for each in list(Impact)[:0:-1]),
+    ]
+    if was[0] == 0 and impact is not Impact.NONE:
+        lines.append(
+            "- Before 1.0.0 a major change asks for a new second number, a minor one or a patch for a new third"
+        )
+    return "\n".join(lines)
+
+
+def _count(findings: Iterable[Finding], impact: Impact) -> int:
+    return sum(finding.impact is impact for finding in findings)
+
+
+def _reasons(findings: list[Finding]) -> list[str]:
+    """The findings that the verdict stands on; the previous tests, which only confirm, where nothing else is there."""
+    impact = worst(findings)
+    if impact is Impact.NONE:
+        return []
+    gravest = [finding for finding in findings if finding.impact is impact]
+    first = [finding for finding in gravest if finding.source != diff_python.TESTS_SOURCE] or gravest
+    lines = [f"- {_code(finding.place)} ({finding.source}): {finding.what.rstrip('.')}" for finding in first[:_MOST]]
+    if len(gravest) > len(lines):
+        lines.append(f"- and {len(gravest) - len(lines)} more below")
+    return [f"## Why {impact.word}", "\n".join(lines)]
+
+
+def _table(findings: list[Finding], place: str, nothing: str) -> str:
+    if not findings:
+        return nothing
+    rows = [
+        f"| {finding.impact.word} | {_code(finding.place)} | {_sentence(finding.what)} |".replace("\n", " ")
+        for finding in findings
+    ]
+    return "\n".join([f"| Kind | {place} | What |", "| --- | --- | --- |", *rows])
+
+
+def _code(place: str) -> str:
+    return f"`{place}`"
+
+
+def _sentence(what: str) -> str:
+    return what.replace("|", "\\|").rstrip(".")
 
 
 def export_commit(root: Path, base: str, folder: Path) -> None:

@@ -18,15 +18,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import specification
-import upstream_accepted
-from upstream_differences import Comparison, Difference, compare
-from upstream_operations import OpenApi3, Swagger2, Unreadable
+import supported_openapi
+import yaml
+from upstream_compare import Comparison, Difference, OpenApi3, Swagger2, Unreadable, compare
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 # Characters of a value that are shown: a pattern can be a page long.
 _LONGEST: Final = 200
+_KEYS: Final = ("operation", "place", "what", "ours", "upstream", "reason")
 
 
 def main(arguments: list[str]) -> int:
@@ -38,8 +38,8 @@ def main(arguments: list[str]) -> int:
     # Standard output of Windows is not UTF-8 where it is a file.
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     try:
-        accepted = upstream_accepted.read(options.accepted)
-        ours = OpenApi3(specification.load(options.ours.read_text(encoding="utf-8")))
+        accepted = read_accepted(options.accepted)
+        ours = OpenApi3(supported_openapi.load(options.ours.read_text(encoding="utf-8")))
         comparison = compare(ours, read(options.file))
     except OSError as error:
         print(f"upstream: {error.filename}: {error.strerror}", file=sys.stderr)
@@ -79,6 +79,53 @@ def _swagger(data: bytes) -> dict[str, Any]:
         said = f"it is OpenAPI {version}" if isinstance(version, str) else "it has no `swagger: 2.0` at its top"
         raise Unreadable(f"not Swagger 2.0: {said}")
     return content
+
+
+def read_accepted(file: Path) -> dict[Difference, str]:
+    """The reason of each accepted difference.
+
+    An entry names one operation and one place or a list of either; it stands for all combinations.
+
+    Raises:
+        Unreadable: the file is malformed, or an entry has no reason.
+    """
+    try:
+        content = supported_openapi.load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise Unreadable(f"{file.name}: {error}") from None
+    if not isinstance(content, list):
+        raise Unreadable(f"{file.name}: is not a list of accepted differences")
+    reasons: dict[Difference, str] = {}
+    for number, entry in enumerate(content, 1):
+        place = f"{file.name}: entry {number}"
+        for difference in _differences(entry, place):
+            if difference in reasons:
+                raise Unreadable(f"{place}: {difference.operation}, {difference.place} is accepted twice")
+            reasons[difference] = " ".join(entry["reason"].split())
+    return reasons
+
+
+def _differences(entry: Any, place: str) -> list[Difference]:
+    if not isinstance(entry, dict):
+        raise Unreadable(f"{place}: is not a mapping")
+    if not isinstance(entry.get("reason"), str) or not entry["reason"].strip():
+        raise Unreadable(f"{place}: has no reason")
+    wrong = [*(key for key in _KEYS if key not in entry), *(str(key) for key in entry if key not in _KEYS)]
+    if wrong:
+        raise Unreadable(f"{place}: needs {', '.join(_KEYS)} and no others; wrong: {', '.join(wrong)}")
+    what, ours, upstream = (str(entry[key]) for key in ("what", "ours", "upstream"))
+    return [
+        Difference(operation, where, what, ours, upstream)
+        for operation in _texts(entry, "operation", place)
+        for where in _texts(entry, "place", place)
+    ]
+
+
+def _texts(entry: Mapping[str, Any], key: str, place: str) -> list[str]:
+    found = entry[key] if isinstance(entry[key], list) else [entry[key]]
+    if not found or not all(isinstance(text, str) for text in found):
+        raise Unreadable(f"{place}: {key} must be a text or a list of texts")
+    return found
 
 
 def report(comparison: Comparison, accepted: Mapping[Difference, str]) -> str:

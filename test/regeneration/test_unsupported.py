@@ -248,21 +248,21 @@ def put(document: Any, where: tuple[str, ...], what: Any) -> None:
 
 @pytest.mark.parametrize(("where", "what", "place", "says"), CASES)
 def test_the_feature_is_named_with_its_place(
-    specification: Any, document: Any, where: tuple[str, ...], what: Any, place: str | None, says: str
+    supported_openapi: Any, document: Any, where: tuple[str, ...], what: Any, place: str | None, says: str
 ) -> None:
     import yaml
 
     changed = copy.deepcopy(document)
     changed["components"]["schemas"].setdefault("New", {"type": "boolean"})
     put(changed, where, what)
-    found = specification.problems(yaml.safe_dump(changed, sort_keys=False))
+    found = supported_openapi.problems(yaml.safe_dump(changed, sort_keys=False))
     expected = place or pointer(*where)
     assert [problem for problem in found if problem.startswith(expected) and says in problem], found
 
 
-def test_our_own_specifications_have_none_of_them(specification: Any) -> None:
+def test_our_own_specifications_have_none_of_them(supported_openapi: Any) -> None:
     for file in (ROOT / "openapi.yaml", ROOT / "test" / "regeneration" / "specs" / "features.yaml"):
-        assert specification.problems(file.read_text("utf-8")) == []
+        assert supported_openapi.problems(file.read_text("utf-8")) == []
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_our_own_specifications_have_none_of_them(specification: Any) -> None:
         ("openapi: 3.0.3\npaths: []\n", "not an OpenAPI document"),
     ],
 )
-def test_what_is_no_specification_is_refused_in_one_line(specification: Any, text: str, says: str) -> None:
-    found = specification.problems(text)
+def test_what_is_no_specification_is_refused_in_one_line(supported_openapi: Any, text: str, says: str) -> None:
+    found = supported_openapi.problems(text)
     assert len(found) == 1
     assert says in found[0]

@@ -1,4 +1,4 @@
-"""tools/upstream.py against Swagger 2.0 documents that are made here, out of our own specification."""
+"""tools/upstream.py against Swagger 2.0 documents that are made here, out of our own supported_openapi."""
 
 from __future__ import annotations
 
@@ -70,16 +70,15 @@ def upstream(document: Any) -> Any:
 
 
 @pytest.fixture
-def differences(specification: Any, document: Any) -> Callable[..., list[Any]]:
+def differences(supported_openapi: Any, document: Any) -> Callable[..., list[Any]]:
     """Compares our specification, or another, with a Swagger 2.0 document."""
-    from upstream_differences import compare
-    from upstream_operations import OpenApi3, Swagger2
+    from upstream_compare import OpenApi3, Swagger2, compare
 
     return lambda other, ours=document: compare(OpenApi3(ours), Swagger2(other)).differences
 
 
 @pytest.fixture
-def run(specification: Any, tmp_path: Path) -> Run:
+def run(supported_openapi: Any, tmp_path: Path) -> Run:
     """Runs the tool on what is to be upstream, with a list of accepted differences."""
 
     def execute(content: Any, accepted: Any = ()) -> subprocess.CompletedProcess[str]:
@@ -337,11 +336,11 @@ def test_a_malformed_list_of_accepted_differences_is_refused(upstream: Any, run:
 
 
 def test_our_own_list_is_readable_and_about_operations_that_there_are(
-    specification: Any, document: Any, upstream: Any
+    supported_openapi: Any, document: Any, upstream: Any
 ) -> None:
-    from upstream_accepted import read
+    from upstream import read_accepted
 
-    accepted = read(ROOT / "openapi.accepted.yaml")
+    accepted = read_accepted(ROOT / "openapi.accepted.yaml")
     paths = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
     assert {each.operation for each in accepted} <= paths
     assert all(len(reason.split()) > 4 for reason in accepted.values())
@@ -401,7 +400,7 @@ def test_a_malformed_part_is_named(upstream: Any, run: Run, where: tuple[Any, ..
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_file_that_is_not_there(specification: Any, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there(supported_openapi: Any, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(TOOL), str(tmp_path / "no.json")],
         capture_output=True,
@@ -463,7 +462,7 @@ finally:
 
 
 def test_twenty_megabytes_take_less_than_ten_seconds_and_half_a_gigabyte(
-    upstream: Any, specification: Any, tmp_path: Path
+    upstream: Any, supported_openapi: Any, tmp_path: Path
 ) -> None:
     pytest.importorskip("resource", reason="NOT TESTED: memory for a large specification")
     changed = copy.deepcopy(upstream)

@@ -14,8 +14,8 @@ BENCH = Path(__file__).resolve().parents[2] / "bench"
 
 
 @pytest.fixture(scope="module")
-def ratchet() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("bench_ratchet", BENCH / "ratchet.py")
+def regression() -> Iterator[ModuleType]:
+    spec = importlib.util.spec_from_file_location("bench_regression", BENCH / "regression.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -37,9 +37,9 @@ def ratchet() -> Iterator[ModuleType]:
     ],
 )
 def test_a_target_is_met(
-    ratchet: ModuleType, better: str, value: float, target: float | None, expected: bool | None
+    regression: ModuleType, better: str, value: float, target: float | None, expected: bool | None
 ) -> None:
-    assert ratchet.met(ratchet.Metric("a.b", "", "", target, better), value) is expected
+    assert regression.met(regression.Metric("a.b", "", "", target, better), value) is expected
 
 
 @pytest.mark.parametrize(
@@ -54,17 +54,17 @@ def test_a_target_is_met(
     ],
 )
 def test_worse_by_more_than_a_fifth(
-    ratchet: ModuleType, better: str, baseline: float, value: float, expected: bool
+    regression: ModuleType, better: str, baseline: float, value: float, expected: bool
 ) -> None:
-    assert ratchet.worse(ratchet.Metric("a.b", "", "", 1.0, better), value, baseline) is expected
+    assert regression.worse(regression.Metric("a.b", "", "", 1.0, better), value, baseline) is expected
 
 
-def test_a_change_below_the_grain_is_none(ratchet: ModuleType) -> None:
-    metric = ratchet.Metric("a.b", "", "", 0.25, grain=0.05)
-    assert not ratchet.worse(metric, 0.049, 0.005)
-    assert not ratchet.worse(metric, 0.01, -0.01)
-    assert ratchet.worse(metric, 0.056, 0.005)
-    assert ratchet.worse(metric, 1.21, 1.0)
+def test_a_change_below_the_grain_is_none(regression: ModuleType) -> None:
+    metric = regression.Metric("a.b", "", "", 0.25, grain=0.05)
+    assert not regression.worse(metric, 0.049, 0.005)
+    assert not regression.worse(metric, 0.01, -0.01)
+    assert regression.worse(metric, 0.056, 0.005)
+    assert regression.worse(metric, 1.21, 1.0)
 
 
 class Measures:
@@ -79,33 +79,33 @@ class Measures:
         return self.found.pop(0)
 
 
-def test_what_is_good_is_not_measured_again(ratchet: ModuleType) -> None:
-    metrics = [ratchet.Metric("call.a", "", "", 1.0)]
+def test_what_is_good_is_not_measured_again(regression: ModuleType) -> None:
+    metrics = [regression.Metric("call.a", "", "", 1.0)]
     again = Measures()
-    assert ratchet.check(metrics, {"call.a": 1.1}, {"call.a": 1.0}, again) == {}
+    assert regression.check(metrics, {"call.a": 1.1}, {"call.a": 1.0}, again) == {}
     assert again.asked == []
 
 
-def test_noise_is_measured_away_and_a_change_stays(ratchet: ModuleType) -> None:
-    metrics = [ratchet.Metric(f"call.{name}", "", "", 1.0) for name in "ab"]
-    metrics.append(ratchet.Metric("other.c", "", "", 1.0, "higher"))
+def test_noise_is_measured_away_and_a_change_stays(regression: ModuleType) -> None:
+    metrics = [regression.Metric(f"call.{name}", "", "", 1.0) for name in "ab"]
+    metrics.append(regression.Metric("other.c", "", "", 1.0, "higher"))
     baseline = {"call.a": 1.0, "call.b": 1.0, "other.c": 1.0}
     again = Measures(
         {"call.a": 1.1, "call.b": 1.6}, {"other.c": 0.7}, {"call.a": 9.0, "call.b": 1.4}, {"other.c": 0.75}
     )
     values = {"call.a": 1.3, "call.b": 1.5, "other.c": 0.5}
-    assert ratchet.check(metrics, values, baseline, again, attempts=3) == {"call.b": 1.4, "other.c": 0.75}
+    assert regression.check(metrics, values, baseline, again, attempts=3) == {"call.b": 1.4, "other.c": 0.75}
     assert again.asked == ["call", "other", "call", "other"]
 
 
-def test_only_ratios_with_a_target_and_a_baseline_are_judged(ratchet: ModuleType) -> None:
+def test_only_ratios_with_a_target_and_a_baseline_are_judged(regression: ModuleType) -> None:
     metrics = [
-        ratchet.Metric("a.informs", "", "", None),
-        ratchet.Metric("a.absolute", "", "", 1.0, unit="KB"),
-        ratchet.Metric("a.ideal", "", "", 1.0, of_the_machine=True),
-        ratchet.Metric("a.new", "", "", 1.0),
-        ratchet.Metric("b.unmeasured", "", "", 1.0),
+        regression.Metric("a.informs", "", "", None),
+        regression.Metric("a.absolute", "", "", 1.0, unit="KB"),
+        regression.Metric("a.ideal", "", "", 1.0, of_the_machine=True),
+        regression.Metric("a.new", "", "", 1.0),
+        regression.Metric("b.unmeasured", "", "", 1.0),
     ]
     values = {"a.informs": 9.0, "a.absolute": 9.0, "a.ideal": 9.0, "a.new": 9.0}
     baseline = {"a.informs": 1.0, "a.absolute": 1.0, "a.ideal": 1.0, "b.unmeasured": 1.0}
-    assert ratchet.check(metrics, values, baseline, Measures()) == {}
+    assert regression.check(metrics, values, baseline, Measures()) == {}

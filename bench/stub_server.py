@@ -1,7 +1,8 @@
-"""A host that answers at once, or after a delay, for measuring clients and nothing else: `python stub.py [SECONDS]`.
+"""A server for benchmarks that responds at once, or after a delay: `python stub_server.py [SECONDS]`.
 
-`python stub.py flex` answers with capture contexts and transient tokens that are genuine and valid for 15 minutes. All
-are made before it says its port. Their one-time keys take turns, so that no client sees one again soon.
+`python stub_server.py flex` responds with capture contexts and transient tokens that are signed and valid for 15
+minutes. All are created before it prints its port. Their one-time keys rotate, so that a client does not see the same
+key again soon.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def constant() -> Answer:
 
 
 def flex() -> Answer:
-    from genuine import LongTermKey
+    from token_factory import LongTermKey
 
     key = LongTermKey()
     pairs = [key.context_and_token() for _ in range(ONE_TIME_KEYS)]

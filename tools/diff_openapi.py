@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import redocly
-from verdict import Finding, Impact
+from semver_impact import Finding, Impact
 
 SOURCE: Final = "wire"
 

@@ -1,16 +1,25 @@
-"""CPU of a fresh interpreter until a package is imported or a first request is signed, without its own."""
+"""What it costs to have the package: CPU time to start, resident memory, and size on disk.
+
+Startup: a fresh interpreter until a package is imported or a first request is signed, minus the interpreter itself.
+Memory: a process that has imported a client and made its first call. Size: the wheel, and every file that is installed
+with it in site-packages, compiled files included. pip and setuptools are not counted, although the official SDK needs
+the latter at run time.
+"""
 
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
-import by_hand
 import peers
-from measure import Reading, ratio, take_turns
+import psutil
+import raw_urllib3
+from measure import Reading, Remote, Spread, ratio, stub_server, take_turns
 
-ROUNDS, ROUNDS_OF_THE_SLOW = 25, 7
+__all__ = ["measure_memory", "measure_size", "measure_startup"]
+
+STARTUP_ROUNDS, SLOW_STARTUP_ROUNDS = 25, 7
+MEMORY_SCHEME, MEMORY_ROUNDS = "JWT HS256", 5
 
 # Says how much CPU time the process has used so far, and ends it.
 TELL = "import os, time; os.write(1, str(time.process_time_ns()).encode()); os._exit(0)"
@@ -22,7 +31,7 @@ class Last(JwtSharedSecret):
         headers = super().sign(*arguments)
         assert "Authorization" in headers
         {TELL}
-auth = Last({by_hand.MERCHANT!r}, {by_hand.KEY_ID!r}, {by_hand.SECRET!r})
+auth = Last({raw_urllib3.MERCHANT!r}, {raw_urllib3.KEY_ID!r}, {raw_urllib3.SECRET!r})
 """
 GENERATED = """
 from cybersource_flex import ApiClient, Configuration, FlexAPIApi, fields
@@ -56,25 +65,53 @@ def started(python: Path, program: str) -> float:
     return int(done.stdout.split()[-1]) / 1e6
 
 
-def measure() -> dict[str, Reading]:
+def measure_startup() -> dict[str, Reading]:
     ours, official, stock = peers.ours(), peers.official(), peers.stock()
     quick = {"bare": lambda: started(ours, TELL)}
     quick |= {name: lambda p=program: started(ours, p) for name, program in OURS.items()}  # type: ignore[misc]
-    turns = take_turns(quick, ROUNDS)
+    turns = take_turns(quick, STARTUP_ROUNDS)
     slow = {
         "bare": quick["bare"],
         "sign_tls": quick["sign_tls"],
         "official": lambda: started(official, f"import CyberSource; {TELL}"),
         "stock": lambda: started(stock, f"import stock_flex; from stock_flex import FlexAPIApi; {TELL}"),
     }
-    slow_turns = take_turns(slow, ROUNDS_OF_THE_SLOW)
+    slow_turns = take_turns(slow, SLOW_STARTUP_ROUNDS)
     readings = {f"startup.{name}": ratio(turns, name, peer, "ms", net_of="bare") for name, peer in AGAINST.items()}
     for peer in ("official", "stock"):
         readings[f"startup.{peer}"] = ratio(slow_turns, "sign_tls", peer, "ms", net_of="bare")
     return readings
 
 
-if __name__ == "__main__":
-    import run
+def resident(python: Path, factory: str, url: str) -> float:
+    """Megabytes, asked of the system from outside."""
+    with Remote(python, factory, MEMORY_SCHEME, url) as contender:
+        return float(psutil.Process(contender.process.pid).memory_info().rss / 1e6)
 
-    sys.exit(run.main(["startup"]))
+
+def measure_memory() -> dict[str, Reading]:
+    with stub_server() as url:
+        contenders = {
+            "ours": lambda: resident(peers.ours(), "sdk.call", url),
+            "urllib3": lambda: resident(peers.ours(), "raw_urllib3.call", url),
+            "official": lambda: resident(peers.official(), "peer_clients.official_sdk", url),
+            "stock": lambda: resident(peers.stock(), "peer_clients.stock_client", url),
+        }
+        turns = take_turns(contenders, MEMORY_ROUNDS)
+    return {f"memory.{peer}": ratio(turns, "ours", peer, "MB") for peer in ("official", "urllib3", "stock")}
+
+
+def exactly(value: float) -> Spread:
+    return Spread(value, value, value)
+
+
+def measure_size() -> dict[str, Reading]:
+    ours, official = (
+        sum(size for _, size in peers.distributions(python).values()) / 1e6
+        for python in (peers.ours(), peers.official())
+    )
+    wheel = exactly(peers.wheel().stat().st_size / 1000)
+    return {
+        "size.wheel": Reading(wheel, wheel, exactly(0.0), "KB"),
+        "size.installed": Reading(exactly(ours / official), exactly(ours), exactly(official), "MB"),
+    }

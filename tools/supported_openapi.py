@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-import components
-import schemas
+import supported_schemas as schemas
 import yaml
-from schemas import Document, Problem, resolve, walk, without_clash
+from supported_schemas import Document, Problem, resolve, walk, without_clash
 
 METHODS: Final = ("delete", "get", "patch", "post", "put")
 
@@ -86,7 +85,7 @@ def _document(document: Document) -> Iterator[Problem]:
     parts = document.get("components", {})
     kinds = {"headers", "parameters", "requestBodies", "responses", "schemas", "securitySchemes"}
     yield from walk(parts, "#/components", kinds)
-    yield from components.problems(document)
+    yield from schemas.named_schemas(document)
     for name, scheme in parts.get("securitySchemes", {}).items():
         kind = (scheme.get("type"), scheme.get("scheme") or scheme.get("in"))
         if kind not in (("http", "bearer"), ("apiKey", "header")):

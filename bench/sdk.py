@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from by_hand import KEY_ID, KEYS, MERCHANT, PASSWORD, SECRET
+from raw_urllib3 import KEY_ID, KEYS, MERCHANT, PASSWORD, SECRET
 
 __all__ = ["auth", "call"]
 
