@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from types import FunctionType
+from types import FrameType, FunctionType
 from typing import Any, TypeVar
 
 __all__ = ["forget", "sealed"]
@@ -19,6 +19,10 @@ _T = TypeVar("_T", bound=Callable[..., Any])
 
 # CO_COROUTINE. The module that tells by name is one that importing this package should not cost.
 _COROUTINE = 0x80
+# CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR.
+_SUSPENDABLE = 0x20 | 0x80 | 0x200
+
+_PACKAGE = __name__.partition(".")[0]
 
 
 def sealed(thing: _T) -> _T:
@@ -81,8 +85,20 @@ def forget(error: BaseException, outer: BaseException | None) -> None:
         seen.add(id(each))
         trace = each.__traceback__
         while trace is not None:
-            # Frames that are still at work, the caller's, cannot be emptied.
-            with suppress(RuntimeError):
-                trace.tb_frame.clear()
+            if _may_clear(trace.tb_frame):
+                # Frames that are still running, the caller's, cannot be cleared.
+                with suppress(RuntimeError):
+                    trace.tb_frame.clear()
             trace = trace.tb_next
         left += (each.__cause__, each.__context__)
+
+
+def _may_clear(frame: FrameType) -> bool:
+    """Whether a frame can be cleared without harm.
+
+    Before Python 3.13, clearing the frame of a suspended generator or coroutine closes it. Those of this package have
+    ended when an exception has come through them; of the caller's it cannot be known.
+    """
+    if not frame.f_code.co_flags & _SUSPENDABLE:
+        return True
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == _PACKAGE

@@ -502,6 +502,13 @@ def _summary(
     return text
 
 
+def clone(error: FlexError) -> FlexError:
+    """An exception with the same content, and a traceback of its own: for raising one failure in several threads."""
+    other = _rebuild(type(error), error.args, error.__dict__)
+    other.__cause__ = error.__cause__
+    return other
+
+
 def _rebuild(cls: type[FlexError], args: tuple[Any, ...], state: dict[str, Any]) -> FlexError:
     """Make an exception anew when it is unpickled, past an ``__init__`` that wants keywords."""
     error = cls.__new__(cls, *args)

@@ -81,6 +81,10 @@ class AsyncCachedKeys:
         if found is not None:
             return found
         flight = self._flights.get(kid)
+        if flight is not None and flight.get_loop() is not asyncio.get_running_loop():
+            # The event loop in which it ran was closed.
+            self._shelf.withdraw(kid)
+            flight = None
         if flight is None:
             self._shelf.check_allowed(kid, from_host=from_host)
             with without_deadline():
@@ -92,9 +96,9 @@ class AsyncCachedKeys:
                 # Shielded: whoever is cancelled takes nobody else's key away.
                 return await asyncio.shield(flight)
         except TimeoutError:
-            if flight.done():
-                # What the fetch raised.
-                raise
+            if flight.done() and not flight.cancelled():
+                # The event loop was late: what the fetch returned or raised.
+                return flight.result()
             raise key_not_in_time(kid) from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -104,7 +108,9 @@ class AsyncCachedKeys:
 
     async def close(self) -> None:
         """Cancel fetches that are under way. Callers that wait for one get a ``ResponseTimeoutError``."""
+        loop = asyncio.get_running_loop()
         flights = [*self._flights.values(), *self._refreshes.values()]
+        flights = [flight for flight in flights if flight.get_loop() is loop]
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
@@ -115,7 +121,7 @@ class AsyncCachedKeys:
 
     async def _refresh(self, kid: str, *, from_host: bool) -> PublicKey | None:
         flight = self._refreshes.get(kid)
-        if flight is None:
+        if flight is None or flight.get_loop() is not asyncio.get_running_loop():
             if not self._shelf.check_refresh(kid, from_host=from_host):
                 # Someone else may have fetched it since the caller got theirs.
                 return self._shelf.known(kid)
@@ -128,6 +134,9 @@ class AsyncCachedKeys:
     async def _fly(self, kid: str) -> PublicKey:
         try:
             return self._shelf.store(kid, await check_awaitable("fetch", self._fetch(kid)))
+        except asyncio.CancelledError:
+            self._shelf.withdraw(kid)
+            raise
         except BaseException:
             self._shelf.missed(kid)
             raise
@@ -140,7 +149,8 @@ class AsyncCachedKeys:
 
     @staticmethod
     def _landed(flights: dict[str, asyncio.Task[Any]], kid: str, flight: asyncio.Task[Any]) -> None:
-        flights.pop(kid, None)
+        if flights.get(kid) is flight:
+            del flights[kid]
         if not flight.cancelled():
             # Read, so that an error nobody waited for any more is not reported as lost.
             flight.exception()

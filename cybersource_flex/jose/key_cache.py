@@ -12,14 +12,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from contextvars import copy_context
 from math import inf
 from typing import Any, Final
 
 from .._callables import check_function, check_result
 from .._deadline import remaining, without_deadline
 from .._lock import Lock
-from ..errors import ConfigurationError, FlexError, ResponseTimeoutError, UnknownKeyError, UnsupportedAlgorithmError
+from .._threads import TooManyThreadsError, start_in_thread
+from ..errors import (
+    ConfigurationError,
+    ConnectionFailedError,
+    FlexError,
+    ResponseTimeoutError,
+    UnknownKeyError,
+    UnsupportedAlgorithmError,
+    clone,
+)
 from .keys import KeySource, PublicKey, check_kid, check_source
 
 __all__ = ["CachedKeys", "KeyShelf", "PinnedKeys"]
@@ -106,6 +114,10 @@ class KeyShelf:
         if kid in self._asked:
             self._asked[kid] = self._clock() + self._cooldown
 
+    def withdraw(self, kid: str) -> None:
+        """Forget that a name was asked for: the host was not asked, or its response was not waited for."""
+        self._asked.pop(kid, None)
+
     def give_up(self) -> None:
         """Forget what is being asked for: nobody waits for it any more."""
         self._asked = {name: until for name, until in self._asked.items() if until != inf}
@@ -158,8 +170,12 @@ class CachedKeys:
             self._fly(kid, flight)
         elif leads:
             # In a thread of its own: the deadline of this caller is not that of the others who wait for the key.
-            arguments = (self._fly_for_all, kid, flight)
-            threading.Thread(target=copy_context().run, args=arguments, daemon=True).start()
+            try:
+                start_in_thread(lambda: self._fly_for_all(kid, flight))
+            except TooManyThreadsError as cause:
+                with self._lock:
+                    self._shelf.withdraw(kid)
+                self._land(kid, flight, _no_thread(cause))
         return flight.result(kid)
 
     def refresh(self, kid: str) -> PublicKey | None:
@@ -204,14 +220,18 @@ class CachedKeys:
             with self._lock:
                 flight.key = self._shelf.store(kid, jwk)
         except BaseException as cause:
-            flight.error = cause
             with self._lock:
                 self._shelf.missed(kid)
+            self._land(kid, flight, cause)
             raise
-        finally:
-            with self._lock:
+        self._land(kid, flight, None)
+
+    def _land(self, kid: str, flight: _Flight, error: BaseException | None) -> None:
+        flight.error = error
+        with self._lock:
+            if self._flights.get(kid) is flight:
                 del self._flights[kid]
-            flight.landed.set()
+        flight.landed.set()
 
     def _fly_for_all(self, kid: str, flight: _Flight) -> None:
         # The error is raised by everyone who waits.
@@ -245,6 +265,16 @@ def key_not_in_time(kid: str) -> ResponseTimeoutError:
     )
 
 
+def _no_thread(cause: TooManyThreadsError) -> ConnectionFailedError:
+    return ConnectionFailedError(
+        f"no thread could be started to fetch a public key in: {cause}",
+        method="GET",
+        path="/flex/v2/public-keys/{kid}",
+        outcome="not_sent",
+        repeatable=True,
+    )
+
+
 class _Flight:
     """One fetch under way, and what came of it."""
 
@@ -261,7 +291,8 @@ class _Flight:
         if self.key is not None:
             return self.key
         if isinstance(self.error, FlexError):
-            raise self.error
+            # An exception of its own for each caller: raising one in several threads mixes their tracebacks.
+            raise clone(self.error)
         raise UnknownKeyError("the fetch of this key was given up by the thread that made it")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 import ssl
 import sys
 import time
@@ -18,6 +19,7 @@ from urllib3.util import wait_for_read
 try:
     import aiohttp
     from aiohttp import hdrs
+    from aiohttp.abc import AbstractResolver
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.http_exceptions import HttpProcessingError
     from yarl import URL
@@ -26,12 +28,13 @@ except ModuleNotFoundError as cause:
     raise ModuleNotFoundError(text, name=cause.name) from None
 
 from .. import errors
+from .._threads import TooManyThreadsError, start_in_thread
 from .connections import MAX_INTERIM, MAX_INTERIM_BYTES, socket_options
 from .message import Request, Response
+from .resolver import Address, start_lookup
 from .retry import RetryPolicy
 from .sender import LEAST, Course, Sender, broken, failure, unsent
 from .settings import Settings
-from .threads import TooManyThreadsError, start_in_thread
 from .tls import Tls
 from .unreached import (
     NotConnected,
@@ -151,6 +154,8 @@ class AsyncTransport(Sender):
                 raise closed_meanwhile()
             # Signed here, and not before: waiting for a connection would make the signature old.
             headers = await self._sign_in_time(course) if self._blocking else course.sign()
+            if session is not self._session:
+                raise closed_meanwhile()
             course.begin()
             return await self._exchange(session, course, headers)
         except NotConnected as cause:
@@ -339,6 +344,45 @@ class _Protocol(ResponseHandler):
             return True
 
 
+class _Resolver(AbstractResolver):
+    """Resolves names in threads that neither the event loop nor the end of the program waits for.
+
+    The default executor of an event loop has few threads, and closing the loop waits for them.
+    """
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> Any:
+        try:
+            lookup = start_lookup(host, port)
+        except TooManyThreadsError as cause:
+            # aiohttp expects an OSError.
+            raise OSError("no thread to resolve a name in") from cause
+        addresses = await asyncio.wrap_future(lookup)
+        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [
+            {
+                "hostname": host,
+                "host": _numeric_host(each),
+                "port": port,
+                "family": each[0],
+                "proto": each[2],
+                "flags": numeric,
+            }
+            for each in addresses
+            if family in (socket.AF_UNSPEC, each[0])
+        ]
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+def _numeric_host(address: Address) -> str:
+    sockaddr = address[4]
+    if address[0] == socket.AF_INET6 and len(sockaddr) > 3 and sockaddr[3]:
+        # A link-local address is of use only with its interface.
+        return socket.getnameinfo(sockaddr, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
+    return str(sockaddr[0])
+
+
 class _Connector(aiohttp.TCPConnector):
     """Opens connections, reports when one is established, and gives each attempt one and no second.
 
@@ -349,7 +393,7 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, idle_timeout: float, *, ssl: Any) -> None:
         # The transport bounds the number of connections.
-        super().__init__(limit=0, ssl=ssl, keepalive_timeout=idle_timeout)
+        super().__init__(limit=0, ssl=ssl, keepalive_timeout=idle_timeout, resolver=_Resolver())
         self._idle_timeout = idle_timeout
         self._factory = partial(_Protocol, loop=self._loop)  # type: ignore[assignment]
 
@@ -403,6 +447,9 @@ def _watch(response: aiohttp.ClientResponse) -> None:
 def _not_connected(cause: BaseException, *, through_proxy: bool) -> NotConnected:
     who = "proxy" if through_proxy else "host"
     chain = _chain(cause)
+    for each in chain:
+        if isinstance(each, TooManyThreadsError):
+            return no_thread(each)
     if any(map(descriptors_exhausted, chain)):
         return no_descriptor()
     if isinstance(cause, TimeoutError):

@@ -29,10 +29,10 @@ from urllib3.util import wait_for_read
 from urllib3.util.response import assert_header_parsing
 
 from .._lock import Lock
+from .._threads import NotInTimeError, TooManyThreadsError
 from .resolver import resolve
 from .sender import LEAST
 from .settings import Settings
-from .threads import NotInTimeError, TooManyThreadsError
 from .tls import Tls
 from .unreached import (
     NotConnected,

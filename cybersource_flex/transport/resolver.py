@@ -10,9 +10,9 @@ from ipaddress import ip_address
 from typing import Any, Final, TypeAlias
 
 from .._lock import Lock
-from .threads import result_in_time, start_in_thread
+from .._threads import result_in_time, start_in_thread
 
-__all__ = ["Address", "resolve"]
+__all__ = ["Address", "resolve", "start_lookup"]
 
 #: One entry of ``socket.getaddrinfo``.
 Address: TypeAlias = tuple[Any, Any, int, str, Any]
@@ -39,13 +39,22 @@ def resolve(host: str, port: int, deadline: float) -> list[Address]:
     """
     if _is_address(host):
         return _look_up(host, port)
+    return result_in_time(start_lookup(host, port), max(0.0, deadline - time.monotonic()))
+
+
+def start_lookup(host: str, port: int) -> Future[list[Address]]:
+    """Start to resolve a name in a thread, or join the lookup of the same name that is under way.
+
+    Raises:
+        TooManyThreadsError: no thread can be started.
+    """
     key = os.getpid(), host, port
     with _lock:
         lookup = _lookups.get(key)
         if lookup is None:
             lookup = _lookups[key] = start_in_thread(lambda: _look_up(host, port))
             lookup.add_done_callback(lambda _: _lookups.pop(key, None))
-    return result_in_time(lookup, max(0.0, deadline - time.monotonic()))
+    return lookup
 
 
 def _look_up(host: str, port: int) -> list[Address]:

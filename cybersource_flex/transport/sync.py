@@ -12,12 +12,12 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 
 from .. import errors
 from .._lock import Slots
+from .._threads import NotInTimeError, TooManyThreadsError, result_in_time, start_in_thread
 from .connections import Connections
 from .message import Request, Response
 from .retry import RetryPolicy
 from .sender import Course, Sender, broken, failure, unsent
 from .settings import Settings
-from .threads import NotInTimeError, TooManyThreadsError, result_in_time, start_in_thread
 from .unreached import (
     NotConnected,
     all_in_use,

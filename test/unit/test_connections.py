@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gzip
 import json
@@ -19,7 +20,9 @@ import pytest
 from urllib3.util import wait_for_read
 
 from cybersource_flex import errors
+from cybersource_flex.auth import BearerToken
 from cybersource_flex.transport import Operation, Request, RetryPolicy, Settings, Transport
+from cybersource_flex.transport.aio import AsyncTransport
 
 ONCE = RetryPolicy(attempts=1)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -471,10 +474,10 @@ def test_what_a_signer_in_a_thread_raises_is_raised(
 def test_signers_that_never_return_do_not_pile_up(
     carry: Carry, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cybersource_flex.transport import threads
+    from cybersource_flex import _threads
 
-    monkeypatch.setattr(threads, "MAX_RUNNING", 2)
-    monkeypatch.setattr(threads, "_running", {})
+    monkeypatch.setattr(_threads, "MAX_RUNNING", 2)
+    monkeypatch.setattr(_threads, "_running", {})
     signer = Stalled()
     made = settings("http://127.0.0.1:9", auth=signer, retry=RetryPolicy(attempts=1, deadline=0.05))
     with carry(made) as transport:
@@ -645,3 +648,50 @@ def test_tls_data_that_is_waiting_ends_a_connection() -> None:
     assert _pending(Holding.__new__(Holding)) is True
     with socket.socket() as plain:
         assert _pending(plain) is False
+
+
+def test_a_token_function_that_raises_stop_iteration(carry: Carry, settings: Callable[..., Settings]) -> None:
+    auth = BearerToken(lambda: next(iter(())))
+    with Server() as server:
+        made = settings(server.url, auth=auth, retry=RetryPolicy(attempts=1, deadline=None))
+        with carry(made) as transport, pytest.raises(RuntimeError, match="StopIteration"):
+            transport.send(request(made))
+        assert server.connections == []
+
+
+def test_closing_while_a_signer_is_at_work(settings: Callable[..., Settings]) -> None:
+    signer = Stalled()
+
+    async def main(made: Settings) -> None:
+        transport = AsyncTransport(made)
+        call = asyncio.create_task(transport.send(request(made)))
+        while not signer.asked:
+            await asyncio.sleep(0)
+        await transport.close()
+        signer.over.set()
+        with pytest.raises(errors.ConnectionFailedError, match="client was closed") as caught:
+            await call
+        assert caught.value.outcome == "not_sent"
+
+    with Server() as server:
+        asyncio.run(main(settings(server.url, auth=signer)))
+        assert server.connections == []
+
+
+def test_a_program_does_not_wait_for_a_stalled_resolver_at_its_end(
+    stalled: list[str], settings: Callable[..., Settings]
+) -> None:
+    async def main(made: Settings) -> None:
+        async with AsyncTransport(made) as transport:
+            with pytest.raises(errors.ConnectionTimeoutError):
+                await transport.send(request(made))
+
+    started = time.monotonic()
+    asyncio.run(main(settings("https://host.example", connect_timeout=0.05)))
+    assert time.monotonic() - started < 5
+    assert stalled == ["host.example"]
+
+
+def test_a_name_is_resolved_for_a_call(carry: Carry, settings: Callable[..., Settings]) -> None:
+    with Server() as server, carry(made := settings(f"http://localhost:{server.port}")) as transport:
+        assert transport.send(request(made)).status == 200

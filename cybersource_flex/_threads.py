@@ -49,6 +49,11 @@ def start_in_thread(function: Callable[[], _T]) -> Future[_T]:
     def run() -> None:
         try:
             result = context.run(function)
+        except StopIteration as cause:
+            # A future that is awaited cannot carry it (PEP 479).
+            error = RuntimeError("the function raised StopIteration")
+            error.__cause__ = cause
+            _finish(slots, future.set_exception, error)
         except BaseException as error:
             _finish(slots, future.set_exception, error)
         else:
