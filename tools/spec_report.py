@@ -49,7 +49,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
             if options.verb == "check":
                 return check(before, after, options.base)
             return report(before, after, options.base, root / options.out)
-    except (Stop, redocly.RedoclyError, report_types.MypyError, report_cost.CostError, ValueError) as stop:
+    except (Stop, redocly.RedoclyError, report_types.MypyError, report_cost.CostError, verdict.VersionError) as stop:
         print(f"spec-report: {stop}", file=sys.stderr)
         return 1
 

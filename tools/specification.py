@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import components
+import outline
 import schemas
 import yaml
 from schemas import Document, Problem, resolve, walk, without_clash
@@ -48,13 +49,12 @@ def problems(text: str) -> list[Problem]:
     """Everything in an OpenAPI document that stops the generation, as ``place: what``; empty where nothing does."""
     try:
         document = load(text)
-        if not isinstance(document, dict):
-            return ["not an OpenAPI document"]
-        return list(dict.fromkeys(_document(document)))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
+        # ValueError: a date such as 2026-13-45, which YAML reads as one.
         return [f"not readable as YAML: {error}"]
-    except (AttributeError, KeyError, TypeError) as error:
-        return [f"not an OpenAPI document: {error}"]
+    if not isinstance(document, dict):
+        return ["not an OpenAPI document"]
+    return list(outline.problems(document)) or list(dict.fromkeys(_document(document)))
 
 
 def load(text: str) -> Any:

@@ -19,7 +19,14 @@ from typing import Any, Final
 from .._callables import check_function, check_result
 from .._deadline import remaining, without_deadline
 from .._lock import Lock
-from ..errors import ConfigurationError, FlexError, ResponseTimeoutError, UnknownKeyError, UnsupportedAlgorithmError
+from ..errors import (
+    CallError,
+    ConfigurationError,
+    ResponseTimeoutError,
+    TokenError,
+    UnknownKeyError,
+    UnsupportedAlgorithmError,
+)
 from .keys import KeySource, PublicKey, check_kid, check_source
 
 __all__ = ["CachedKeys", "KeyShelf", "PinnedKeys"]
@@ -183,7 +190,7 @@ class CachedKeys:
             jwk = check_result("fetch", self._fetch(kid))
             with self._lock:
                 return self._shelf.store(kid, jwk)
-        except FlexError:
+        except (CallError, TokenError):
             return self._shelf.known(kid)
         finally:
             with self._lock:
@@ -260,8 +267,9 @@ class _Flight:
             raise key_not_in_time(kid)
         if self.key is not None:
             return self.key
-        if isinstance(self.error, FlexError):
+        if isinstance(self.error, Exception):
             raise self.error
+        # What ends a thread, such as KeyboardInterrupt, is for that thread alone.
         raise UnknownKeyError("the fetch of this key was given up by the thread that made it")
 
 
