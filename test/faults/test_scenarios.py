@@ -84,6 +84,11 @@ ONCE = [
     "html-502",
     "endless-headers;kind=many;size=1MiB",
     "endless-headers;kind=huge;size=1MiB",
+    "interim;status=101",
+    "body-not-allowed;status=103",
+    "early-response;status=503",
+    "early-response;status=503;then=close",
+    "undecodable-body;status=503",
 ]
 
 
@@ -136,6 +141,39 @@ ROWS: list[Row] = [
     ("endless-body;size=64MiB", tokens, errors.ResponseTooLargeError, "accepted", 1),
     ("endless-headers;kind=many;size=1MiB", sessions, errors.ConnectionBrokenError, "unknown", 3),
     ("endless-headers;kind=huge;size=1MiB", tokens, errors.ConnectionBrokenError, "unknown", 1),
+    ("interim;status=101", tokens, errors.TransportError, "unknown", 1),
+    ("interim;status=199,101;count=2;seconds=0", tokens, errors.TransportError, "unknown", 1),
+    ("interim;count=10000;seconds=0", tokens, errors.TransportError, "unknown", 1),
+    ("interim;count=2000;size=1KiB", tokens, errors.TransportError, "unknown", 1),
+    ("interim;size=16MiB;seconds=0", tokens, errors.TransportError, "unknown", 1),
+    ("interim;seconds=20", tokens, errors.ResponseTimeoutError, "unknown", 1),
+    ("interim;seconds=20", sessions, errors.ResponseTimeoutError, "unknown", 3),
+    ("interim;final=204", details, errors.ResponseDecodingError, "accepted", 1),
+    ("interim;final=304", tokens, errors.RedirectError, "rejected", 1),
+    ("body-not-allowed;status=102", tokens, errors.ConnectionBrokenError, "unknown", 1),
+    ("body-not-allowed;status=103", sessions, errors.ConnectionBrokenError, "unknown", 3),
+    ("body-not-allowed;status=204", details, errors.ResponseDecodingError, "accepted", 1),
+    ("body-not-allowed;status=304", tokens, errors.RedirectError, "rejected", 1),
+    ("early-response;status=400", tokens, errors.BadRequestError, "rejected", 1),
+    ("early-response;status=400;then=close", tokens, errors.BadRequestError, "rejected", 1),
+    ("early-response;status=413", sessions, errors.ApiException, "rejected", 1),
+    ("early-response;status=503", tokens, errors.ServerError, "rejected", 1),
+    ("early-response;status=503", sessions, errors.ServerError, "rejected", 3),
+    *(
+        (f"undecodable-body;encoding={encoding};status={status}", call, expected, outcome, attempts)
+        for encoding in ("gzip", "deflate", "br", "zstd")
+        for status, call, expected, outcome, attempts in (
+            ("normal", tokens, errors.ResponseDecodingError, "accepted", 1),
+            ("normal", details, errors.ResponseDecodingError, "accepted", 1),
+            ("normal", sessions, errors.ResponseDecodingError, "accepted", 1),
+            ("400", tokens, errors.BadRequestError, "rejected", 1),
+            ("401", sessions, errors.AuthenticationError, "rejected", 1),
+            ("403", sessions, errors.PermissionDeniedError, "rejected", 1),
+            ("404", details, errors.NotFoundError, "rejected", 1),
+            ("500", sessions, errors.ServerError, "unknown", 1),
+            ("503", tokens, errors.ServerError, "rejected", 1),
+        )
+    ),
     ("html-200", sessions, errors.MalformedTokenError, None, 1),
     ("html-200", details, errors.ResponseDecodingError, "accepted", 1),
     ("empty-200", sessions, errors.MalformedTokenError, None, 1),
