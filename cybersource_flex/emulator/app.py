@@ -93,7 +93,8 @@ class Operation:
             self._record(visit, Answer(0, "", b""), status=None)
             await wire_of(scope).reset()
             return
-        body, complete, oversized = await read_body(receive)
+        early = visit.plays("early-response")
+        body, complete, oversized = (b"", True, False) if early else await read_body(receive)
         visit.request = replace(visit.request, body=body)
         if not complete:
             self._record(visit, Answer(0, "", b"", refusal="the client went away"), status=None)
@@ -137,6 +138,9 @@ class Operation:
             if visit.wrong_scenario is not None:
                 gateway = True
                 raise Problem(400, Reason.SCENARIO, f"{HEADER}: {visit.wrong_scenario}")
+            if visit.scenario is not None and visit.plays("early-response"):
+                gateway = True
+                raise tampering.scripted_problem(visit.scenario.count("status"))
             if request.method != self.method:
                 gateway = True
                 raise Problem(405, Reason.METHOD, "Method not allowed", headers=(("allow", self.method),))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from starlette.types import Send
@@ -18,6 +18,7 @@ from .protocol import Wire
 from .scenarios import Scenario
 
 _BLOCK = 1 << 16
+_SECOND = b'{"emulatorText":"a second response that no request asked for"}'
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -52,10 +53,18 @@ class Delivery:
 
     def head(self, headers: Headers) -> bytes:
         """Status line and headers as bytes, for what uvicorn would not send."""
-        known = {status.value: status.phrase for status in HTTPStatus}
-        lines = [f"HTTP/1.1 {self.status} {known.get(self.status, '')}".encode("ascii")]
-        lines += [name + b": " + value for name, value in headers]
-        return b"\r\n".join(lines) + b"\r\n\r\n"
+        return _head(self.status, headers)
+
+
+def _head(status: int, headers: Headers) -> bytes:
+    known = {status.value: status.phrase for status in HTTPStatus}
+    lines = [f"HTTP/1.1 {status} {known.get(status, '')}".encode("ascii")]
+    lines += [name + b": " + value for name, value in headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _length(body: bytes) -> tuple[bytes, bytes]:
+    return b"content-length", str(len(body)).encode("ascii")
 
 
 async def deliver(delivery: Delivery, scenario: Scenario | None) -> None:
@@ -114,7 +123,7 @@ async def _truncated(delivery: Delivery, scenario: Scenario) -> None:
 async def _half(delivery: Delivery) -> None:
     """The head, and half of what it announces."""
     body = delivery.body or b"{}"
-    headers = [*delivery.without(b"content-length"), (b"content-length", str(len(body)).encode("ascii"))]
+    headers = [*delivery.without(b"content-length"), _length(body)]
     await delivery.wire.write(delivery.head(headers) + body[: len(body) // 2])
 
 
@@ -143,6 +152,60 @@ async def _chunked_broken(delivery: Delivery, scenario: Scenario) -> None:
     await wire.close()
 
 
+async def _interim(delivery: Delivery, scenario: Scenario) -> None:
+    statuses, wire = scenario.text("status").split(","), delivery.wire
+    # Short lines: it is the sum of the bytes that matters.
+    headers = [(b"x-interim-%d" % line, block) for line, block in enumerate(_blocks(scenario.count("size"), 1000))]
+    heads = [_head(int(status), headers) for status in statuses]
+    for number in range(scenario.count("count")):
+        await wire.write(heads[number % len(heads)])
+        if wire.lost:
+            return
+    if not await wire.pause(scenario.number("seconds")):
+        return
+    if scenario.text("final") != "normal":
+        headers = delivery.without(b"content-length", b"content-type", b"digest")
+        delivery = replace(delivery, status=scenario.count("final"), headers=headers, body=b"")
+    await delivery.in_order()
+
+
+async def _second_response(delivery: Delivery, scenario: Scenario) -> None:
+    second = _head(200, [(b"content-type", b"application/json"), _length(_SECOND)]) + _SECOND
+    wire, seconds = delivery.wire, scenario.number("seconds")
+    if seconds == 0:
+        # In one write, so that no client can send its next request in between: it could not tell the two apart.
+        with wire.one_write() as more:
+            await delivery.in_order()
+            more.append(second)
+        return
+    request = wire.last_request
+    await delivery.in_order()
+    if await wire.pause(seconds) and wire.last_request is request:
+        await wire.write(second)
+
+
+async def _early_response(delivery: Delivery, scenario: Scenario) -> None:
+    close = [(b"connection", b"close")] if scenario.text("then") == "close" else []
+    await replace(delivery, headers=[*delivery.headers, *close]).in_order()
+
+
+async def _body_not_allowed(delivery: Delivery, scenario: Scenario) -> None:
+    status, body = scenario.count("status"), delivery.body or b"{}"
+    headers = [*delivery.without(b"content-length"), _length(body)]
+    if status < 200:
+        await delivery.wire.write(_head(status, headers) + body)
+        await delivery.in_order()
+        return
+    with delivery.wire.one_write() as more:
+        await replace(delivery, status=status, headers=headers, body=b"").in_order()
+        more.append(body)
+
+
+async def _forget_idle(delivery: Delivery, scenario: Scenario) -> None:
+    delivery.wire.forget_when_idle(scenario.number("seconds"))
+    await delivery.in_order()
+
+
 async def _big_body(delivery: Delivery, scenario: Scenario) -> None:
     size = scenario.count("size")
     await delivery.start([*delivery.without(b"content-length"), (b"content-length", str(size).encode("ascii"))])
@@ -165,12 +228,12 @@ async def _stream(delivery: Delivery, size: int) -> None:
     await delivery.finish()
 
 
-def _blocks(size: int) -> Iterator[bytes]:
-    block = b"x" * _BLOCK
-    for _ in range(size // _BLOCK):
+def _blocks(size: int, length: int = _BLOCK) -> Iterator[bytes]:
+    block = b"x" * length
+    for _ in range(size // length):
         yield block
-    if size % _BLOCK:
-        yield block[: size % _BLOCK]
+    if size % length:
+        yield block[: size % length]
 
 
 async def _endless_headers(delivery: Delivery, scenario: Scenario) -> None:
@@ -196,6 +259,11 @@ _PLAYS: dict[str, Callable[[Delivery, Scenario], Awaitable[None]]] = {
     "truncated": _truncated,
     "wrong-length": _wrong_length,
     "chunked-broken": _chunked_broken,
+    "interim": _interim,
+    "second-response": _second_response,
+    "early-response": _early_response,
+    "body-not-allowed": _body_not_allowed,
+    "forget-idle": _forget_idle,
     "big-body": _big_body,
     "endless-body": _endless_body,
     "endless-headers": _endless_headers,

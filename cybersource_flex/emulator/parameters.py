@@ -65,6 +65,18 @@ def integer(default: str, form: str, lowest: int, highest: int) -> Parameter:
     return Parameter(default, form, read)
 
 
+def interim_statuses(default: str) -> Parameter:
+    """One or several statuses of interim responses, separated by commas."""
+    form = "statuses from 100 to 199, separated by commas"
+
+    def read(text: str) -> Value:
+        if not re.fullmatch(r"1[0-9]{2}(?:,1[0-9]{2}){0,9}", text):
+            raise _refused(form)
+        return text
+
+    return Parameter(default, form, read)
+
+
 def size(default: str) -> Parameter:
     """Bytes."""
     form = "bytes up to 1GiB, with or without KiB, MiB or GiB"

@@ -52,6 +52,7 @@ class Reason:
     INTERNAL = "API_INTERNAL_ERROR"
     # Scenarios; the first is what payments say of a used token.
     INVALID_DATA = "INVALID_DATA"
+    FORBIDDEN = "FORBIDDEN"
     TOO_MANY = "TOO_MANY_REQUESTS"
     UNAVAILABLE = "SERVICE_UNAVAILABLE"
     SCENARIO = "EMULATOR_SCENARIO"

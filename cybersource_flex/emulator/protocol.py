@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -48,6 +49,31 @@ class Wire:
         if not self.lost:
             self._protocol.transport.write(data)
             await self._protocol.flow.drain()
+
+    @property
+    def last_request(self) -> object:
+        """A value that is another one for each request on this connection."""
+        return self._protocol.cycle
+
+    @contextlib.contextmanager
+    def one_write(self) -> Iterator[list[bytes]]:
+        """Send the response that uvicorn writes inside this block at the end of the block, in one write.
+
+        Yields:
+            Bytes to send after the response, in the same write.
+        """
+        cycle, more = self._protocol.cycle, list[bytes]()
+        real, held = cycle.transport, _HeldTransport(cycle.transport)
+        cycle.transport = held
+        try:
+            yield more
+        finally:
+            cycle.transport = real
+            held.release(more)
+
+    def forget_when_idle(self, seconds: float) -> None:
+        """Ignore all that comes once the connection was idle for this long, and never close it."""
+        self._protocol.idle_limit = seconds
 
     async def pause(self, seconds: float) -> bool:
         """Wait; False when the connection was lost meanwhile."""
@@ -94,14 +120,45 @@ def wire_of(scope: Scope) -> Wire:
     return wire
 
 
+class _HeldTransport(asyncio.Transport):
+    """Keeps what is written until it is released. A close is carried out at the release."""
+
+    def __init__(self, real: asyncio.Transport) -> None:
+        super().__init__()
+        self._real = real
+        self._held: list[bytes] = []
+        self._close = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._held.append(bytes(data))
+
+    def close(self) -> None:
+        self._close = True
+
+    def is_closing(self) -> bool:
+        return self._close or self._real.is_closing()
+
+    def release(self, more: list[bytes]) -> None:
+        if not self._real.is_closing():
+            self._real.write(b"".join((*self._held, *more)))
+        if self._close:
+            self._real.close()
+
+
 class Protocol(H11Protocol):
-    """uvicorn's HTTP/1.1, with four differences.
+    """uvicorn's HTTP/1.1, with five differences.
 
     It tells the application whose client certificate the connection has; uvicorn keeps that to itself. It gives
     the application the connection. When the server stops, an idle https connection ends at once: closing one in
-    order would wait half a minute for a client that does not listen; so does one on which a scenario plays. And
-    it closes what was lost.
+    order would wait half a minute for a client that does not listen; so does one on which a scenario plays. It
+    closes what was lost. And with an idle limit it ignores all that comes after that much time without a request.
+
+    Attributes:
+        idle_limit: seconds, or None for no limit.
     """
+
+    idle_limit: float | None = None
+    _idle_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -112,6 +169,21 @@ class Protocol(H11Protocol):
         if names:
             extensions[_CERTIFICATE] = str(names[0])
         self.app = _Told(self.app, extensions)
+
+    def data_received(self, data: bytes) -> None:
+        if self.idle_limit is not None and self._idle_since is not None:
+            if self.loop.time() - self._idle_since >= self.idle_limit:
+                return
+            self._idle_since = None
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        # Not idle if the next request was there already.
+        self._idle_since = self.loop.time() if self.cycle.response_complete else None
+        if self.idle_limit is not None:
+            # uvicorn would close the connection after its own time.
+            self._unset_keepalive_if_required()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -51,6 +51,20 @@ def _kinds() -> Iterable[ScenarioKind]:
     )
     broken = {"kind": p.choice("size", "end")}
     yield kind("chunked-broken", "a chunked body with a chunk size that is none, or without its end", broken)
+    yield kind("interim", "interim responses (1xx), then the final response so many seconds later", _interim())
+    second = "a second final response that no request asked for, with the first one or so many seconds later"
+    yield kind("second-response", second, {"seconds": p.seconds("0")})
+    early = {"status": p.choice("400", "413", "503"), "then": p.choice("keep", "close")}
+    yield kind("early-response", "an error response before the body of the request was read", early)
+    forbidden = {"status": p.choice("204", "304", "102", "103")}
+    yield kind("body-not-allowed", "a body after a response head that does not allow one", forbidden)
+    undecodable = {
+        "encoding": p.choice("gzip", "deflate", "br", "zstd"),
+        "status": p.choice("normal", "400", "401", "403", "404", "500", "503"),
+    }
+    yield kind("undecodable-body", "a Content-Encoding header over a body that is not encoded", undecodable)
+    forgotten = "once the connection was idle for so long, whatever is sent on it is ignored; it is not closed or reset"
+    yield kind("forget-idle", forgotten, {"seconds": p.seconds("16")})
     for status, what in (("429", "Too many requests"), ("503", "Service unavailable")):
         yield kind(f"status-{status}", f"{what}, with that form of Retry-After", {"retry-after": p.retry_after()})
     yield kind("status-500", "an internal error, in the error body of the operation")
@@ -92,6 +106,16 @@ def _kinds() -> Iterable[ScenarioKind]:
     refusal = {"reason": p.line("refused by scenario", "text"), "shape": p.choice("plain", "json", "empty")}
     yield kind("refuse", "a 401, with its cause for the record, whatever was signed", refusal)
     yield kind("404-key", "public-keys knows no key")
+
+
+def _interim() -> dict[str, Parameter]:
+    return {
+        "status": p.interim_statuses("103"),
+        "count": p.integer("1", "a whole number from 1 to 100000", 1, 100_000),
+        "seconds": p.seconds("0.1"),
+        "size": p.size("0"),
+        "final": p.choice("normal", "204", "304"),
+    }
 
 
 def _redirects() -> Parameter:

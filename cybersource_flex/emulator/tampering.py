@@ -54,7 +54,24 @@ def instead(call: Call) -> Answer | None:
         return Answer(scenario.count("status"), "", b"", location, refusal="redirected", flex=False)
     if name == "refuse":
         return _refusal(scenario)
+    if name == "undecodable-body" and scenario.text("status") != "normal":
+        if scenario.text("status") == "401":
+            return authentication_failed("refused by scenario")
+        raise scripted_problem(scenario.count("status"))
     return None
+
+
+def scripted_problem(status: int) -> Problem:
+    """An error response with a status that a scenario names."""
+    reason, message = {
+        400: (Reason.INVALID_DATA, "Invalid data"),
+        403: (Reason.FORBIDDEN, "Not permitted"),
+        404: (Reason.NOT_FOUND, "There is no such resource"),
+        413: (Reason.TOO_LARGE, "The body is too large"),
+        500: (Reason.INTERNAL, "Internal error"),
+        503: (Reason.UNAVAILABLE, "Service unavailable"),
+    }[status]
+    return Problem(status, reason, message)
 
 
 def _page(status: int, title: bytes) -> Answer:
@@ -113,6 +130,8 @@ def replaced(answer: Answer, scenario: Scenario) -> Answer:
         return Answer(200, "", b"", refusal=answer.refusal, flex=False)
     if name == "wrong-content-type":
         return replace(answer, media_type=scenario.text("type"))
+    if name == "undecodable-body":
+        return replace(answer, headers=(*answer.headers, ("content-encoding", scenario.text("encoding"))))
     if name == "gzip-bomb":
         headers = (*answer.headers, ("content-encoding", "gzip"))
         return replace(answer, body=gzip_spaces(scenario.count("size")), headers=headers, flex=False)

@@ -283,6 +283,14 @@ def test_text_and_value_are_the_same() -> None:
         ("redirect;location=a\r\nb", "address"),
         ("rotated-key;same-kid=yes", "true or false"),
         ("wrong-length;difference=0", "must not be 0"),
+        ("interim;status=200", "statuses from 100 to 199, separated by commas"),
+        ("interim;status=100,", "statuses from 100 to 199, separated by commas"),
+        ("interim;count=0", "a whole number from 1 to 100000"),
+        ("interim;final=200", "must be normal or 204 or 304"),
+        ("early-response;status=200", "must be 400 or 413 or 503"),
+        ("body-not-allowed;status=200", "must be 204 or 304 or 102 or 103"),
+        ("undecodable-body;encoding=identity", "must be gzip or deflate or br or zstd"),
+        ("forget-idle;seconds=-1", "must be seconds from 0"),
     ],
 )
 def test_what_is_not_known_is_refused(text: str, message: str) -> None:
@@ -617,6 +625,216 @@ def test_a_bomb(e: Emulator) -> None:
     assert zlib.decompress(odd.body, 31) == b" " * 1_048_579
 
 
+class Wire:
+    """A plain HTTP/1.1 connection that reads one response after the other, interim ones too.
+
+    Attributes:
+        left: what was received and not read yet.
+    """
+
+    def __init__(self, e: Emulator) -> None:
+        self.socket = dial(e)
+        self.left = b""
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def _more(self) -> None:
+        data = self.socket.recv(65536)
+        assert data, "the connection was closed"
+        self.left += data
+
+    def head(self) -> tuple[int, dict[str, str]]:
+        """The next response's status and headers."""
+        while b"\r\n\r\n" not in self.left:
+            self._more()
+        head, _, self.left = self.left.partition(b"\r\n\r\n")
+        first, *lines = head.decode("ascii").split("\r\n")
+        return int(first.split(" ")[1]), dict(line.split(": ", 1) for line in lines)
+
+    def body(self, length: int) -> bytes:
+        while len(self.left) < length:
+            self._more()
+        body, self.left = self.left[:length], self.left[length:]
+        return body
+
+    def response(self) -> tuple[int, bytes]:
+        """The next response's status and its body, as its Content-Length says."""
+        status, headers = self.head()
+        return status, self.body(int(headers["content-length"]))
+
+    def nothing(self, seconds: float = 0.05) -> bool:
+        """Whether there is nothing more to read, now and for so long."""
+        if self.left:
+            return False
+        self.socket.settimeout(seconds)
+        try:
+            # Empty if the connection was closed, which is not nothing either.
+            self.left = self.socket.recv(65536)
+        except TimeoutError:
+            return True
+        finally:
+            self.socket.settimeout(PATIENCE)
+        return False
+
+
+def test_interim_responses_come_before_the_final_one(either: Emulator) -> None:
+    kid = either.rotate_key()
+    good = key(either, kid).body
+    with Wire(either) as wire:
+        wire.socket.sendall(ask(KEYS + kid, "interim;status=100,103;count=3;seconds=0.05;size=2500"))
+        for status in (100, 103, 100):
+            found, headers = wire.head()
+            assert found == status
+            assert sum(len(value) for value in headers.values()) == 2500
+            assert max(len(value) for value in headers.values()) == 1000
+        assert wire.nothing(0.01), "the final response comes later"
+        assert wire.response() == (200, good)
+        # The connection goes on.
+        wire.socket.sendall(ask(KEYS + kid, "interim;seconds=0"))
+        assert (wire.head()[0], wire.response()) == (103, (200, good))
+        wire.socket.sendall(ask(KEYS + kid, "ok"))
+        assert wire.response() == (200, good)
+        assert wire.nothing()
+
+
+@pytest.mark.parametrize("final", [204, 304])
+def test_interim_responses_before_a_response_without_a_body(either: Emulator, final: int) -> None:
+    kid = either.rotate_key()
+    with Wire(either) as wire:
+        wire.socket.sendall(ask(KEYS + kid, f"interim;status=102;seconds=0;final={final}"))
+        assert wire.head()[0] == 102
+        status, headers = wire.head()
+        assert status == final
+        assert not {"content-length", "transfer-encoding", "content-type"} & set(headers)
+        wire.socket.sendall(ask(KEYS + kid, "ok"))
+        assert wire.response()[0] == 200
+
+
+def test_interim_responses_without_end_are_not_sent_to_a_client_that_is_gone(e: Emulator) -> None:
+    kid = e.rotate_key()
+    with Wire(e) as wire:
+        wire.socket.sendall(ask(KEYS + kid, "interim;count=100000;size=1MiB"))
+        assert wire.head()[0] == 103
+    assert key(e, kid).status == 200
+
+
+def test_a_second_response_in_the_same_segment(either: Emulator) -> None:
+    kid = either.rotate_key()
+    good = key(either, kid).body
+    with Wire(either) as wire:
+        wire.socket.sendall(ask(KEYS + kid, "second-response"))
+        status, body = wire.response()
+        assert (status, body) == (200, good)
+        # Already here, without another read from the connection.
+        assert wire.left.startswith(b"HTTP/1.1 200 OK\r\n")
+        status, body = wire.response()
+        assert (status, json.loads(body)) == (200, {"emulatorText": "a second response that no request asked for"})
+        wire.socket.sendall(ask(KEYS + kid, "ok"))
+        assert wire.response() == (200, good)
+    # Where the client wants the connection closed, it is, after both.
+    request = ask(KEYS + kid, "second-response").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    with dial(either) as opened:
+        opened.sendall(request)
+        assert drain(opened).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_second_response_later_only_if_no_request_came(either: Emulator) -> None:
+    kid = either.rotate_key()
+    good = key(either, kid).body
+    with Wire(either) as wire:
+        wire.socket.sendall(ask(KEYS + kid, "second-response;seconds=0.05"))
+        assert wire.response() == (200, good)
+        assert wire.nothing(0.01)
+        assert json.loads(wire.response()[1]).keys() == {"emulatorText"}
+        wire.socket.sendall(ask(KEYS + kid, "second-response;seconds=0.05"))
+        assert wire.response() == (200, good)
+        wire.socket.sendall(ask(KEYS + kid, "ok"))
+        assert wire.response() == (200, good)
+        assert wire.nothing(0.1)
+
+
+@pytest.mark.parametrize("status", [400, 413, 503])
+def test_an_early_response(either: Emulator, status: int) -> None:
+    head = f"POST {SESSIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n{HEADER}: early-response;status={status}"
+    with Wire(either) as wire:
+        wire.socket.sendall(f"{head}\r\n\r\n".encode())
+        found, body = wire.response()
+        assert (found, json.loads(body)["reason"]) == (
+            status,
+            {400: "INVALID_DATA", 413: "REQUEST_TOO_LARGE", 503: "SERVICE_UNAVAILABLE"}[status],
+        )
+        # The rest of the request is read and belongs to it.
+        wire.socket.sendall(b"x" * 300_000 + ask(KEYS + either.rotate_key(), "ok"))
+        assert wire.response()[0] == 200
+    with dial(either) as opened:
+        opened.sendall(f"{head};then=close\r\n\r\n".encode())
+        received = drain(opened)
+        assert f"HTTP/1.1 {status} ".encode() in received
+        assert b"\r\nconnection: close\r\n" in received
+    record = either.requests[0]
+    assert (record.status, record.processed, record.body) == (status, False, b"")
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_body_where_none_may_be(either: Emulator, status: int) -> None:
+    kid = either.rotate_key()
+    good = key(either, kid).body
+    with Wire(either) as wire:
+        wire.socket.sendall(ask(KEYS + kid, f"body-not-allowed;status={status}"))
+        found, headers = wire.head()
+        assert (found, headers["content-length"]) == (status, str(len(good)))
+        assert wire.left == good, "in the same segment"
+        wire.body(len(good))
+        wire.socket.sendall(ask(KEYS + kid, "ok"))
+        assert wire.response() == (200, good)
+
+
+@pytest.mark.parametrize("status", [102, 103])
+def test_an_interim_response_with_a_body(either: Emulator, status: int) -> None:
+    kid = either.rotate_key()
+    good = key(either, kid).body
+    with Wire(either) as wire:
+        wire.socket.sendall(ask(KEYS + kid, f"body-not-allowed;status={status}"))
+        assert wire.response() == (status, good)
+        assert wire.response() == (200, good)
+
+
+def test_a_connection_that_is_forgotten_when_idle(either: Emulator) -> None:
+    kid = either.rotate_key()
+    with Wire(either) as wire:
+        wire.socket.sendall(ask(KEYS + kid, "forget-idle;seconds=3600"))
+        assert wire.response()[0] == 200
+        wire.socket.sendall(ask(KEYS + kid, "forget-idle;seconds=0.1"))
+        assert wire.response()[0] == 200
+        assert wire.nothing(0.15)
+        for _ in range(2):
+            # No response, no end, no reset, however often it is tried.
+            wire.socket.sendall(ask(KEYS + kid, "ok"))
+            assert wire.nothing(0.05)
+    assert key(either, kid).status == 200
+    assert [record.scenario for record in either.requests] == [
+        "forget-idle;seconds=3600",
+        "forget-idle;seconds=0.1",
+        None,
+    ]
+
+
+def test_a_forgotten_connection_counts_from_its_last_response(e: Emulator) -> None:
+    kid = e.rotate_key()
+    with Wire(e) as wire:
+        wire.socket.sendall(ask(KEYS + kid, "forget-idle;seconds=1"))
+        assert wire.response()[0] == 200
+        began = time.monotonic()
+        while time.monotonic() - began < 1.2:
+            # Never idle for a second.
+            wire.socket.sendall(ask(KEYS + kid, "latency;seconds=0.2"))
+            assert wire.response()[0] == 200
+
+
 @pytest.mark.parametrize("tls", [False, True])
 def test_it_stops_at_once_whatever_is_playing(tls: bool, arrivals: Arrivals) -> None:
     scenarios = [
@@ -630,6 +848,10 @@ def test_it_stops_at_once_whatever_is_playing(tls: bool, arrivals: Arrivals) -> 
         "endless-headers;size=1GiB;kind=huge",
         "truncated",
         "close-after",
+        "interim;seconds=3600",
+        "interim;count=100000;size=1MiB",
+        "second-response;seconds=3600",
+        "forget-idle;seconds=0",
     ]
     e = Emulator(key_pool=1, tls=tls).start()
     opened: list[socket.socket] = []
@@ -708,6 +930,19 @@ def test_refusals(e: Emulator) -> None:
     assert json.loads(nested.json["response"]["rmsg"])["error"] == "UNAUTHORIZED_USER"
     assert e.requests[-1].refusal == nested.headers["v-c-emulator-refusal"] == "the key was deactivated"
     assert session(e, "refuse;shape=empty").body == b""
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+def test_a_body_that_cannot_be_decoded(e: Emulator, encoding: str) -> None:
+    reply = session(e, f"undecodable-body;encoding={encoding}")
+    assert (reply.status, reply.headers["content-encoding"], reply.text.count(".")) == (201, encoding, 2)
+    assert e.requests[-1].processed
+    for status in (400, 401, 403, 404, 500, 503):
+        reply = session(e, f"undecodable-body;encoding={encoding};status={status}")
+        assert (reply.status, reply.headers["content-encoding"]) == (status, encoding)
+        # As it is without the scenario: not encoded.
+        assert ("response" if status == 401 else "reason") in reply.json
+        assert not e.requests[-1].processed
 
 
 def test_answers_that_are_not_what_they_should_be(e: Emulator) -> None:

@@ -6,6 +6,7 @@ right after.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -84,6 +85,11 @@ ONCE = [
     "html-502",
     "endless-headers;kind=many;size=1MiB",
     "endless-headers;kind=huge;size=1MiB",
+    "interim;status=101",
+    "body-not-allowed;status=103",
+    "early-response;status=503",
+    "early-response;status=503;then=close",
+    "undecodable-body;status=503",
 ]
 
 
@@ -136,6 +142,37 @@ ROWS: list[Row] = [
     ("endless-body;size=64MiB", tokens, errors.ResponseTooLargeError, "accepted", 1),
     ("endless-headers;kind=many;size=1MiB", sessions, errors.ConnectionBrokenError, "unknown", 3),
     ("endless-headers;kind=huge;size=1MiB", tokens, errors.ConnectionBrokenError, "unknown", 1),
+    ("interim;status=101", tokens, errors.TransportError, "unknown", 1),
+    ("interim;status=199,101;count=2;seconds=0", tokens, errors.TransportError, "unknown", 1),
+    ("interim;count=10000;seconds=0", tokens, errors.TransportError, "unknown", 1),
+    ("interim;count=2000;size=1KiB", tokens, errors.TransportError, "unknown", 1),
+    ("interim;size=16MiB;seconds=0", tokens, errors.TransportError, "unknown", 1),
+    ("interim;seconds=20", tokens, errors.ResponseTimeoutError, "unknown", 1),
+    ("interim;seconds=20", sessions, errors.ResponseTimeoutError, "unknown", 3),
+    ("interim;final=204", details, errors.ResponseDecodingError, "accepted", 1),
+    ("interim;final=304", tokens, errors.RedirectError, "rejected", 1),
+    ("body-not-allowed;status=102", tokens, errors.TransportError, "unknown", 1),
+    ("body-not-allowed;status=103", sessions, errors.TransportError, "unknown", 3),
+    ("early-response;status=400", tokens, errors.BadRequestError, "rejected", 1),
+    ("early-response;status=400;then=close", tokens, errors.BadRequestError, "rejected", 1),
+    ("early-response;status=413", sessions, errors.ApiException, "rejected", 1),
+    ("early-response;status=503", tokens, errors.ServerError, "rejected", 1),
+    ("early-response;status=503", sessions, errors.ServerError, "rejected", 3),
+    *(
+        (f"undecodable-body;encoding={encoding};status={status}", call, expected, outcome, attempts)
+        for encoding in ("gzip", "deflate", "br", "zstd")
+        for status, call, expected, outcome, attempts in (
+            ("normal", tokens, errors.ResponseDecodingError, "accepted", 1),
+            ("normal", details, errors.ResponseDecodingError, "accepted", 1),
+            ("normal", sessions, errors.ResponseDecodingError, "accepted", 1),
+            ("400", tokens, errors.BadRequestError, "rejected", 1),
+            ("401", sessions, errors.AuthenticationError, "rejected", 1),
+            ("403", sessions, errors.PermissionDeniedError, "rejected", 1),
+            ("404", details, errors.NotFoundError, "rejected", 1),
+            ("500", sessions, errors.ServerError, "unknown", 1),
+            ("503", tokens, errors.ServerError, "rejected", 1),
+        )
+    ),
     ("html-200", sessions, errors.MalformedTokenError, None, 1),
     ("html-200", details, errors.ResponseDecodingError, "accepted", 1),
     ("empty-200", sessions, errors.MalformedTokenError, None, 1),
@@ -221,6 +258,11 @@ def test_a_drip_ends_at_the_deadline(part: str, call: Call, client: FlexClient, 
         "wrong-content-type",
         "rotated-key",
         "slow-drip;interval=0",
+        "interim;seconds=0",
+        "interim;seconds=0.2",
+        "interim;status=102;seconds=0.01",
+        "interim;status=100,102,103;count=5;seconds=0.01;size=500",
+        "second-response",
     ],
 )
 def test_what_a_client_must_put_up_with(fault: str, client: FlexClient, emulator: Emulator) -> None:
@@ -228,6 +270,57 @@ def test_what_a_client_must_put_up_with(fault: str, client: FlexClient, emulator
     context = client.create_capture_context(FIELDS)
     token = client.tokenize(context, CARD)
     assert token.masked_number == "XXXXXXXXXXXX1111"
+    works(client, emulator)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_body_where_none_may_be_is_never_used(status: int, client: FlexClient, emulator: Emulator) -> None:
+    # The bytes of the body are there before the client can know what the next response begins with: it takes the
+    # response and gives up the connection, or gives up both.
+    context = client.create_capture_context(FIELDS)
+    emulator.script([f"body-not-allowed;status={status}"] * 2, path="/flex/v2/tokens")
+    for _ in range(2):
+        with pytest.raises((errors.ApiException, errors.ConnectionBrokenError)) as caught:
+            client.tokenize(context, CARD)
+        if isinstance(caught.value, errors.ApiException):
+            assert (caught.value.status, caught.value.body) == (status, b"")
+            assert caught.value.outcome == ("accepted" if status == 204 else "rejected")
+        else:
+            assert (caught.value.outcome, caught.value.safe_to_retry) == ("unknown", False)
+    works(client, emulator)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("status", ["normal", "400", "401", "403", "404", "500", "503"])
+def test_a_body_that_cannot_be_decoded_is_kept_as_it_came(
+    encoding: str, status: str, client: FlexClient, emulator: Emulator
+) -> None:
+    plain = f"undecodable-body;encoding={encoding};status={status}"
+    emulator.script([plain] * 3, path="/flex/v2/payment-details/*")
+    with pytest.raises(errors.ApiException) as caught:
+        details(client, client.create_capture_context(FIELDS))
+    error = caught.value
+    # Without a decoder: JSON, as the emulator wrote it.
+    assert json.loads(error.body)
+    assert error.status == (404 if status == "normal" else int(status))
+    assert error.correlation_id == emulator.requests[-1].correlation_id
+    if status == "401":
+        assert error.diagnosis  # type: ignore[attr-defined]
+    works(client, emulator)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+def test_a_success_that_cannot_be_decoded_is_kept_as_it_came(
+    encoding: str, client: FlexClient, emulator: Emulator
+) -> None:
+    token = client.tokenize(client.create_capture_context(FIELDS), CARD)
+    emulator.script([f"undecodable-body;encoding={encoding}"], path="/flex/v2/payment-details/*")
+    with pytest.raises(errors.ResponseDecodingError) as caught:
+        client.payment_details(token)
+    assert (caught.value.status, caught.value.outcome) == (200, "accepted")
+    assert json.loads(caught.value.body)["paymentInformation"]["card"]["number"] == "XXXXXXXXXXXX1111"
+    assert "1111" not in str(caught.value)
+    assert encoding in str(caught.value) or "encod" in str(caught.value), "the message says why"
     works(client, emulator)
 
 
@@ -341,8 +434,8 @@ def test_every_scenario_has_a_test() -> None:
 
     text = Path(__file__).read_text("utf-8")
     named = {name for name in SCENARIOS if f'"{name}' in text or f"{name};" in text}
-    # Skewed clocks are tested with the whole host's clock.
-    assert set(SCENARIOS) - named <= {"clock-skew"}
+    # Skewed clocks are tested with the whole host's clock, idle connections in test_idle_connections.py.
+    assert set(SCENARIOS) - named <= {"clock-skew", "forget-idle"}
 
 
 def test_interrupting_a_call_leaves_the_pool_usable(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
