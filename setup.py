@@ -14,10 +14,9 @@ ROOT = Path(__file__).parent
     r'__version__: Final = "([^"]+)"', (ROOT / "cybersource_flex" / "_version.py").read_text("utf-8")
 )
 
-# The lowest versions are those with which the tests pass (tox: `lowest-*`), unless a reason is given here.
+# The tests pass with every lowest version (tox: `lowest-*`). Where older ones are known not to do, it is said why.
 REQUIRED = [
-    # Older versions decompress without a limit: 1,143 bytes of a response become 1.2 GB of memory.
-    "urllib3>=2.6,<3",
+    "urllib3>=2.2,<3",
     # Older versions make a DeprecationWarning with Python 3.12 and newer.
     "python-dateutil>=2.9.0",
     # Older versions have no `not_valid_after_utc`. Debian 13 has 43; Debian 12 has 38 and needs one from PyPI.
@@ -29,8 +28,8 @@ REQUIRED = [
 CLI = ["click>=8.1", "rich>=13.7"]
 EMULATOR = ["starlette>=0.37", "trustme>=1.1", "uvicorn>=0.29"]
 
-# The client for event loops. Older versions do not bound the number of headers, nor what a body unpacks to.
-ASYNC = ["aiohttp>=3.14.1,<4"]
+# The client for event loops. Older versions do not limit the number of headers.
+ASYNC = ["aiohttp>=3.13.4,<4"]
 
 # Spans and metrics, for programs that have set OpenTelemetry up.
 OTEL = ["opentelemetry-api>=1.30,<2"]

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, get_args
 
-__all__ = ["Converter", "Discriminator", "converter", "kind_of"]
+__all__ = ["Converter", "Discriminator", "FieldTypeError", "FieldValueError", "converter", "kind_of"]
+
+
+class FieldTypeError(TypeError):
+    """A value has another type than the specification says. A class of its own, to tell it from a programming error."""
+
+
+class FieldValueError(ValueError):
+    """A value has the right type, and is not one that the specification allows."""
 
 
 class Converter:
     """Checks, encodes and decodes values of one type.
 
     Args:
-        check: raises ``TypeError`` for a value of another type; told what the value is called.
+        check: raises ``FieldTypeError`` for a value of another type; told what the value is called.
         encode: the value as JSON types; told whether it is for a request, which has no read-only fields in it.
         decode: the value from JSON types, checked; told what it is called.
         kind: the class whose own instances all pass the check, or None where there is none.
@@ -73,7 +81,7 @@ def _same(value: Any, sent: bool) -> Any:
 def _exactly(kind: type | tuple[type, ...], name: str, *, not_bool: bool = False) -> Converter:
     def check(value: Any, where: str) -> None:
         if not isinstance(value, kind) or (not_bool and isinstance(value, bool)):
-            raise TypeError(f"{where} must be {name}, not {kind_of(value)}")
+            raise FieldTypeError(f"{where} must be {name}, not {kind_of(value)}")
 
     def decode(value: Any, where: str) -> Any:
         check(value, where)
@@ -87,17 +95,17 @@ def _datetime() -> Converter:
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, datetime):
-            raise TypeError(f"{where} must be datetime, not {kind_of(value)}")
+            raise FieldTypeError(f"{where} must be datetime, not {kind_of(value)}")
 
     def decode(value: Any, where: str) -> Any:
         from dateutil.parser import isoparse
 
         if not isinstance(value, str):
-            raise TypeError(f"{where} must be a date-time text, not {kind_of(value)}")
+            raise FieldTypeError(f"{where} must be a date-time text, not {kind_of(value)}")
         try:
             return isoparse(value)
         except ValueError:
-            raise ValueError(f"{where} is not a date-time as RFC 3339 section 5.6 writes it") from None
+            raise FieldValueError(f"{where} is not a date-time as RFC 3339 section 5.6 writes it") from None
 
     return Converter(check, lambda value, sent: value.isoformat().replace("+00:00", "Z"), decode)
 
@@ -107,17 +115,17 @@ def _date() -> Converter:
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, date) or isinstance(value, datetime):
-            raise TypeError(f"{where} must be date, not {kind_of(value)}")
+            raise FieldTypeError(f"{where} must be date, not {kind_of(value)}")
 
     def decode(value: Any, where: str) -> Any:
         from dateutil.parser import isoparse
 
         if not isinstance(value, str):
-            raise TypeError(f"{where} must be a date text, not {kind_of(value)}")
+            raise FieldTypeError(f"{where} must be a date text, not {kind_of(value)}")
         try:
             return isoparse(value).date()
         except ValueError:
-            raise ValueError(f"{where} is not a full-date as RFC 3339 section 5.6 writes it") from None
+            raise FieldValueError(f"{where} is not a full-date as RFC 3339 section 5.6 writes it") from None
 
     return Converter(check, lambda value, sent: value.isoformat(), decode)
 
@@ -136,13 +144,13 @@ _SCALARS: dict[str, Converter] = {
 def _list_of(item: Converter) -> Converter:
     def check(value: Any, where: str) -> None:
         if not isinstance(value, (list, tuple)):
-            raise TypeError(f"{where} must be list, not {kind_of(value)}")
+            raise FieldTypeError(f"{where} must be list, not {kind_of(value)}")
         for index, entry in enumerate(value):
             item.check(entry, f"{where}[{index}]")
 
     def decode(value: Any, where: str) -> Any:
         if not isinstance(value, list):
-            raise TypeError(f"{where} must be an array, not {kind_of(value)}")
+            raise FieldTypeError(f"{where} must be an array, not {kind_of(value)}")
         return [item.decode(entry, f"{where}[{index}]") for index, entry in enumerate(value)]
 
     return Converter(check, lambda value, sent: [item.encode(entry, sent) for entry in value], decode)
@@ -151,15 +159,15 @@ def _list_of(item: Converter) -> Converter:
 def _dict_of(item: Converter) -> Converter:
     def check(value: Any, where: str) -> None:
         if not isinstance(value, Mapping):
-            raise TypeError(f"{where} must be dict, not {kind_of(value)}")
+            raise FieldTypeError(f"{where} must be dict, not {kind_of(value)}")
         for key, entry in value.items():
             if not isinstance(key, str):
-                raise TypeError(f"a key of {where} must be str, not {kind_of(key)}")
+                raise FieldTypeError(f"a key of {where} must be str, not {kind_of(key)}")
             item.check(entry, f"{where}[{key!r}]")
 
     def decode(value: Any, where: str) -> Any:
         if not isinstance(value, dict):
-            raise TypeError(f"{where} must be an object, not {kind_of(value)}")
+            raise FieldTypeError(f"{where} must be an object, not {kind_of(value)}")
         return {key: item.decode(entry, f"{where}[{key!r}]") for key, entry in value.items()}
 
     return Converter(check, lambda value, sent: {key: item.encode(entry, sent) for key, entry in value.items()}, decode)
@@ -207,7 +215,7 @@ def _named(name: str, package: str) -> Converter:
 def _model(cls: Any) -> Converter:
     def check(value: Any, where: str) -> None:
         if not isinstance(value, cls):
-            raise TypeError(f"{where} must be {cls.__name__}, not {kind_of(value)}")
+            raise FieldTypeError(f"{where} must be {cls.__name__}, not {kind_of(value)}")
 
     return Converter(check, cls._encode, cls._decode, kind=cls)
 
@@ -217,15 +225,17 @@ def _union(by: Discriminator) -> Converter:
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, classes):
-            raise TypeError(f"{where} must be {' or '.join(each.__name__ for each in classes)}, not {kind_of(value)}")
+            raise FieldTypeError(
+                f"{where} must be {' or '.join(each.__name__ for each in classes)}, not {kind_of(value)}"
+            )
 
     def decode(value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
-            raise TypeError(f"{where} must be an object, not {kind_of(value)}")
+            raise FieldTypeError(f"{where} must be an object, not {kind_of(value)}")
         said = value.get(by.wire)
         found: Any = by.models.get(said) if isinstance(said, str) else None
         if found is None:
-            raise ValueError(f"{where}.{by.wire} must be {' or '.join(map(repr, by.models))}")
+            raise FieldValueError(f"{where}.{by.wire} must be {' or '.join(map(repr, by.models))}")
         return found._decode(value, where)
 
     return Converter(check, lambda value, sent: value._encode(sent), decode)

@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-from ._converters import converter, kind_of
+from ._converters import FieldTypeError, FieldValueError, converter, kind_of
 from ._deprecated import warn_deprecated
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class Model:
     @classmethod
     def _decode(cls, data: Any, where: str) -> Self:
         if not isinstance(data, Mapping):
-            raise TypeError(f"{where} must be an object, not {kind_of(data)}")
+            raise FieldTypeError(f"{where} must be an object, not {kind_of(data)}")
         package = _package(cls)
         self = cls.__new__(cls)
         rest = dict(data)
@@ -240,7 +240,7 @@ class Model:
             value = rest.pop(field.wire, UNSET)
             if value is UNSET or (value is None and not field.nullable):
                 if field.expected:
-                    raise ValueError(f"{where}.{field.wire} is required")
+                    raise FieldValueError(f"{where}.{field.wire} is required")
                 continue
             if value is not None:
                 value = field.converter(package).decode(value, f"{where}.{field.wire}")

@@ -12,6 +12,10 @@ VERSION_FILE: Final = "cybersource_flex/_version.py"
 Version = tuple[int, int, int]
 
 
+class VersionError(Exception):
+    """A tree has no version that can be read."""
+
+
 class Impact(enum.IntEnum):
     """What a change does to a program that worked before, the least first."""
 
@@ -65,12 +69,12 @@ def version(root: Path) -> Version:
     """The version of a tree.
 
     Raises:
-        ValueError: it is not of the form ``1.2.3``.
+        VersionError: it is not of the form ``1.2.3``.
     """
     text = (root / VERSION_FILE).read_text(encoding="utf-8")
     found = re.search(r'^__version__: Final = "(\d+)\.(\d+)\.(\d+)"$', text, re.MULTILINE)
     if found is None:
-        raise ValueError(f"{VERSION_FILE} has no __version__ of the form 1.2.3")
+        raise VersionError(f"{VERSION_FILE} has no __version__ of the form 1.2.3")
     return int(found[1]), int(found[2]), int(found[3])
 
 

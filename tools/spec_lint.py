@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import outline
 import redocly
 import supported_openapi
 import yaml
@@ -57,7 +58,7 @@ def readable(text: str) -> bool:
     """Whether there is a document at all; where there is none, the first finding says why."""
     try:
         return isinstance(supported_openapi.load(text), dict)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return False
 
 
@@ -71,11 +72,11 @@ def own_findings(text: str) -> list[Finding]:
         )
     if not readable(text):
         return found
-    try:
-        return [*found, *_operations(supported_openapi.load(text))]
-    except (AttributeError, TypeError):
-        # Not even the outline of an operation, which is among the findings already.
+    document = supported_openapi.load(text)
+    if any(outline.problems(document)):
+        # These are among the findings already, and the operations cannot be read.
         return found
+    return [*found, *_operations(document)]
 
 
 def _operations(document: Document) -> Iterator[Finding]:

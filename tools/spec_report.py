@@ -55,7 +55,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
             if options.verb == "check":
                 return check(before, after, options.base)
             return report(before, after, options.base, root / options.out)
-    except (Stop, redocly.RedoclyError, diff_python.MypyError, ValueError) as stop:
+    except (Stop, redocly.RedoclyError, diff_python.MypyError, semver_impact.VersionError) as stop:
         print(f"spec-report: {stop}", file=sys.stderr)
         return 1
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+import outline
 import supported_schemas as schemas
 import yaml
 from supported_schemas import Document, Problem, resolve, walk, without_clash
@@ -47,13 +48,12 @@ def problems(text: str) -> list[Problem]:
     """Everything in an OpenAPI document that stops the generation, as ``place: what``; empty where nothing does."""
     try:
         document = load(text)
-        if not isinstance(document, dict):
-            return ["not an OpenAPI document"]
-        return list(dict.fromkeys(_document(document)))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
+        # ValueError: a date such as 2026-13-45, which YAML reads as one.
         return [f"not readable as YAML: {error}"]
-    except (AttributeError, KeyError, TypeError) as error:
-        return [f"not an OpenAPI document: {error}"]
+    if not isinstance(document, dict):
+        return ["not an OpenAPI document"]
+    return list(outline.problems(document)) or list(dict.fromkeys(_document(document)))
 
 
 def load(text: str) -> Any:

@@ -98,7 +98,10 @@ def read_p12(data: bytes, password: str | bytes | None, name: str) -> Container:
     Raises:
         ConfigurationError: not such a container, or the password is wrong.
     """
-    secret = password.encode("utf-8") if isinstance(password, str) else password
+    secret = _secret(password, name)
+    if secret is not None and not _is_utf8(secret):
+        # cryptography would fail with a TypeError. The passwords of these files are Unicode (RFC 7292 appendix B.1).
+        raise ConfigurationError(f"{name}: the password is wrong: it is not UTF-8")
     try:
         # The lock: these filters are the whole process's, and two loads at once would restore each other's.
         with _catching, warnings.catch_warnings():
@@ -110,7 +113,7 @@ def read_p12(data: bytes, password: str | bytes | None, name: str) -> Container:
         if "password" in str(cause).lower():
             raise ConfigurationError(f"{name}: the password is wrong, or the file is damaged") from None
         raise ConfigurationError(f"{name} is not a PKCS #12 (.p12, .pfx) file") from None
-    except (UnsupportedAlgorithm, TypeError):
+    except UnsupportedAlgorithm:
         raise ConfigurationError(f"{name} is encrypted in a way that the installed cryptography cannot read") from None
     first = () if found.cert is None else (found.cert.certificate,)
     certificates = (*first, *(extra.certificate for extra in found.additional_certs))
@@ -137,10 +140,13 @@ def read_private_key(data: bytes, password: str | bytes | None, name: str) -> RS
     Raises:
         ConfigurationError: there is none, the password is missing, wrong or not needed, or it is not an RSA key.
     """
-    secret = password.encode("utf-8") if isinstance(password, str) else password
+    secret = _secret(password, name)
     try:
         key = load_pem_private_key(data, secret)
-    except TypeError:
+    except TypeError as cause:
+        # Documented for a password that is missing or not needed. No other one is expected.
+        if "password" not in str(cause).lower():
+            raise
         wrong = "is encrypted and needs a password" if secret is None else "is not encrypted, but a password was given"
         raise ConfigurationError(f"{name}: the key {wrong}") from None
     except (ValueError, UnsupportedAlgorithm):
@@ -151,6 +157,21 @@ def read_private_key(data: bytes, password: str | bytes | None, name: str) -> RS
     if not isinstance(key, RSAPrivateKey):
         raise ConfigurationError(f"{name}: the key in it is not an RSA key")
     return key
+
+
+def _secret(password: str | bytes | None, name: str) -> bytes | None:
+    """The password as bytes. Raises ``ConfigurationError`` for another type."""
+    if password is not None and not isinstance(password, (str, bytes)):
+        raise ConfigurationError(f"{name}: the password must be str or bytes, not {type(password).__name__}")
+    return password.encode("utf-8") if isinstance(password, str) else password
+
+
+def _is_utf8(secret: bytes) -> bool:
+    try:
+        secret.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def named(certificates: Sequence[x509.Certificate], subject: str, name: str) -> list[x509.Certificate]:

@@ -90,7 +90,10 @@ def _load(path: Path) -> Any:
         wrong = cause.strerror or type(cause).__name__
     except json.JSONDecodeError as cause:
         wrong = f"not JSON, in line {cause.lineno}"
-    except (UnicodeDecodeError, RecursionError):
+    except ConfigurationError:
+        raise
+    except (ValueError, RecursionError):
+        # Not UTF-8, a number with thousands of digits, or too many levels.
         wrong = "not JSON"
     raise ConfigurationError(f"{path}: {wrong}")
 

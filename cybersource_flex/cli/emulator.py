@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from ..emulator import SCENARIOS, Emulator, Merchant
-from ..emulator.address import is_loopback
+from ..emulator.address import AddressError, is_loopback
 from .show import Screen
 from .tokens import TokenScreen
 
@@ -31,6 +31,8 @@ _PASSWORD: Final = "CYBERSOURCE_P12_PASSWORD"
 _SHARED_SECRET: Final = ("CYBERSOURCE_KEY_ID", "CYBERSOURCE_SECRET_KEY", "CYBERSOURCE_PORTFOLIO_ID")
 
 _DEFAULT_MERCHANT: Final = "emulated_merchant"
+# Characters of the CN of a certificate (RFC 5280 appendix A.1).
+_LONGEST_NAME: Final = 64
 
 
 class Options(NamedTuple):
@@ -119,12 +121,16 @@ def serve(options: Options) -> None:
             payment_credentials=options.payment_credentials,
             scenario=options.scenario,
         )
-        emulator.serve(ready)
-    except (ImportError, ValueError) as cause:
-        # A scenario that does not exist, a name that is none, no trustme: the emulator knows no FlexError.
+    except ImportError as cause:
+        if cause.name != "trustme":
+            raise
         raise _Refused(str(cause)) from cause
-    except RuntimeError as cause:
-        # A port that is taken.
+    except ValueError as cause:
+        # A wrong argument, such as a scenario that does not exist. The emulator does not raise FlexError.
+        raise _Refused(str(cause)) from cause
+    try:
+        emulator.serve(ready)
+    except AddressError as cause:
         raise click.ClickException(str(cause)) from cause
 
 
@@ -150,6 +156,13 @@ def _check(options: Options) -> None:
         raise _Refused("--host must be a loopback address: the emulator is a test tool")
     if options.p12_password == "":
         raise _Refused("--p12-password is empty")
+    names = [*(("--merchant", name) for name in options.merchant), ("--portfolio", options.portfolio or "")]
+    for option, value in (*names, ("--p12-password", options.p12_password or "")):
+        if not value.isprintable():
+            raise _Refused(f"{option} has a character that is not printable")
+    for option, value in names:
+        if len(value) > _LONGEST_NAME:
+            raise _Refused(f"{option} has {len(value)} characters; certificates take {_LONGEST_NAME}")
     files = [path.absolute() for path in options.files()]
     for path in files:
         if files.count(path) > 1:

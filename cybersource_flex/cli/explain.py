@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final
 
 import click
 
-from ..transport.diagnosis import LIKELY, Cause, diagnose
+from ..transport.diagnosis import LIKELY, Cause, InvalidFactError, diagnose
 from .show import Screen
 
 __all__ = ["run"]
@@ -32,7 +32,7 @@ def run(file: BinaryIO, *, as_json: bool) -> None:
     report = _read(file)
     try:
         causes = diagnose(report["facts"])
-    except ValueError as wrong:
+    except InvalidFactError as wrong:
         raise _bad(str(wrong)) from None
     if as_json:
         click.echo(json.dumps({"causes": [_as_json(cause) for cause in causes], "report": report}, indent=2))

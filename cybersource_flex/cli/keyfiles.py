@@ -71,6 +71,7 @@ def _jwks(path: Path) -> Sequence[Mapping[str, Any]]:
 
 def _from_pem(path: Path, data: bytes) -> Mapping[str, Any]:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -79,7 +80,7 @@ def _from_pem(path: Path, data: bytes) -> Mapping[str, Any]:
     try:
         certificate = b"-----BEGIN CERTIFICATE" in data
         key = x509.load_pem_x509_certificate(data).public_key() if certificate else load_pem_public_key(data)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, RSAPublicKey):
         raise ConfigurationError(f"{path}: no RSA public key in PEM")

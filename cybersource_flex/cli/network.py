@@ -107,7 +107,7 @@ def _clock(text: str | None, now: float) -> Finding:
     try:
         # The header is cut to the second.
         offset = round(now - parsedate_to_datetime(text or "").timestamp() - 0.5)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, OverflowError):
         return Finding("clock", "warning", "the host does not say what time it is", facts={"offset_seconds": None})
     facts = {"offset_seconds": offset}
     if abs(offset) <= _CLOSE:

@@ -90,11 +90,12 @@ def _argument(text: str) -> Given:
     """A token, or the path of a file with one."""
     if len(text) <= _LONGEST_PATH:
         try:
-            if Path(text).is_file():
-                return _cleaned(_decoded(_read(Path(text))), text)
+            is_file = Path(text).is_file()
         except (OSError, ValueError):
-            # No path, then.
-            pass
+            # It cannot be a path.
+            is_file = False
+        if is_file:
+            return _cleaned(_decoded(_read(Path(text))), text)
     if re.fullmatch(r"(?!ey)\S{1,250}\.(?:jwt|jws|jwe|json|txt)", text) and "://" not in text:
         raise click.UsageError(f"there is no file {text}")
     return _cleaned(text, "argument")
@@ -158,18 +159,23 @@ _IN_FRONT: Final = (
 
 def _out_of_json(text: str) -> tuple[str | None, str]:
     try:
-        found = [(name, value.strip()) for name, value in _members(json.loads(text)) if _TOKEN.fullmatch(value.strip())]
+        tree = json.loads(text)
     except (ValueError, RecursionError):
         return None, text
+    found = [(name, value.strip()) for name, value in _members(tree) if _TOKEN.fullmatch(value.strip())]
     return found[0] if len(found) == 1 else (None, text)
 
 
 def _members(tree: Any) -> Iterator[tuple[str, str]]:
-    for name, value in tree.items() if isinstance(tree, dict) else ():
-        if isinstance(value, str):
-            yield name, value
-        else:
-            yield from _members(value)
+    # Not recursive: the parser may accept more levels than Python allows calls.
+    left = [tree]
+    while left:
+        each = left.pop()
+        for name, value in each.items() if isinstance(each, dict) else ():
+            if isinstance(value, str):
+                yield name, value
+            else:
+                left.append(value)
 
 
 class Fault(NamedTuple):

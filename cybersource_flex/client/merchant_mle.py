@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from ..errors import ConfigurationError
@@ -169,10 +171,14 @@ def _key(key: Any) -> Any:
         return key
     pem = None
     if callable(getattr(key, "export_to_pem", None)):
-        try:
+        with suppress(*_jwcrypto_errors()):
             pem = key.export_to_pem(private_key=True, password=None)
-        except Exception:
-            pem = None
     if not isinstance(pem, bytes):
         raise ConfigurationError("responseMlePrivateKey must be an RSAPrivateKey or a private RSA JWK of jwcrypto")
     return pem
+
+
+def _jwcrypto_errors() -> tuple[type[Exception], ...]:
+    """What jwcrypto raises for a key that is not private. A caller who has such a key has imported it."""
+    common = sys.modules.get("jwcrypto.common")
+    return (ValueError,) if common is None else (ValueError, common.JWException)

@@ -9,6 +9,10 @@ import socket
 from collections.abc import Iterable
 
 
+class AddressError(RuntimeError):
+    """The emulator cannot listen on this host and port."""
+
+
 def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -50,7 +54,7 @@ def bind(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise RuntimeError(f"the emulator cannot use host {host!r}: {error.strerror}") from error
+        raise AddressError(f"the emulator cannot use host {host!r}: {error.strerror}") from error
     try:
         if os.name == "posix":
             # Only to take a port again whose old connections linger; on Windows it would share a port in use.
@@ -59,5 +63,5 @@ def bind(host: str, port: int) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
-        raise RuntimeError(f"the emulator cannot listen on {host}:{port}: {error.strerror}") from error
+        raise AddressError(f"the emulator cannot listen on {host}:{port}: {error.strerror}") from error
     return listener

@@ -25,7 +25,7 @@ from .exchange import Answer, Received, RecordedRequest, Records
 from .inbound import BODY_LIMIT, read_body, read_head
 from .problems import Problem, Reason, Shape, authentication_failed
 from .protocol import client_name, wire_of
-from .scenarios import HEADER, Scenario
+from .scenarios import HEADER, Scenario, ScenarioError
 from .state import State
 
 LOGGER = logging.getLogger("cybersource_flex.emulator")
@@ -109,7 +109,7 @@ class Operation:
         """Find the request's scenario, and do what must be done before the request is looked at."""
         try:
             visit.scenario = self.service.director.choose(visit.request)
-        except ValueError as error:
+        except ScenarioError as error:
             visit.wrong_scenario = str(error)
         scenario = visit.scenario
         clock.skew(scenario.number("seconds") if scenario and scenario.name == "clock-skew" else 0.0)

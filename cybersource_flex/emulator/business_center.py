@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
@@ -62,7 +63,9 @@ class BusinessCenter:
 def _pair(key_pem: bytes, certificate_pem: bytes) -> tuple[rsa.RSAPrivateKey, x509.Certificate]:
     try:
         key = serialization.load_pem_private_key(key_pem, None)
-    except (ValueError, TypeError):
+    except (ValueError, UnsupportedAlgorithm, TypeError) as cause:
+        if isinstance(cause, TypeError) and "password" not in str(cause).lower():
+            raise
         # "from None": nothing of the key may show.
         raise ValueError("the key for encrypted requests is not a private key in PEM without password") from None
     certificate = certificates.load(certificate_pem)

@@ -83,7 +83,7 @@ class Director:
             self._rate, self._host = 0.0, None
 
     def choose(self, request: Received) -> Scenario | None:
-        """The scenario for a request that has arrived; ValueError when its own header names none."""
+        """The scenario for a request that has arrived; ScenarioError when its own header names none."""
         named = request.headers.get(HEADER)
         if named is not None:
             return scenario_of(named)

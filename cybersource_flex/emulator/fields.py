@@ -46,19 +46,23 @@ _API: frozenset[str] = (
 SHOWN: frozenset[str] = frozenset(CARD_PREFIX + leaf for leaf in ("expirationMonth", "expirationYear", "type"))
 
 
+class DuplicateFieldError(ValueError):
+    """A field has two values."""
+
+
 def leaf_paths(extra: frozenset[str]) -> frozenset[str]:
     """All fields that a session may name; `extra` comes from the emulator's user."""
     return _API | extra if extra else _API
 
 
 def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested objects and dotted names, also mixed, as dotted names. ValueError when a name occurs twice."""
+    """Nested objects and dotted names, also mixed, as dotted names. DuplicateFieldError when a name occurs twice."""
     flat: dict[str, Any] = {}
     for name, value in data.items():
         path = prefix + name
         items = flatten(value, path + ".") if isinstance(value, dict) else {path: value}
         if flat.keys() & items.keys():
-            raise ValueError("a field is given twice")
+            raise DuplicateFieldError("a field is given twice")
         flat.update(items)
     return flat
 

@@ -120,7 +120,7 @@ def _check_date(authority: Authority, value: str) -> None:
     try:
         moment = parsedate_to_datetime(value).timestamp()
         canonical = formatdate(moment, usegmt=True)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, OverflowError):
         raise Refused("header date is not an HTTP date") from None
     if canonical != value:
         raise Refused("header date must have the form 'Sun, 22 Nov 2026 12:00:00 GMT'")

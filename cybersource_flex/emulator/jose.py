@@ -151,17 +151,17 @@ class CompactJwe:
 
     def open(self, key: rsa.RSAPrivateKey) -> bytes:
         """The plaintext; DecryptionError when the key, the tag or the associated data do not fit."""
+        padding = _OAEP[self.header["alg"]]
         try:
-            content_key = key.decrypt(self.encrypted_key, _OAEP[self.header["alg"]])
-            if len(content_key) != 32:
-                raise DecryptionError("the content key must have 256 bits")
+            content_key = key.decrypt(self.encrypted_key, padding)
+        except ValueError:
+            raise DecryptionError("the content key cannot be decrypted") from None
+        if len(content_key) != 32:
+            raise DecryptionError("the content key must have 256 bits")
+        try:
             return AESGCM(content_key).decrypt(self.iv, self.ciphertext + self.tag, self.associated_data)
         except InvalidTag:
             raise DecryptionError("the authentication tag does not fit") from None
-        except DecryptionError:
-            raise
-        except ValueError:
-            raise DecryptionError("the content key cannot be decrypted") from None
 
 
 def seal(key: rsa.RSAPublicKey, header: dict[str, object], plaintext: bytes) -> str:

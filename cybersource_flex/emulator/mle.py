@@ -44,7 +44,7 @@ def opened(center: BusinessCenter, caller: Caller, body: bytes, algorithms: tupl
         if jwe.header["kid"] != Certificate.of(certificate).key_id:
             raise jose.JweError("kid of the JWE must be the serialNumber attribute of the certificate's subject")
         return jwe.open(key)
-    except ValueError as error:
+    except (jose.JweError, jose.DecryptionError) as error:
         raise _problem(str(error)) from None
 
 

@@ -109,6 +109,10 @@ def _same_kid() -> dict[str, Parameter]:
 SCENARIOS: Mapping[str, ScenarioKind] = MappingProxyType({kind.name: kind for kind in _kinds()})
 
 
+class ScenarioError(ValueError):
+    """There is no such scenario, or it has no such parameter."""
+
+
 @dataclass(frozen=True, init=False, repr=False)
 class Scenario:
     """One thing that goes wrong, with its parameters: `Scenario("status-503", retry_after=5)`.
@@ -129,30 +133,30 @@ class Scenario:
     def __init__(self, name: str, /, **parameters: object) -> None:
         known = SCENARIOS.get(name)
         if known is None:
-            raise ValueError(f"there is no scenario {_short(name)}; known are {', '.join(SCENARIOS)}")
+            raise ScenarioError(f"there is no scenario {_short(name)}; known are {', '.join(SCENARIOS)}")
         given = {key.replace("_", "-"): _text(value) for key, value in parameters.items()}
         for key, text in given.items():
             if key not in known.parameters:
                 names = ", ".join(known.parameters) or "none"
-                raise ValueError(f"scenario {name} has no parameter {_short(key)}; known: {names}")
+                raise ScenarioError(f"scenario {name} has no parameter {_short(key)}; known: {names}")
             try:
                 known.parameters[key].read(text)
             except ValueError as error:
-                raise ValueError(f"{key} of scenario {name} {error}, not {_short(text)}") from None
+                raise ScenarioError(f"{key} of scenario {name} {error}, not {_short(text)}") from None
         if name == "wrong-length" and int(given.get("difference", "10")) == 0:
-            raise ValueError("difference of scenario wrong-length must not be 0")
+            raise ScenarioError("difference of scenario wrong-length must not be 0")
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "parameters", tuple((key, given[key]) for key in known.parameters if key in given))
 
     @classmethod
     def parse(cls, text: str) -> Scenario:
-        """Read `name;parameter=value;...`. ValueError lists what is known."""
+        """Read `name;parameter=value;...`. ScenarioError, a ValueError, lists what is known."""
         name, *rest = (part.strip() for part in text.split(";"))
         parameters: dict[str, str] = {}
         for part in rest:
             key, equals, value = (piece.strip() for piece in part.partition("="))
             if not equals or key in parameters:
-                raise ValueError(f"parameters of a scenario are written name=value, each once, not {_short(part)}")
+                raise ScenarioError(f"parameters of a scenario are written name=value, each once, not {_short(part)}")
             parameters[key] = value
         return cls(name, **parameters)
 

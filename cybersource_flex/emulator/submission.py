@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from . import cards
-from .fields import BANK_PREFIX, CARD, CARD_PREFIX, CHECK, canonical, flatten, location
+from .fields import BANK_PREFIX, CARD, CARD_PREFIX, CHECK, DuplicateFieldError, canonical, flatten, location
 from .problems import Detail, Problem, Reason
 from .state import Context, Settings
 
@@ -23,9 +23,9 @@ def check(context: Context, data: dict[str, Any], settings: Settings) -> dict[st
         for name, value in flatten(data).items():
             path = canonical(name, microform=context.microform)
             if path in flat:
-                raise ValueError("a field is given twice")
+                raise DuplicateFieldError("a field is given twice")
             flat[path] = value
-    except (ValueError, RecursionError):
+    except (DuplicateFieldError, RecursionError):
         raise _invalid([Detail("captureData", "A field is given twice or nested too deeply")]) from None
     wrong: list[Detail] = []
     values: dict[str, str] = {}

@@ -60,5 +60,6 @@ def _new_authority() -> trustme.CA:
     except ModuleNotFoundError as error:
         if error.name != "trustme":
             raise
-        raise ImportError("tls=True needs 'trustme': install this package with its extra 'emulator'") from error
+        text = "tls=True needs 'trustme': install this package with its extra 'emulator'"
+        raise ImportError(text, name=error.name) from error
     return trustme.CA()

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from .._callables import check_async_function, check_awaitable
 from .._deadline import remaining, without_deadline
-from ..errors import FlexError, InvalidSignatureError
+from ..errors import CallError, InvalidSignatureError, TokenError
 from .key_cache import KeyShelf, key_not_in_time
 from .keys import PublicKey, check_key
 
@@ -144,7 +144,7 @@ class AsyncCachedKeys:
     async def _fly_again(self, kid: str) -> PublicKey | None:
         try:
             return self._shelf.store(kid, await check_awaitable("fetch", self._fetch(kid)))
-        except FlexError:
+        except (CallError, TokenError):
             return self._shelf.known(kid)
 
     @staticmethod

@@ -20,10 +20,12 @@ from .._deadline import remaining, without_deadline
 from .._lock import Lock
 from .._threads import TooManyThreadsError, start_in_thread
 from ..errors import (
+    CallError,
     ConfigurationError,
     ConnectionFailedError,
     FlexError,
     ResponseTimeoutError,
+    TokenError,
     UnknownKeyError,
     UnsupportedAlgorithmError,
     clone,
@@ -199,7 +201,7 @@ class CachedKeys:
             jwk = check_result("fetch", self._fetch(kid))
             with self._lock:
                 return self._shelf.store(kid, jwk)
-        except FlexError:
+        except (CallError, TokenError):
             return self._shelf.known(kid)
         finally:
             with self._lock:
@@ -293,6 +295,10 @@ class _Flight:
         if isinstance(self.error, FlexError):
             # An exception of its own for each caller: raising one in several threads mixes their tracebacks.
             raise clone(self.error)
+        if isinstance(self.error, Exception):
+            # A programming error. Not every exception can be copied.
+            raise self.error
+        # What ends a thread, such as KeyboardInterrupt, is for that thread alone.
         raise UnknownKeyError("the fetch of this key was given up by the thread that made it")
 
 

@@ -24,6 +24,6 @@ def verify(key: RSAPublicKey, signature: bytes, data: bytes) -> bool:
     """Whether an RS256 signature fits (RFC 7518 section 3.3)."""
     try:
         key.verify(signature, data, *_RS256)
-    except (InvalidSignature, ValueError):
+    except InvalidSignature:
         return False
     return True

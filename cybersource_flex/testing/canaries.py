@@ -7,7 +7,6 @@ import secrets
 import sys
 import warnings
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
@@ -203,10 +202,12 @@ class _Handler(logging.Handler):
         self._seen = seen
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Whatever a record is, a search for secrets in it must not be what fails.
-        with suppress(Exception):
+        try:
             if not is_the_hosts(record):
                 self._seen += of_record(record)
+        except Exception:
+            # As in every handler: the call that logs goes on, and the error is shown on standard error.
+            self.handleError(record)
 
 
 def _leveling(logger: logging.Logger, level: int) -> Callable[[], object]:

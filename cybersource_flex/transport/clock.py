@@ -132,7 +132,7 @@ class Clock:
                 found = parsedate_to_datetime(date)
                 # Without a zone (-0000), Python would take the local one.
                 host = (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
-            except (ValueError, TypeError, OverflowError):
+            except (ValueError, OverflowError):
                 return None
             self._read = date, host
         # The host wrote it at some moment in between, and left out the fraction of the second.

@@ -6,12 +6,12 @@ The generated API classes hold one ``Operation`` for each method; sync and async
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from .. import errors
-from .._converters import converter
+from .._converters import FieldTypeError, FieldValueError, converter
 from .._deprecated import warn_deprecated
 from .encoding import compact_token, fill, header_value, is_json, json_body, query_string, text_of
 from .message import Request, Response
@@ -232,9 +232,9 @@ class Operation:
         kind = self._type_for(response)
         try:
             data = None if kind is None else self._decode(kind, response)
-        except (ValueError, TypeError, RecursionError) as cause:
+        except (FieldTypeError, FieldValueError) as cause:
             raise problem(
-                self, response, message=f"the call was accepted, but its answer cannot be read: {_why(cause)}"
+                self, response, message=f"the call was accepted, but its answer cannot be read: {cause}"
             ) from None
         return ApiResponse(response.status, response.headers, data, response.body, response.attempts)
 
@@ -244,7 +244,7 @@ class Operation:
         for media_type, kind in self.bodies.items():
             try:
                 converter(kind, self.models).check(body, "")
-            except TypeError:
+            except FieldTypeError:
                 continue
             return media_type
         kinds = " or ".join(f"{kind} ({media_type})" for media_type, kind in self.bodies.items())
@@ -283,18 +283,16 @@ class Operation:
     def _decode(self, kind: str, response: Response) -> Any:
         # A token is bare text even where its media type says JSON; a JSON text begins with a quotation mark.
         quoted = is_json(response.headers.get("Content-Type", "")) and response.body.lstrip()[:1] == b'"'
-        if kind == "str" and not quoted:
-            return text_of(response.body)
-        data = json.loads(response.body)
-        return converter(kind, self.models).decode(data, "the answer")
+        parse = text_of if kind == "str" and not quoted else json.loads
+        return converter(kind, self.models).decode(_parsed(response.body, parse), "the answer")
 
     def _error_model(self, response: Response) -> Any:
         kind = self._type_for(response)
         if kind is None or kind == "str":
             return None
         try:
-            return converter(kind, self.models).decode(json.loads(response.body), "the answer")
-        except (ValueError, TypeError, RecursionError):
+            return converter(kind, self.models).decode(_parsed(response.body, json.loads), "the answer")
+        except (FieldTypeError, FieldValueError):
             # A gateway answered in its own words; the exception still has the bytes.
             return None
 
@@ -317,8 +315,9 @@ def _of_media_type(kind: _Body, response: Response) -> str | None:
     return next(alike if has else iter(kind.values()), next(iter(kind.values())))
 
 
-def _why(cause: Exception) -> str:
-    if isinstance(cause, (UnicodeDecodeError, json.JSONDecodeError, RecursionError)):
-        # Their own texts quote the content.
-        return "it is not the text or JSON that it has to be"
-    return str(cause)
+def _parsed(body: bytes, parse: Callable[[bytes], Any]) -> Any:
+    try:
+        return parse(body)
+    except (ValueError, RecursionError):
+        # `from None`: their messages quote the content.
+        raise FieldValueError("it is not the text or JSON that it has to be") from None

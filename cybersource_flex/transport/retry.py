@@ -106,6 +106,6 @@ def retry_after(value: str | None, now: float) -> float | None:
         return min(float(text[:12]), _MOST_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, OverflowError):
         return None
     return min(max(0.0, moment - now), _MOST_RETRY_AFTER)

@@ -215,8 +215,10 @@ class Spans:
 def _opentelemetry(host: str) -> _Calls:
     try:
         from .otel import OpenTelemetry
-    except ImportError:
-        # Other packages share the name and do without the API, or it is older than the extra asks for.
+    except ImportError as cause:
+        if (cause.name or "").startswith(__name__.partition(".")[0]):
+            raise
+        # Another package has the same name and no API, or the API is older than the extra allows.
         return _UNTOLD
     return OpenTelemetry(host)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -271,10 +273,60 @@ def test_our_own_specifications_have_none_of_them(supported_openapi: Any) -> Non
         ("openapi: 3.0.3\nopenapi: 3.0.3\n", "the key 'openapi' twice"),
         ("a: [", "not readable as YAML"),
         ("- 1", "not an OpenAPI document"),
-        ("openapi: 3.0.3\npaths: []\n", "not an OpenAPI document"),
+        ("openapi: 3.0.3\npaths: []\n", "#/paths: must be an object"),
     ],
 )
 def test_what_is_no_specification_is_refused_in_one_line(supported_openapi: Any, text: str, says: str) -> None:
     found = supported_openapi.problems(text)
     assert len(found) == 1
     assert says in found[0]
+
+
+def nodes(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of everything in a document."""
+    if path:
+        yield path
+    members = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for name, value in members:
+        yield from nodes(value, (*path, name))
+
+
+def test_a_document_of_any_shape_is_judged_without_an_exception(
+    supported_openapi: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import spec_lint
+
+    features = supported_openapi.load((ROOT / "test" / "regeneration" / "specs" / "features.yaml").read_text("utf-8"))
+    strange = [None, [], {}, "x", 1, True, [1], {"a": 1}, [[]], {1: 2}, [{}], {"$ref": "#/x"}, "", [None]]
+    chance = random.Random(11)
+    for path in nodes(features):
+        changed = copy.deepcopy(features)
+        *groups, last = path
+        owner = changed
+        for group in groups:
+            owner = owner[group]
+        if isinstance(owner, dict) and chance.random() < 0.3:
+            owner[chance.choice((None, 1, True, "", "x"))] = owner.pop(last)
+        else:
+            owner[last] = chance.choice(strange)
+        # Reading YAML would take a minute.
+        monkeypatch.setattr(supported_openapi, "load", lambda _, changed=changed: changed)
+        assert len(spec_lint.own_findings("")) >= len(supported_openapi.problems("")), path
+
+
+@pytest.mark.parametrize("error", [TypeError("a bug"), KeyError("a bug"), AttributeError("a bug")], ids=repr)
+def test_a_programming_error_is_not_taken_for_one_of_the_document(
+    supported_openapi: Any, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import spec_lint
+
+    def broken(*_: Any) -> Any:
+        raise error
+
+    text = (ROOT / "openapi.yaml").read_text("utf-8")
+    monkeypatch.setattr(spec_lint, "_operations", broken)
+    with pytest.raises(type(error)):
+        spec_lint.own_findings(text)
+    monkeypatch.setattr(supported_openapi, "_document", broken)
+    with pytest.raises(type(error)):
+        supported_openapi.problems(text)

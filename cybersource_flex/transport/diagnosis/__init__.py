@@ -6,6 +6,6 @@ secret, a host's name, a value in a path, or a text of the answer.
 """
 
 from .causes import LIKELY, Cause, diagnose
-from .facts import Accepted, Facts, circumstances, of_answer
+from .facts import Accepted, Facts, InvalidFactError, circumstances, of_answer
 
-__all__ = ["LIKELY", "Accepted", "Cause", "Facts", "circumstances", "diagnose", "of_answer"]
+__all__ = ["LIKELY", "Accepted", "Cause", "Facts", "InvalidFactError", "circumstances", "diagnose", "of_answer"]

@@ -42,7 +42,7 @@ def diagnose(facts: Mapping[str, Any]) -> tuple[Cause, ...]:
         facts: as ``AuthenticationError.report()["facts"]`` has them.
 
     Raises:
-        ValueError: a fact has a value that it cannot have.
+        InvalidFactError: a fact has a value that it cannot have.
     """
     found = Facts.read(facts)
     causes = []

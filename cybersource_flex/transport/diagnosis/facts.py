@@ -6,6 +6,7 @@ Never an id, a secret, a host's name, a value in a path, or a text of the answer
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from ..message import Request, Response
     from ..settings import Settings
 
-__all__ = ["OURS", "Accepted", "Facts", "circumstances", "of_answer"]
+__all__ = ["OURS", "Accepted", "Facts", "InvalidFactError", "circumstances", "of_answer"]
+
+_log: Final = logging.getLogger("cybersource_flex.transport")
+
+
+class InvalidFactError(ValueError):
+    """A saved report has a fact with a value that it cannot have."""
+
 
 #: By name of the operation and whether there was a body: how many signed calls were accepted, and when the last one
 #: was, on the monotonic clock.
@@ -150,7 +158,7 @@ class Facts(NamedTuple):
         """Facts from JSON types. Names that are not known are passed over: a newer version may have written them.
 
         Raises:
-            ValueError: a fact has a value that it cannot have. It names the fact and never the value.
+            InvalidFactError: a fact has a value that it cannot have. It names the fact and never the value.
         """
         known: dict[str, Any] = {}
         for name in cls._fields:
@@ -158,7 +166,7 @@ class Facts(NamedTuple):
             if value is None:
                 continue
             if not _fits(name, value):
-                raise ValueError(f"the fact {name!r} has a value that it cannot have")
+                raise InvalidFactError(f"the fact {name!r} has a value that it cannot have")
             known[name] = tuple(value) if name == "answer_names" else value
         return cls(**known)
 
@@ -265,9 +273,10 @@ def _of_signer(auth: Any) -> dict[str, Any]:
     if callable(facts):
         try:
             found = facts()
-        except Exception:
-            # Anybody's code; the error that is being explained matters more.
-            found = None
+        except Exception as cause:
+            # It may be the caller's code, and the AuthenticationError that is being explained matters more. The message
+            # may quote a secret.
+            _log.warning("facts() of %s failed with %s", type(auth).__name__, type(cause).__name__)
     if not isinstance(found, Mapping):
         found = {}
     kept = {name: found[name] for name in _OF_SIGNER if name in found and _fits(name, found[name])}
