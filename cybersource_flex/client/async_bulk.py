@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from .._sealed import sealed
 from ..jose import CaptureContext, TransientToken
@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = ["tokenize_many"]
 
-_END: Final = object()
+
+class _Taken:
+    """What taking the next item led to: a job, an exception of the iterable, or neither at the end.
+
+    ``Job`` and this class keep the item out of the ``repr`` of tasks, which asyncio logs in debug mode.
+    """
+
+    __slots__ = ("error", "job")
+
+    def __init__(self, job: Job | None = None, error: Exception | None = None) -> None:
+        self.job = job
+        self.error = error
 
 
 async def tokenize_many(
@@ -44,30 +55,25 @@ async def tokenize_many(
     # This frame is part of the traceback of what interrupts it, and a list of cards shows them.
     del items
     more, failure = True, None
-    taking: asyncio.Task[Item | object] | None = None
+    taking: asyncio.Task[_Taken] | None = None
     working: set[asyncio.Task[Tokenized]] = set()
     try:
         while True:
             while (result := batch.next_result()) is not None:
                 yield result
             if more and taking is None and batch.has_room:
-                taking = asyncio.create_task(_next(source))
+                taking = asyncio.create_task(_take(source, batch))
             if taking is None and not working:
                 break
             waited = working if taking is None else {*working, taking}
             done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if taking is not None and taking in done:
-                try:
-                    item = taking.result()
-                except Exception as error:
-                    # What was begun is finished and given out first.
-                    more, failure = False, error
+                taken = taking.result()
+                if taken.job is not None:
+                    working.add(asyncio.create_task(work(taken.job)))
                 else:
-                    if item is _END:
-                        more = False
-                    else:
-                        working.add(asyncio.create_task(work(batch.take(item))))  # type: ignore[arg-type]
-                    del item
+                    # What was begun is finished and yielded before an exception of the iterable is raised.
+                    more, failure = False, taken.error
                 taking = None
             for task in done & working:
                 working.remove(task)  # type: ignore[arg-type]
@@ -82,12 +88,21 @@ async def tokenize_many(
 
 
 async def _each(items: Iterable[Item]) -> AsyncIterator[Item]:
-    for item in items:
+    source = iter(items)
+    # An exception of the iterable has this frame in its traceback, so no variable may hold the list or an item then.
+    del items
+    for item in source:
         yield item
+        del item
 
 
-async def _next(source: AsyncIterator[Item]) -> Item | object:
-    return await anext(source, _END)
+async def _take(source: AsyncIterator[Item], batch: Batch) -> _Taken:
+    try:
+        return _Taken(batch.take(await anext(source)))
+    except StopAsyncIteration:
+        return _Taken()
+    except Exception as error:
+        return _Taken(error=error)
 
 
 @sealed

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import logging
 import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from cybersource_flex import FlexClient, RetryPolicy, errors, fields
+from cybersource_flex import AsyncFlexClient, FlexClient, RetryPolicy, errors, fields
 from cybersource_flex.auth import JwtSharedSecret
 from cybersource_flex.cards import TEST_CARDS, Card
 from cybersource_flex.client import Tokenized
@@ -314,6 +318,80 @@ def test_nothing_is_seen_of_cards_when_it_is_interrupted(threaded: FlexClient) -
             canaries.watch(caught.value)
 
         begin(threaded.tokenize_many([{"card": {"number": number}}] * 5, progress=interrupt))
+
+
+class Rows:
+    """Yields rows, then raises an exception that quotes one. Its own frames hold no card at that moment."""
+
+    def __init__(self, row: dict[str, Any], message: str) -> None:
+        self._rows = [row]
+        self._message = message
+
+    def __iter__(self) -> Rows:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        if self._rows:
+            return self._rows.pop()
+        message = self._message
+        del self._message
+        raise LookupError(message)
+
+
+class AwaitedRows(Rows):
+    def __aiter__(self) -> AwaitedRows:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        return next(self)
+
+
+def test_an_iterable_that_raises_leaves_no_card_in_the_traceback(client: FlexClient) -> None:
+    awaited = [AwaitedRows] if not isinstance(client, FlexClient) else []
+    with Canaries() as canaries:
+        number = canaries.plant("card number", "4622943127013705")
+        for kind in (Rows, *awaited):
+            with pytest.raises(LookupError, match="bad row") as caught:
+                list(client.tokenize_many(kind({"card": {"number": number}}, "bad row")))
+            frames = [frame.frame for frame in caught.traceback]
+            assert any("bulk.py" in frame.code.path.name for frame in frames)  # type: ignore[union-attr]
+            for frame in frames:
+                if "cybersource_flex" in str(frame.code.path):
+                    canaries.search(repr(frame.f_locals), f"the variables of {frame.code.name}")
+
+
+def test_asyncio_debug_mode_shows_nothing_of_cards(emulator: Emulator) -> None:
+    """In debug mode asyncio logs each task that took longer than a limit, with its result or exception."""
+
+    async def use(canaries: Canaries) -> None:
+        asyncio.get_running_loop().slow_callback_duration = 0.0
+        number = canaries.plant("card number", "4622943127013705")
+        canaries.plant("secret", emulator.auth["secret_key"])
+        data = {"card": {"number": number, "securityCode": canaries.plant("security code", "739")}}
+        async with AsyncFlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
+            sources: list[Any] = [[data], AwaitedRows(data, f"bad row {number}"), Rows(data, f"bad row {number}")]
+            for source in sources:
+                with suppress(LookupError):
+                    async for result in client.tokenize_many(source):
+                        canaries.plant("token", result.token.jwt)  # type: ignore[union-attr]
+            asking = asyncio.create_task(client.create_capture_context(fields(card=["number", "securityCode"])))
+            context = await asking
+            canaries.plant("context", context.jwt)
+            token = await asyncio.create_task(client.tokenize(context, data))
+            canaries.plant("token of a task", token.jwt)
+
+    logged = io.StringIO()
+    handler = logging.StreamHandler(logged)
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(handler)
+    try:
+        with Canaries() as canaries:
+            asyncio.run(use(canaries), debug=True)
+            canaries.search(logged.getvalue(), "the log of asyncio")
+    finally:
+        logger.removeHandler(handler)
+    assert "Executing <Task finished" in logged.getvalue()
+    assert "LookupError" not in logged.getvalue()
 
 
 def test_a_result_keeps_its_token_to_itself(client: FlexClient) -> None:

@@ -100,7 +100,7 @@ def test_check_names_what_differs(project: Path, run: Run) -> None:
 
 
 def test_check_notices_a_template_that_changed_and_a_list_that_did(project: Path, run: Run) -> None:
-    edit(project / "templates" / "configuration.mustache", "Unchangeable once made", "Fixed once made")
+    edit(project / "templates" / "configuration.mustache", "Immutable and thread-safe", "Immutable and safe in threads")
     edit(project / ".openapi-generator" / "FILES", "docs/FlexAPIApi.md\n", "")
     found = run("check")
     assert found.returncode == 1

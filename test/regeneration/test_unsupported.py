@@ -292,11 +292,11 @@ def nodes(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def test_a_document_of_any_shape_is_judged_without_an_exception(
-    specification: Any, monkeypatch: pytest.MonkeyPatch
+    supported_openapi: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import spec_lint
 
-    features = specification.load((ROOT / "test" / "regeneration" / "specs" / "features.yaml").read_text("utf-8"))
+    features = supported_openapi.load((ROOT / "test" / "regeneration" / "specs" / "features.yaml").read_text("utf-8"))
     strange = [None, [], {}, "x", 1, True, [1], {"a": 1}, [[]], {1: 2}, [{}], {"$ref": "#/x"}, "", [None]]
     chance = random.Random(11)
     for path in nodes(features):
@@ -310,13 +310,13 @@ def test_a_document_of_any_shape_is_judged_without_an_exception(
         else:
             owner[last] = chance.choice(strange)
         # Reading YAML would take a minute.
-        monkeypatch.setattr(specification, "load", lambda _, changed=changed: changed)
-        assert len(spec_lint.own_findings("")) >= len(specification.problems("")), path
+        monkeypatch.setattr(supported_openapi, "load", lambda _, changed=changed: changed)
+        assert len(spec_lint.own_findings("")) >= len(supported_openapi.problems("")), path
 
 
 @pytest.mark.parametrize("error", [TypeError("a bug"), KeyError("a bug"), AttributeError("a bug")], ids=repr)
 def test_a_programming_error_is_not_taken_for_one_of_the_document(
-    specification: Any, error: Exception, monkeypatch: pytest.MonkeyPatch
+    supported_openapi: Any, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import spec_lint
 
@@ -327,6 +327,6 @@ def test_a_programming_error_is_not_taken_for_one_of_the_document(
     monkeypatch.setattr(spec_lint, "_operations", broken)
     with pytest.raises(type(error)):
         spec_lint.own_findings(text)
-    monkeypatch.setattr(specification, "_document", broken)
+    monkeypatch.setattr(supported_openapi, "_document", broken)
     with pytest.raises(type(error)):
-        specification.problems(text)
+        supported_openapi.problems(text)
