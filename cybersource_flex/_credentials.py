@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import re
+from itertools import pairwise
 from typing import Final
 
-__all__ = ["credential_in", "is_card_number", "not_an_id"]
+__all__ = ["credential_in", "is_card_number", "is_encoded_secret", "not_an_id"]
 
 # A run of base64url that begins like an encoded JSON object, and the parts after it.
 _ENCODED_OBJECT: Final = re.compile(r"(?<![A-Za-z0-9_-])(e[w-z0-3][A-Za-z0-9_-]{6,})((?:\.[A-Za-z0-9_-]*)*)")
@@ -21,6 +22,9 @@ _LONE_PART: Final = 24
 _PEM: Final = re.compile(r"-----BEGIN [A-Z0-9 ]+-----")
 # A shared secret as the Business Center shows it: 32 bytes in base64.
 _SHARED_SECRET: Final = re.compile(r"[A-Za-z0-9+/]{43}=")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+# Of random base64, 63 of 100 characters are of another kind than the one before.
+_CHANGES: Final = 0.4
 _DIGITS: Final = re.compile(r"[0-9](?:[ -]?[0-9]){11,18}")
 
 
@@ -70,6 +74,23 @@ def is_card_number(text: str) -> bool:
     from .cards import card_types, is_luhn_valid
 
     return is_luhn_valid(stripped) and bool(card_types(stripped))
+
+
+def is_encoded_secret(text: str, *, at_least: int) -> bool:
+    """Whether a string has the form of random bytes in base64 or base64url, perhaps with a part missing.
+
+    That is: upper-case and lower-case letters, digits, and many changes between them. Names of words change rarely, and
+    UUIDs, hexadecimal numbers and the ids of tokens have letters of one case.
+
+    Args:
+        text: the string.
+        at_least: how many characters it must have.
+    """
+    if len(text) < at_least or not _BASE64.fullmatch(text):
+        return False
+    kinds = ["A" if char.isupper() else "a" if char.islower() else "0" for char in text.rstrip("=")]
+    changes = sum(one != other for one, other in pairwise(kinds))
+    return {"A", "a"} <= set(kinds) and changes >= _CHANGES * (len(kinds) - 1)
 
 
 def _is_object(part: str, *, lone: bool) -> bool:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from cryptography.x509.oid import NameOID
 
 from .._lock import Lock
+from .._paths import read_file
 from ..errors import ConfigurationError
 from ..transport.validity import check_current, common_name, newest
 
@@ -68,16 +69,7 @@ def read(source: Source, name: str) -> bytes:
     if isinstance(source, bytes):
         data = source
     elif isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
-        try:
-            with open(path, "rb") as file:
-                data = file.read(_MAX_BYTES + 1)
-        except OSError as cause:
-            raise ConfigurationError(
-                f"{name}: cannot read {path!r}: {cause.strerror or type(cause).__name__}"
-            ) from None
-        except ValueError:
-            raise ConfigurationError(f"{name}: the path has a null character in it") from None
+        data = read_file(name, source, _MAX_BYTES + 1)
     else:
         raise ConfigurationError(f"{name} must be a path or the file's bytes, not {type(source).__name__}")
     if not data:

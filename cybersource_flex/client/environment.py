@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from .._paths import check_path, read_file
 from ..errors import ConfigurationError
 from .operations import check_operations
-from .plan import SCHEMES, Plan, check_path
+from .plan import SCHEMES, Plan
 from .variables import PREFIX, REQUIRED, VARIABLES, Variable
 
 __all__ = ["read"]
@@ -147,12 +148,7 @@ def _value(each: Variable, given: _Given) -> Any:
 
 def _file(given: _Given) -> str:
     """The text in a file, without the line end after it that editors and ``echo`` leave."""
-    try:
-        with open(given.text, "rb") as file:
-            data = file.read(_MAX_FILE + 1)
-    except OSError as cause:
-        reason = cause.strerror or type(cause).__name__
-        raise ConfigurationError(f"{given.variable}: cannot read {given.text!r}: {reason}") from None
+    data = read_file(given.variable, given.text, _MAX_FILE + 1)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:

@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
+from .._paths import check_path
 from ..errors import ConfigurationError
 from . import merchant_mle
 from .merchant_reader import Reader
-from .plan import Plan, check_path
+from .plan import Plan
 
 __all__ = ["read"]
 
@@ -101,7 +102,7 @@ def _credentials(reader: Reader, scheme: str) -> dict[str, Any]:
     if scheme == "jwt_p12":
         folder = reader.path("keys_directory") or "resources"
         name = reader.path("key_file_name", "p12") or merchant
-        out["p12"] = os.path.join(folder, check_path("key_file_name", f"{name}.p12"))
+        out["p12"] = os.path.join(folder, check_path("key_file_name", name) + ".p12")
         out["password"] = reader.text("key_password", "password") or merchant
     else:
         out["key_id"] = reader.needed("merchant_keyid", f"authentication_type is {kind}", "key_id")

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .._paths import check_path
 from ..errors import ConfigurationError
 from .merchant_keys import IGNORED, KEYS, REFUSED
-from .plan import check_path
 
 __all__ = ["Reader"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypedDict, TypeVar
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from ..jose import KeySource
     from ..transport import Encryption, Events, RetryPolicy, Signer
 
-__all__ = ["SCHEMES", "Keys", "Options", "Plan", "check_path"]
+__all__ = ["SCHEMES", "Keys", "Options", "Plan"]
 
 _T = TypeVar("_T")
 #: The kind of key source that a client takes.
@@ -30,8 +29,6 @@ SCHEMES: Final = {
     "http_signature": "HttpSignature",
     "bearer": "BearerToken",
 }
-
-_LONGEST_PATH: Final = 1024
 
 
 class Options(TypedDict, total=False):
@@ -154,17 +151,3 @@ class Plan(Frozen):
                 text = name + text[len(argument) :]
                 break
         raise ConfigurationError(text)
-
-
-def check_path(name: str, value: str) -> str:
-    """A path. Its content in place of it, a key perhaps, would end up in the message that there is no such file.
-
-    Raises:
-        ConfigurationError: it cannot be a path.
-    """
-    path = os.fspath(value)
-    if not isinstance(path, str) or len(path) > _LONGEST_PATH or any(ord(char) < 32 for char in path):
-        raise ConfigurationError(f"{name} must be the path of a file, not its content")
-    if "-----BEGIN" in path:
-        raise ConfigurationError(f"{name} must be the path of a file, not its content")
-    return path

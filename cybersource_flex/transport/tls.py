@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from .._paths import check_path, described
 from .._sealed import sealed
 from ..errors import ConfigurationError
 from .frozen import Frozen
@@ -137,7 +138,7 @@ def _context(ca_file: Path | None, *, insecure: bool) -> ssl.SSLContext:
             context = ssl.create_default_context(cafile=ca_file)
         except ssl.SSLError as cause:
             raise ConfigurationError(
-                f"ca_file {_shown(ca_file)} has a certificate that cannot be read ({cause.reason})"
+                f"{described('ca_file', ca_file)} has a certificate that cannot be read ({cause.reason})"
             ) from None
     if _is_below_1_2(context):
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -169,12 +170,12 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None, password
         context.post_handshake_auth = True
         return
     if reason in _MISMATCHES:
-        raise ConfigurationError(f"{name} {_shown(file)} has a key that is not that of the client certificate")
+        raise ConfigurationError(f"{described(name, file)} has a key that is not that of the client certificate")
     if asked and password is None:
-        raise ConfigurationError(f"{name} {_shown(file)} has an encrypted key; give its client_key_password")
+        raise ConfigurationError(f"{described(name, file)} has an encrypted key; give its client_key_password")
     if asked:
-        raise ConfigurationError(f"client_key_password does not open the key in {name} {_shown(file)}")
-    raise ConfigurationError(f"client_certificate {_shown(certificate)} or its key cannot be used ({reason})")
+        raise ConfigurationError(f"client_key_password does not open the key in {described(name, file)}")
+    raise ConfigurationError(f"{described('client_certificate', certificate)} or its key cannot be used ({reason})")
 
 
 def _check_authorities(path: Path) -> None:
@@ -185,7 +186,7 @@ def _check_authorities(path: Path) -> None:
     failed = None
     for each in found:
         try:
-            check_current(each, f"ca_file {_shown(path)}")
+            check_current(each, f"{described('ca_file', path)}")
         except ConfigurationError as cause:
             failed = cause
         else:
@@ -197,7 +198,7 @@ def _check_authorities(path: Path) -> None:
 def _end_of(path: Path) -> datetime | None:
     """When the certificate that is shown ends: the first in the file. Raises if it is not valid now."""
     found = certificates_in(path)
-    return check_current(found[0], f"client_certificate {_shown(path)}") if found else None
+    return check_current(found[0], f"{described('client_certificate', path)}") if found else None
 
 
 def certificates_in(path: Path) -> list[x509.Certificate]:
@@ -256,13 +257,12 @@ def _require(name: str, path: Path, what: str, label: bytes) -> None:
     """Raise unless the file at ``path`` is PEM and has a part whose label ends in ``label``."""
     if not isinstance(path, (str, os.PathLike)):
         raise ConfigurationError(f"{name} must be the path of a PEM file, not {type(path).__name__}")
-    if isinstance(path, str) and "-----BEGIN" in path:
-        raise ConfigurationError(f"{name} must be the path of a PEM file, not its content")
+    check_path(name, path)
     labels = _labels(path)
     if isinstance(labels, str):
-        raise ConfigurationError(f"{name} {_shown(path)} cannot be read: {labels}")
+        raise ConfigurationError(f"{described(name, path)} cannot be read: {labels}")
     if not any(found.endswith(label) for found in labels):
-        raise ConfigurationError(f"{name} {_shown(path)} has no {what} in PEM form (-----BEGIN ...-----) in it")
+        raise ConfigurationError(f"{described(name, path)} has no {what} in PEM form (-----BEGIN ...-----) in it")
 
 
 def _labels(path: Path) -> list[bytes] | str:
@@ -274,7 +274,3 @@ def _labels(path: Path) -> list[bytes] | str:
         return cause.strerror or type(cause).__name__
     except ValueError:
         return "it is not a path"
-
-
-def _shown(path: Path) -> str:
-    return repr(os.fspath(path))

@@ -233,12 +233,10 @@ def test_authorities_of_which_none_is_valid(files: Path, tmp_path: Path) -> None
 
 def test_the_content_of_a_file_in_place_of_its_path(files: Path) -> None:
     key = (files / "key.pem").read_text()
-    with pytest.raises(
-        ConfigurationError, match="client_key must be the path of a PEM file, not its content"
-    ) as caught:
+    with pytest.raises(ConfigurationError, match="client_key must be the path of a file, not its content") as caught:
         Tls(client_certificate=files / "certificate.pem", client_key=key)
     assert "BEGIN" not in str(caught.value)
-    with pytest.raises(ConfigurationError, match="cannot be read: it is not a path"):
+    with pytest.raises(ConfigurationError, match="ca_file: the path has a null character in it"):
         Tls(ca_file="\0")
 
 
