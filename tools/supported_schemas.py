@@ -238,6 +238,12 @@ def classes(document: Document) -> int:
     return sum(1 for found in named if any(found.get(member) for member in ("allOf", "enum", "oneOf", "properties")))
 
 
+def combined_properties(document: Document, schema: Any) -> dict[str, Any]:
+    """The properties of an object, including those of all parts of its ``allOf``."""
+    parts = _flat(document, schema, "", ())
+    return {name: value for _, part in parts for name, value in part.get("properties", {}).items()}
+
+
 def named_schemas(document: Document) -> Iterator[Problem]:
     """The problems of the named schemas."""
     seen: dict[str, str] = {}

@@ -82,7 +82,7 @@ class MicroformIntegrationApi:
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> ApiResponse[str]:
-        """Like ``generate_capture_context``, but return the status code, headers and raw bytes along with the data."""
+        """Like ``generate_capture_context``, with the status code, headers and bytes of the response."""
         return await self._client.call(
             GENERATE_CAPTURE_CONTEXT,
             body=generate_capture_context_request,

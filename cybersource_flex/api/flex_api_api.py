@@ -156,7 +156,7 @@ class FlexAPIApi:
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> ApiResponse[str]:
-        """Like ``create_transient_token``, but return the status code, headers and raw bytes along with the data."""
+        """Like ``create_transient_token``, with the status code, headers and bytes of the response."""
         return self._client.call(
             CREATE_TRANSIENT_TOKEN,
             body=body,
@@ -203,9 +203,7 @@ class FlexAPIApi:
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> ApiResponse[str]:
-        """Like ``generate_flex_api_capture_context``, but return the status code, headers and raw bytes along with the
-        data.
-        """
+        """Like ``generate_flex_api_capture_context``, with the status code, headers and bytes of the response."""
         return self._client.call(
             GENERATE_FLEX_API_CAPTURE_CONTEXT,
             body=generate_flex_api_capture_context_request,
@@ -253,7 +251,7 @@ class FlexAPIApi:
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> ApiResponse[str]:
-        """Like ``get_payment_credentials``, but return the status code, headers and raw bytes along with the data."""
+        """Like ``get_payment_credentials``, with the status code, headers and bytes of the response."""
         return self._client.call(
             GET_PAYMENT_CREDENTIALS,
             path={
@@ -300,7 +298,7 @@ class FlexAPIApi:
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> ApiResponse[dict[str, Any]]:
-        """Like ``get_payment_details``, but return the status code, headers and raw bytes along with the data."""
+        """Like ``get_payment_details``, with the status code, headers and bytes of the response."""
         return self._client.call(
             GET_PAYMENT_DETAILS,
             path={
@@ -346,7 +344,7 @@ class FlexAPIApi:
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> ApiResponse[JsonWebKey]:
-        """Like ``get_public_key``, but return the status code, headers and raw bytes along with the data."""
+        """Like ``get_public_key``, with the status code, headers and bytes of the response."""
         return self._client.call(
             GET_PUBLIC_KEY,
             path={

@@ -124,7 +124,7 @@ def test_every_operation_has_an_example_that_works(
         (request,) = emulator.requests
         assert request.status in (200, 201)
         declared = inspect.signature(getattr(getattr(api, name), method)).return_annotation
-        assert declared.partition("[")[0] == type(names["answer"]).__name__
+        assert declared.partition("[")[0] == type(names["result"]).__name__
 
 
 @pytest.mark.parametrize("page", API_PAGES.values())
@@ -136,8 +136,8 @@ def test_the_api_pages_have_no_other_examples(page: str) -> None:
 def test_the_api_pages_say_which_class_a_status_raises(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     told = dict(re.findall(r"^\| ([\w ,]+) \| `(\w+)` \|", text, re.MULTILINE))
-    assert told.pop("200 to 299, but not to be read") == "ResponseDecodingError"
-    assert told.pop("any other but 200 to 299") == errors.error_class(418).__name__
+    assert told.pop("200 to 299 with a body that cannot be parsed") == "ResponseDecodingError"
+    assert told.pop("other statuses except 200 to 299") == errors.error_class(418).__name__
     assert set(told) == {"300 to 399", "400", "401", "403", "404", "429", "500 to 599"}
     for status, raised in told.items():
         assert raised == errors.error_class(int(status[:3])).__name__

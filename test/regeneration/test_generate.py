@@ -112,7 +112,7 @@ def test_check_notices_a_template_that_changed_and_a_list_that_did(project: Path
 
 
 def test_check_names_inputs_that_changed_and_write_the_same(project: Path, run: Run) -> None:
-    changed_inputs = ["templates/doc_rules.mustache", "openapi.yaml", "tools/postprocess.py"]
+    changed_inputs = ["templates/optional.mustache", "openapi.yaml", "tools/postprocess.py"]
     edit(project / changed_inputs[0], r"\A", "{{! Says nothing. }}")
     for path in changed_inputs[1:]:
         edit(project / path, r"\Z", "# Says nothing.\n")
@@ -124,7 +124,7 @@ def test_check_names_inputs_that_changed_and_write_the_same(project: Path, run: 
     assert said[0].startswith(f"  changed  {RECORD}: line ")
     assert sorted(said[1:-1]) == [
         "  input    openapi.yaml: changed since the files were generated",
-        "  input    templates/doc_rules.mustache: changed since the files were generated",
+        "  input    templates/optional.mustache: changed since the files were generated",
         "  input    templates/unused.mustache: added since the files were generated",
         "  input    tools/postprocess.py: changed since the files were generated",
     ]
@@ -168,7 +168,7 @@ def test_the_record_has_the_hash_of_every_byte_that_counts(project: Path) -> Non
     for path, digest in {**record["inputs"], **record["outputs"]}.items():
         if path != "openapi-generator.jar":
             assert hashlib.sha256((project / path).read_bytes()).hexdigest() == digest, path
-    templates = {f"templates/{path.name}" for path in (project / "templates").iterdir()}
+    templates = {f"templates/{path.name}" for path in (project / "templates").glob("*.mustache")}
     assert templates < set(record["inputs"])
     listed = (project / ".openapi-generator" / "FILES").read_text("utf-8").splitlines()
     assert set(record["outputs"]) == {path for path in listed if path.startswith("cybersource_flex/")} - {RECORD}
@@ -178,11 +178,11 @@ def test_the_record_has_the_hash_of_every_byte_that_counts(project: Path) -> Non
 
 
 def test_a_template_of_the_generators_own_is_never_used(project: Path, run: Run) -> None:
-    (project / "templates" / "model_doc.mustache").unlink()
+    (project / "templates" / "__init__model.mustache").unlink()
     before = contents(project)
     done = run("generate")
     assert done.returncode == 1
-    assert "made by a template that is not in templates/" in done.stderr
+    assert "its template is not in templates/" in done.stderr
     assert changed(before, contents(project)) == set()
 
 
@@ -214,7 +214,7 @@ def test_two_schemas_that_become_one_module_stop_the_generation(project: Path, r
     edit(project / "openapi.yaml", r"(\n  schemas:\n)", rf"\1{twin}")
     done = run("generate")
     assert done.returncode == 1
-    assert "two have one name in Python" in done.stderr
+    assert "two schemas have the same name in Python" in done.stderr
 
 
 @pytest.fixture
