@@ -7,7 +7,7 @@ import binascii
 import re
 from typing import Any, NoReturn
 
-from .._credentials import not_an_id
+from .._credentials import is_encoded_secret, not_an_id
 from ..errors import ConfigurationError
 
 __all__ = ["Credential", "SharedSecret", "check_identifier", "ids", "shown"]
@@ -22,6 +22,8 @@ _DIGITS = re.compile(r"[0-9]{22}")
 # Business Center secrets decode to 32 bytes; RFC 2104 section 3 discourages less than the hash's length, and a
 # truncated paste is the usual reason for less. Half of it is a lower bound that no real secret fails.
 _MIN_SECRET_BYTES = 16
+# Of a secret with so many bytes, in base64 without what fills the last group.
+_SHORTEST_SECRET = 22
 
 
 def check_identifier(name: str, value: str) -> str:
@@ -40,7 +42,11 @@ def check_identifier(name: str, value: str) -> str:
     stripped = value.strip()
     if not stripped:
         raise ConfigurationError(f"{name} is empty; expected the value that the Business Center shows")
-    if (what := not_an_id(stripped, card_numbers=False)) is not None:
+    # Merchant ids may be as many digits as a card number.
+    what = not_an_id(stripped, card_numbers=name not in ("merchant_id", "portfolio_id"))
+    if what is None and is_encoded_secret(stripped, at_least=_SHORTEST_SECRET):
+        what = "a secret in base64"
+    if what is not None:
         raise ConfigurationError(
             f"{name} is {what}; expected the id that the Business Center shows; were two values exchanged?"
         )

@@ -9,7 +9,7 @@ import hmac
 from typing import TYPE_CHECKING
 
 from .._callables import check_methods
-from .._credentials import not_an_id
+from .._credentials import not_a_path_id
 from ..configuration import Configuration
 from ..errors import ConfigurationError, InvalidArgumentError, ResponseDecodingError
 from ..jose import TransientToken
@@ -118,7 +118,7 @@ def reference_of(reference: str) -> str:
 
 def _check_id(name: str, value: str, expected: str) -> str:
     # Other types are refused where the path is made.
-    if isinstance(value, str) and (what := not_an_id(value)) is not None:
+    if isinstance(value, str) and (what := not_a_path_id(value)) is not None:
         raise InvalidArgumentError(
             f"{name} is {what}; expected {expected}. Nothing was sent: the path of the request would have held it, and "
             "access logs keep paths",

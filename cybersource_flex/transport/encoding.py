@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
-from .._credentials import credential_in, is_card_number, not_an_id
+from .._credentials import credential_in, holds_card_number, not_a_path_id
 from .._model import Model
 from ..errors import InvalidArgumentError
 
@@ -68,7 +68,8 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
     Raises:
         TypeError: a value has a type that cannot be sent.
         InvalidArgumentError: a value is empty, a dot segment, NaN or infinite; or it is a token, key, secret or card
-            number, which access logs would keep.
+            number, which access logs would keep; or it is longer than 128 characters, or has other characters than the
+            unreserved ones (letters, digits, ``-``, ``.``, ``_``, ``~``), which no id has.
     """
 
     def value_of(match: re.Match[str]) -> str:
@@ -76,8 +77,15 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
         value = values[name]
         entries = value if isinstance(value, (list, tuple)) else (value,)
         plain = [_plain(entry, name) for entry in entries]
-        for each in plain:
-            what = not_an_id(each)
+        found = [
+            # What a date is written with is not data of the caller.
+            None if hasattr(entry, "isoformat") else not_a_path_id(text)
+            for entry, text in zip(entries, plain, strict=True)
+        ]
+        if len(plain) > 1:
+            # Together they may be the groups of a card number.
+            found.append(credential_in(",".join(plain)))
+        for what in found:
             if what is not None:
                 raise InvalidArgumentError(
                     f"path parameter {name!r} was given {what}; expected an id, because access logs keep the paths of "
@@ -112,7 +120,8 @@ def query_string(parameters: Iterable[tuple[str, Any]], styles: Mapping[str, str
         if value is None:
             continue
         plain = [_plain(entry, name) for entry in (value if isinstance(value, (list, tuple)) else (value,))]
-        for each in plain:
+        together = [",".join(plain)] if len(plain) > 1 else []
+        for each in (*plain, *together):
             what = credential_in(each)
             if what is not None:
                 raise InvalidArgumentError(
@@ -135,11 +144,11 @@ def header_value(name: str, value: Any) -> str:
             Tokens are allowed, because headers are where they belong.
     """
     plain = [_plain(entry, name) for entry in (value if isinstance(value, (list, tuple)) else (value,))]
-    if any(map(is_card_number, plain)):
+    text = ",".join(plain)
+    if holds_card_number(text):
         raise InvalidArgumentError(
             f"header {name!r} was given a card number, which must not be part of a header", argument=name
         )
-    text = ",".join(plain)
     if any(char in text for char in "\r\n\0"):
         raise InvalidArgumentError(
             f"header {name!r} must not have a line break or a null character in its value", argument=name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -75,7 +76,9 @@ def credentials(emulator: Emulator, context: CaptureContext, token: TransientTok
         "a card number ": "4111 1111 1111 1111",
         "a key or certificate in PEM": PEM,
         "a shared secret (base64 of 32 bytes)": emulator.auth["secret_key"],
-        "a JSON object": json.dumps(CARD),
+        "a JSON object": json.dumps({"card": {"securityCode": "123"}}),
+        "a secret or signature in base64": emulator.auth["secret_key"].rstrip("="),
+        "a secret or signature in base64 ": token.jwt.split(".")[2][:100],
     }
     emulator.clear()
     return found
@@ -118,6 +121,39 @@ def test_no_credential_gets_into_a_path(
     target = client if owner == "FlexClient" else api(FlexAPIApi, client)
     for what, secret in credentials.items():
         refused(lambda secret=secret: call(target, secret), secret, argument, what)  # type: ignore[misc]
+    assert emulator.requests == []
+
+
+UNUSUAL: list[tuple[Any, str]] = [
+    (float(NUMBER), NUMBER),
+    (str(CARD), NUMBER),
+    (json.dumps([CARD]), NUMBER),
+    (f"{NUMBER}|12|2031|123", NUMBER),
+    (f"%B{NUMBER}^DOE/J^2512?", NUMBER),
+    ("4111_1111_1111_1111", "4111_1111_1111_1111"),
+    (("4111", "1111", "1111", "1111"), "1111"),
+    ([int(NUMBER)], NUMBER),
+    ("securityCode=739&expirationMonth=12", "739"),
+    ("Bearer c2VjcmV0LWtleQ", "c2VjcmV0LWtleQ"),
+]
+
+
+@pytest.mark.parametrize(("owner", "argument", "call"), CALLS)
+def test_no_data_in_another_form_gets_into_a_path(
+    owner: str,
+    argument: str,
+    call: Callable[[Any, Any], object],
+    client: FlexClient,
+    emulator: Emulator,
+    api: Api,
+) -> None:
+    emulator.clear()
+    target = client if owner == "FlexClient" else api(FlexAPIApi, client)
+    for value, secret in UNUSUAL:
+        with pytest.raises(InvalidArgumentError) as caught:
+            call(target, value)
+        assert secret not in "".join(traceback.format_exception(caught.value))
+        assert caught.value.argument in (argument, "jti", "paymentCredentialsReference")
     assert emulator.requests == []
 
 
@@ -204,7 +240,7 @@ def test_only_a_jwe_is_exchanged_for_a_token(
     }
     del given["a JSON object"]
     for what, secret in given.items():
-        said = "five parts" if what.startswith(("a shared", "five parts")) else what
+        said = "five parts" if what.startswith(("a shared", "a secret", "five parts")) else what
         body: Any = secret.encode() if as_bytes else secret
         refused(lambda body=body: flex.create_transient_token(body), secret, "body", said)  # type: ignore[misc]
     assert emulator.requests == []
@@ -290,19 +326,35 @@ def test_ids_of_signers_are_no_credentials(name: str, credentials: Credentials, 
         (JwtSharedSecret, emulator.auth),
         (JwtExternalKey, {"merchant_id": "shop", "key_id": "key", "sign": bytes}),
     ]
-    for what in ("a JWT", "a JWE", "a key or certificate in PEM", "a shared secret (base64 of 32 bytes)"):
+    given = {
+        **{what: credentials[what] for what in ("a JWT", "a JWE", "a key or certificate in PEM")},
+        "a shared secret (base64 of 32 bytes)": emulator.auth["secret_key"],
+        "a secret or signature in base64": emulator.auth["secret_key"].rstrip("="),
+        "a secret or signature in base64 ": emulator.auth["secret_key"][:40],
+        "a secret in base64": emulator.auth["secret_key"][:32],
+        "a secret or signature in base64  ": base64.b64encode(os.urandom(48)).decode(),
+        "a secret or signature in base64   ": base64.b64encode(os.urandom(64)).decode(),
+    }
+    for what, value in given.items():
         for signer, arguments in signers:
             with Canaries() as canaries:
-                secret = canaries.plant("credential", credentials[what])
+                secret = canaries.plant("credential", value)
                 with pytest.raises(ConfigurationError, match=f"{name} is ") as caught:
                     signer(**{**arguments, name: secret})
                 canaries.watch(caught.value)
-            assert what in str(caught.value)
+            assert what.strip() in str(caught.value)
     with (
         pytest.warns(DeprecationWarning, match="HTTP Signature"),
         pytest.raises(ConfigurationError, match=f"{name} is a shared secret"),
     ):
         HttpSignature(**{**emulator.auth, name: emulator.auth["secret_key"]})
+
+
+def test_a_key_id_is_no_card_number() -> None:
+    for key_id in (NUMBER, f"{NUMBER}.0", "4111-1111-1111-1111"):
+        with pytest.raises(ConfigurationError, match="key_id is a card number") as caught:
+            JwtExternalKey(merchant_id="shop", key_id=key_id, sign=bytes)
+        assert "1111" not in str(caught.value)
 
 
 def test_merchant_ids_of_digits_pass() -> None:

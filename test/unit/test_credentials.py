@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cybersource_flex._credentials import credential_in, is_card_number, not_an_id
+from cybersource_flex._credentials import (
+    credential_in,
+    is_card_number,
+    is_encoded_secret,
+    not_a_path_id,
+    not_an_id,
+)
 from cybersource_flex.cards import TEST_CARDS
 
 UPPER = string.ascii_uppercase + string.digits
@@ -26,6 +32,17 @@ JWS = ".".join((part(b'{"kid":"3g","alg":"RS256"}'), part(b'{"iss":"Flex API"}')
 JWE = ".".join((part(b'{"alg":"RSA-OAEP","enc":"A256GCM"}'), part(b"k" * 256), *map(part, (b"iv", b"text", b"tag"))))
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----"
 SECRET = base64.b64encode(bytes(range(32))).decode("ascii")
+
+# Of 32, 48 and 64 bytes, and cut short.
+SECRETS = dict.fromkeys(
+    (
+        "C8p9qdZ1rIv5jKmAqXh0N2f7ULxw4tBzGkYe3oTs6Hc",
+        "C8p9qdZ1rIv5jKmAqXh0N2f7ULxw4tBzGkYe3oT",
+        "C8p9qdZ1+Iv5jKmAqXh0N2f7/Lxw4tBzGkYe3oTs6HcC8p9qdZ1rIv5jKmAqXh0",
+        "C8p9qdZ1-Iv5jKmAqXh0N2f7_Lxw4tBzGkYe3oTs6HcC8p9qdZ1rIv5jKmAqXh0N2f7ULxw4tBzGkYe3oTs6Q==",
+    ),
+    "a secret or signature in base64",
+)
 
 IDS = [
     "1D0V31P1KLE3W7SVJBYTM8UG1XM2KIOEHIVWAIDOJHK62IHT1QQ5603FC760609C",
@@ -78,7 +95,8 @@ def test_credentials_are_recognised(text: str, what: str) -> None:
         (SECRET, "a shared secret (base64 of 32 bytes)"),
         (f"{SECRET}\n", "a shared secret (base64 of 32 bytes)"),
         ('{"kty":"RSA","d":"AQAB"}', "a JSON object"),
-        (' {"card": {"number": "4111111111111111"}} ', "a JSON object"),
+        (' {"card": {"securityCode": "123"}} ', "a JSON object"),
+        *((secret, SECRETS[secret]) for secret in SECRETS),
     ],
 )
 def test_what_is_no_id_but_may_be_a_value(text: str, what: str) -> None:
@@ -97,6 +115,81 @@ def test_card_numbers_are_recognised(name: str) -> None:
     assert not is_card_number(f"{number}a")
 
 
+N = "4111111111111111"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"{N}.0", f"{N}|12|2031|123", f"{N} 12/31", f"{N},123", f"number={N}&cvv=123", f"b'{N}'", f'"{N}"'),
+        *(f"{{'number': '{N}'}}", f'[{{"number":"{N}"}}]', f"PAN{N}", f"card_{N}", f"{N}-12-31", f"id:{N}x"),
+        *(f";{N}=25121011000?", f"%B{N}^DOE/J^2512?", "4111 1111 1111 1111 12/31", "no. 3714-496353-98431!"),
+        *(
+            mark.join(["4111"] * 1 + ["1111"] * 3)
+            for mark in (".", "/", "_", "\u00a0", "\u2011", "  ", " - ", ",", "', '")
+        ),
+        "".join(chr(0xFF10 + int(digit)) for digit in N),
+        "".join(chr(0x0660 + int(digit)) for digit in N),
+        "6304000000000000000, 6304 0000 0000 0000 000",
+    ],
+)
+def test_card_numbers_are_recognised_in_other_forms(text: str) -> None:
+    assert credential_in(text) == "a card number"
+    assert not_an_id(text) == "a card number"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(N[:-1] + "2", f"x{N}1111", f"1{N}1111", f"0.{N}", f"4.{N[1:]}", "48.85837009999999"),
+        *("2026-11-26T12:00:00.123456Z", "2026-11-26 12:00:00", "+44 20 7946 0958", "4111,1111", "4111 1111 1111"),
+        *("00000000-4111-1111-1111-111111111111", f"{N}A{N}", "https://shop.example/4111", "1795348800123456"),
+    ],
+)
+def test_other_numbers_are_not_card_numbers(text: str) -> None:
+    assert credential_in(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        *(
+            (text, "characters that ids do not have")
+            for text in ("A/B", "a b?c", "é", "<Card XXXX1111>", "A=", "A\n", "+")
+        ),
+        ("A" * 129, "too long"),
+        (N, "a card number"),
+        (f"Bearer {SECRET}", "characters that ids do not have"),
+    ],
+)
+def test_what_is_no_id_in_a_path(text: str, words: str) -> None:
+    found = not_a_path_id(text)
+    assert found is not None
+    assert words in found
+
+
+@pytest.mark.parametrize("length", [24, 32, 48, 64])
+def test_random_secrets_are_recognised(length: int) -> None:
+    import random
+
+    chance = random.Random(length)
+    for _ in range(300):
+        secret = base64.b64encode(chance.randbytes(length)).decode()
+        for text in (secret, secret.rstrip("="), secret[:-4]):
+            assert is_encoded_secret(text, at_least=22), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("acme_flex_test_001", "AcmeStoresProductionEurope2024", "ACME_STORES_PRODUCTION_EUROPE_2024", "testrest"),
+        *("12345678-abcd-4123-8123-12345678abcd", "0123456789abcdef0123456789abcdef", "6461731521426399003473"),
+    ],
+)
+def test_names_of_merchants_and_keys_are_no_secrets(text: str) -> None:
+    assert not is_encoded_secret(text, at_least=22)
+
+
 def test_random_ids_pass() -> None:
     # The forms of published ids, many of them: a rule that hits one by chance refuses a genuine call.
     import random
@@ -106,6 +199,7 @@ def test_random_ids_pass() -> None:
         for _ in range(20_000):
             text = "".join(chance.choices(alphabet, k=length))
             assert not_an_id(text) is None, text
+            assert not_a_path_id(text) is None, text
     for _ in range(5_000):
         assert not_an_id(str(uuid.UUID(int=chance.getrandbits(128)))) is None
 

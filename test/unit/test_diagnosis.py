@@ -7,7 +7,7 @@ import json
 import pickle
 import time
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -247,10 +247,14 @@ DETAILS = Operation(
 
 
 def refused(
-    auth: Any, body: bytes = GATEWAY, headers: Mapping[str, str] | None = None, **settings: Any
+    auth: Any,
+    body: bytes = GATEWAY,
+    headers: Mapping[str, str] | None = None,
+    jti: Any = "c4n4ry_4111",
+    **settings: Any,
 ) -> AuthenticationError:
     configured = Settings(**{"host": "https://apitest.cybersource.com", "auth": auth, **settings})
-    request = DETAILS.request(configured, path={"jti": "c4n4ry/4111111111111111"})
+    request = DETAILS.request(configured, path={"jti": jti})
     response = Response(401, "Unauthorized", {"v-c-correlation-id": "ab-12"} if headers is None else headers, body)
     response.facts = circumstances(request, configured, Clock(), {}, response)
     error = problem(DETAILS, response)
@@ -338,6 +342,9 @@ def test_what_lies_in_between() -> None:
     assert facts["proxy"] == "forward"
     facts = refused(signer, tls=Tls(insecure_skip_verification=True)).report()["facts"]
     assert facts["own_trust"] is True
+    assert (facts["path_parameters"], facts["path_encoded"], facts["path_query"]) == (True, False, False)
+    # Of what a path parameter accepts, only a date with a time is percent-encoded.
+    facts = refused(signer, jti=datetime(2026, 1, 2, tzinfo=timezone.utc)).report()["facts"]
     assert (facts["path_parameters"], facts["path_encoded"], facts["path_query"]) == (True, True, False)
 
 

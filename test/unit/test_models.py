@@ -308,9 +308,9 @@ def test_each_operation_asks_for_what_the_wire_says() -> None:
     stub = Stub(200, b'{"kid":"3g","kty":"RSA","new":1}', "application/json")
     key = FlexAPIApi(client(stub, signed=False)).get_public_key("3g")
     assert (key.kid, key.additional_properties) == ("3g", {"new": 1})
-    details = FlexAPIApi(client(stub)).get_payment_details(jti="A/B")
+    details = FlexAPIApi(client(stub)).get_payment_details(jti="A-B")
     assert details["kty"] == "RSA"
-    assert [asked.target for asked, _ in stub.asked] == ["/flex/v2/public-keys/3g", "/flex/v2/payment-details/A%2FB"]
+    assert [asked.target for asked, _ in stub.asked] == ["/flex/v2/public-keys/3g", "/flex/v2/payment-details/A-B"]
     assert {asked.headers["Accept"] for asked, _ in stub.asked} == {"application/json"}
 
     stub = Stub(201, b"x.y.z")
