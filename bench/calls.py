@@ -37,20 +37,20 @@ def measure_calls() -> dict[str, Reading]:
     for scheme, name in METRIC_NAMES.items():
         with ExitStack() as stack:
             url = stack.enter_context(stub_server())
-            floor, mine = Local(raw_urllib3.call(scheme, url)), Local(sdk.call(scheme, url))
-            turns = compare({"urllib3": floor, "ours": mine}, ROUNDS)
+            floor, ours = Local(raw_urllib3.call(scheme, url)), Local(sdk.call(scheme, url))
+            turns = compare({"urllib3": floor, "ours": ours}, ROUNDS)
             readings[f"call.{name}"] = ratio(turns, "ours", "urllib3")
-            # With a process in memory for each, which the closer comparison above does without.
+            # Each peer needs a process in memory, so the closer comparison above runs without them.
             others = {
                 "official": stack.enter_context(Remote(peers.official(), "peer_clients.official_sdk", scheme, url))
             }
-            # Its environment has no cryptography.
+            # The environment of the stock client has no cryptography.
             if scheme != "JWT RS256":
                 others["stock"] = stack.enter_context(Remote(peers.stock(), "peer_clients.stock_client", scheme, url))
-            turns = compare({"urllib3": floor, "ours": mine, **others}, SLOW_ROUNDS)
+            turns = compare({"urllib3": floor, "ours": ours, **others}, SLOW_ROUNDS)
             for peer in others:
                 readings[f"call.{name}_{peer}"] = ratio(turns, "ours", peer)
-    # What is left for anything that signs with this key on this machine.
+    # The lowest ratio that is possible with this key on this machine.
     readings["call.rs256_floor"] = ratio(turns, "urllib3", "official")
     return readings
 
@@ -61,7 +61,7 @@ def public_key(jwk: dict[str, str]) -> RSAPublicKey:
 
 
 def verify(token: str, key: RSAPublicKey) -> Any:
-    """The claims, if the signature is the key's: base64, JSON and RSA and nothing else."""
+    """The claims, after checking the signature: base64, JSON and RSA, and nothing else."""
     header, payload, signature = token.split(".")
     key.verify(raw_urllib3.decode(signature), f"{header}.{payload}".encode("ascii"), PKCS1v15(), SHA256())
     json.loads(raw_urllib3.decode(header))
@@ -91,10 +91,10 @@ def bare(url: str) -> Callable[[], Any]:
         jwk = claims["flx"]["jwk"]
         key = public_key(jwk)
         jwe = encrypt(DATA, context, key, jwk["kid"])
-        answer = pool.request("POST", f"{url}/flex/v2/tokens", body=jwe, headers=types, redirect=False)
-        if answer.status != 201:
-            raise RuntimeError(f"status {answer.status}")
-        token = verify(answer.data.decode("ascii"), key)
+        response = pool.request("POST", f"{url}/flex/v2/tokens", body=jwe, headers=types, redirect=False)
+        if response.status != 201:
+            raise RuntimeError(f"status {response.status}")
+        token = verify(response.data.decode("ascii"), key)
         if token["exp"] < time.time():
             raise RuntimeError("expired")
         return token

@@ -45,11 +45,11 @@ def thread_rate(pool: ThreadPoolExecutor, call: Callable[[], object]) -> float:
     time.sleep(RAMP)
     before, started = sum(done), time.perf_counter()
     time.sleep(WINDOW)
-    found = (sum(done) - before) / (time.perf_counter() - started)
+    result = (sum(done) - before) / (time.perf_counter() - started)
     over.set()
     for each in lanes:
         each.result()
-    return found
+    return result
 
 
 def measure_threads() -> dict[str, Reading]:
@@ -74,10 +74,12 @@ def bare(session: aiohttp.ClientSession, url: str) -> Call:
     async def once() -> str:
         content = raw_urllib3.body()
         headers = {**sign(content), **raw_urllib3.TYPES}
-        async with session.post(url + raw_urllib3.PATH, data=content, headers=headers, allow_redirects=False) as answer:
-            if answer.status != 201:
-                raise RuntimeError(f"status {answer.status}")
-            return (await answer.read()).decode("ascii")
+        async with session.post(
+            url + raw_urllib3.PATH, data=content, headers=headers, allow_redirects=False
+        ) as response:
+            if response.status != 201:
+                raise RuntimeError(f"status {response.status}")
+            return (await response.read()).decode("ascii")
 
     return once
 
@@ -86,14 +88,14 @@ def typed(client: ApiClient) -> Call:
     api = FlexAPIApi(client)
 
     async def once() -> str:
-        wanted = fields(card=["number", "expirationMonth", "expirationYear", "securityCode"])
-        return await api.generate_flex_api_capture_context(GenerateFlexAPICaptureContextRequest(fields=wanted))
+        capture_fields = fields(card=["number", "expirationMonth", "expirationYear", "securityCode"])
+        return await api.generate_flex_api_capture_context(GenerateFlexAPICaptureContextRequest(fields=capture_fields))
 
     return once
 
 
 async def burst(call: Call) -> tuple[float, float]:
-    """Calls a second, and microseconds of CPU of each."""
+    """Calls per second, and microseconds of CPU time per call."""
     done, over = 0, False
 
     async def lane() -> None:
@@ -109,11 +111,11 @@ async def burst(call: Call) -> tuple[float, float]:
     before, started, cpu = done, time.perf_counter(), time.process_time()
     await asyncio.sleep(WINDOW)
     count = done - before
-    found = count / (time.perf_counter() - started), (time.process_time() - cpu) / count * 1e6
+    result = count / (time.perf_counter() - started), (time.process_time() - cpu) / count * 1e6
     over = True
     await lanes
     gc.enable()
-    return found
+    return result
 
 
 async def alternate_bursts(url: str) -> tuple[dict[str, list[float]], dict[str, list[float]]]:

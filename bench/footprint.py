@@ -21,16 +21,16 @@ __all__ = ["measure_memory", "measure_size", "measure_startup"]
 STARTUP_ROUNDS, SLOW_STARTUP_ROUNDS = 25, 7
 MEMORY_SCHEME, MEMORY_ROUNDS = "JWT HS256", 5
 
-# Says how much CPU time the process has used so far, and ends it.
-TELL = "import os, time; os.write(1, str(time.process_time_ns()).encode()); os._exit(0)"
-# The real way to a first call, as far as to its signature: the signer's answer is the end of the process.
+# Prints the CPU time of the process so far and exits.
+PRINT_CPU = "import os, time; os.write(1, str(time.process_time_ns()).encode()); os._exit(0)"
+# The code of a first call up to its signature. The signer ends the process when it has signed.
 SIGN = f"""
 from cybersource_flex.auth import JwtSharedSecret
 class Last(JwtSharedSecret):
     def sign(self, *arguments):
         headers = super().sign(*arguments)
         assert "Authorization" in headers
-        {TELL}
+        {PRINT_CPU}
 auth = Last({raw_urllib3.MERCHANT!r}, {raw_urllib3.KEY_ID!r}, {raw_urllib3.SECRET!r})
 """
 GENERATED = """
@@ -43,48 +43,48 @@ FLEX_CLIENT = """
 from cybersource_flex import FlexClient, fields
 FlexClient(auth, environment=host).create_capture_context(fields(card=["number"]))
 """
-# Nothing listens there, and nothing is sent. Only for https are the authorities of the system read.
+# No server listens there, and nothing is sent. The system's CAs are read for https only.
 HTTP, HTTPS = 'host = "http://127.0.0.1:9"', 'host = "https://apitest.cybersource.com"'
 OURS = {
-    "urllib3": f"import urllib3; {TELL}",
-    "urllib3_tls": f"import ssl, urllib3; ssl.create_default_context(); {TELL}",
-    "import": f"import cybersource_flex; {TELL}",
+    "urllib3": f"import urllib3; {PRINT_CPU}",
+    "urllib3_tls": f"import ssl, urllib3; ssl.create_default_context(); {PRINT_CPU}",
+    "import": f"import cybersource_flex; {PRINT_CPU}",
     "sign": SIGN + HTTP + GENERATED,
     "flex_client": SIGN + HTTP + FLEX_CLIENT,
     "sign_tls": SIGN + HTTPS + GENERATED,
 }
-# What is held against what.
-AGAINST = {"import": "urllib3", "sign": "urllib3", "flex_client": "urllib3", "sign_tls": "urllib3_tls"}
+# Our measurement, and the peer that it is compared with.
+PEERS = {"import": "urllib3", "sign": "urllib3", "flex_client": "urllib3", "sign_tls": "urllib3_tls"}
 
 
-def started(python: Path, program: str) -> float:
-    """Milliseconds of CPU."""
-    # -I: nothing of the machine's own settings reaches it.
+def cpu_time(python: Path, program: str) -> float:
+    """Milliseconds of CPU time."""
+    # -I: settings of the machine are ignored.
     command = [str(python), "-I", "-W", "ignore", "-c", program]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return int(done.stdout.split()[-1]) / 1e6
+    process = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return int(process.stdout.split()[-1]) / 1e6
 
 
 def measure_startup() -> dict[str, Reading]:
     ours, official, stock = peers.ours(), peers.official(), peers.stock()
-    quick = {"bare": lambda: started(ours, TELL)}
-    quick |= {name: lambda p=program: started(ours, p) for name, program in OURS.items()}  # type: ignore[misc]
+    quick = {"bare": lambda: cpu_time(ours, PRINT_CPU)}
+    quick |= {name: lambda p=program: cpu_time(ours, p) for name, program in OURS.items()}  # type: ignore[misc]
     turns = take_turns(quick, STARTUP_ROUNDS)
     slow = {
         "bare": quick["bare"],
         "sign_tls": quick["sign_tls"],
-        "official": lambda: started(official, f"import CyberSource; {TELL}"),
-        "stock": lambda: started(stock, f"import stock_flex; from stock_flex import FlexAPIApi; {TELL}"),
+        "official": lambda: cpu_time(official, f"import CyberSource; {PRINT_CPU}"),
+        "stock": lambda: cpu_time(stock, f"import stock_flex; from stock_flex import FlexAPIApi; {PRINT_CPU}"),
     }
     slow_turns = take_turns(slow, SLOW_STARTUP_ROUNDS)
-    readings = {f"startup.{name}": ratio(turns, name, peer, "ms", net_of="bare") for name, peer in AGAINST.items()}
+    readings = {f"startup.{name}": ratio(turns, name, peer, "ms", net_of="bare") for name, peer in PEERS.items()}
     for peer in ("official", "stock"):
         readings[f"startup.{peer}"] = ratio(slow_turns, "sign_tls", peer, "ms", net_of="bare")
     return readings
 
 
 def resident(python: Path, factory: str, url: str) -> float:
-    """Megabytes, asked of the system from outside."""
+    """Megabytes, according to the operating system."""
     with Remote(python, factory, MEMORY_SCHEME, url) as contender:
         return float(psutil.Process(contender.process.pid).memory_info().rss / 1e6)
 

@@ -1,7 +1,7 @@
-"""How the benchmarks measure: contenders take turns in short rounds of one run, and medians are what counts.
+"""Measure contenders in turns, in short rounds of one run, and use medians.
 
-Absolute numbers of a shared machine mean little. A ratio is taken within each round, of two turns that follow each
-other closely, so that a machine that is slow for a while is slow for both; the median of these ratios is the result.
+Absolute numbers of a shared machine mean little. A ratio is computed within each round, from two turns that follow each
+other closely, so that a temporarily slow machine slows both. The result is the median of these ratios.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ __all__ = [
 
 HERE = Path(__file__).resolve().parent
 ROUNDS = 60
-# Long enough for the clock, short enough for a noisy neighbour to spoil few.
+# Long enough for the clock, and short enough that other processes disturb only a few rounds.
 ROUND_SECONDS = 0.01
-PATIENCE = 120
+EXIT_TIMEOUT = 120
 
 Turns = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of many rounds, and what a tenth of them was below and above."""
+    """The median of many rounds, with the 10th and 90th percentile."""
 
     median: float
     low: float
@@ -58,13 +58,13 @@ class Spread:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was measured for one metric.
+    """The measurement of one metric.
 
     Attributes:
-        value: what is held against the target, mostly the ratio of ours to the peer's.
-        ours: ours, in ``unit``.
-        peer: the peer's, in ``unit``.
-        unit: of these two.
+        value: compared with the target; usually the ratio of our value to the peer's.
+        ours: our value, in ``unit``.
+        peer: the value of the peer, in ``unit``.
+        unit: the unit of these two.
     """
 
     value: Spread
@@ -74,10 +74,10 @@ class Reading:
 
 
 class Contender(Protocol):
-    """Does something once, and then so many times."""
+    """One side of a comparison: it runs the measured call."""
 
     def turn(self, count: int) -> float:
-        """CPU time of the calls after the first, in microseconds a call."""
+        """Run the call once, then ``count`` times. Return the CPU time of the latter in microseconds per call."""
 
 
 class Local:
@@ -88,7 +88,7 @@ class Local:
 
     def turn(self, count: int) -> float:
         call = self._call
-        # Not timed: it finds the caches full of what the others used.
+        # Not timed: this call fills the CPU caches again after the other contenders.
         call()
         started = time.process_time_ns()
         for _ in range(count):
@@ -97,10 +97,10 @@ class Local:
 
 
 class Remote:
-    """A contender in a process of its own, with an interpreter of its own; see worker.py."""
+    """A contender in a separate process with its own interpreter; see worker.py."""
 
     def __init__(self, python: Path, factory: str, *arguments: str) -> None:
-        # What a peer prints or warns of matters only if it fails.
+        # Output and warnings of a peer are only needed if it fails.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             [python, "-X", "utf8", HERE / "worker.py", factory, *arguments],
@@ -108,29 +108,29 @@ class Remote:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             encoding="utf-8",
-            # A folder of the machine's own must not reach a peer's environment.
+            # PYTHONPATH must not reach the environment of a peer.
             env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         )
-        self._answer()
+        self._read_line()
 
     def turn(self, count: int) -> float:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{count}\n")
         self.process.stdin.flush()
-        return float(self._answer())
+        return float(self._read_line())
 
-    def _answer(self) -> Any:
+    def _read_line(self) -> Any:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            self.process.wait(PATIENCE)
+            self.process.wait(EXIT_TIMEOUT)
             self._errors.seek(0)
             raise RuntimeError(f"a contender failed: {self._errors.read()[-2000:].decode('utf-8', 'replace')}")
         return json.loads(line)
 
     def close(self) -> None:
-        # The end of its input is the end of it.
-        self.process.communicate(timeout=PATIENCE)
+        # The process exits at the end of its input.
+        self.process.communicate(timeout=EXIT_TIMEOUT)
         self._errors.close()
 
     def __enter__(self) -> Remote:
@@ -141,11 +141,11 @@ class Remote:
 
 
 def compare(contenders: Mapping[str, Contender], rounds: int = ROUNDS) -> Turns:
-    """CPU time of all contenders, in microseconds a call, one value a round.
+    """CPU time of all contenders in microseconds per call, one value per round.
 
     Args:
-        contenders: what to call, by name.
-        rounds: how often each has its turn.
+        contenders: the contenders by name.
+        rounds: the number of turns of each.
     """
     counts = {name: _calls_a_round(contender) for name, contender in contenders.items()}
     gc.collect()
@@ -157,7 +157,7 @@ def compare(contenders: Mapping[str, Contender], rounds: int = ROUNDS) -> Turns:
 
 
 def take_turns(contenders: Mapping[str, Callable[[], float]], rounds: int) -> Turns:
-    """The value of each contender in each round. Who begins changes from round to round."""
+    """The value of each contender in each round. The order rotates from round to round."""
     turns: Turns = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(rounds):
@@ -168,16 +168,16 @@ def take_turns(contenders: Mapping[str, Callable[[], float]], rounds: int) -> Tu
 
 
 def ratio(turns: Turns, ours: str, peer: str, unit: str = "us", *, net_of: str | None = None) -> Reading:
-    """Ours in parts of the peer's, round by round; with `net_of`, both without the median of that contender."""
+    """The ratio of our value to the peer's by round. With `net_of`, that contender's median is subtracted first."""
     less = 0.0 if net_of is None else statistics.median(turns[net_of])
-    mine, theirs = ([value - less for value in turns[name]] for name in (ours, peer))
+    our_values, peer_values = ([value - less for value in turns[name]] for name in (ours, peer))
     if net_of is None:
-        parts = [one / other for one, other in zip(mine, theirs, strict=True)]
+        parts = [one / other for one, other in zip(our_values, peer_values, strict=True)]
     else:
-        # What is left after a subtraction may be next to nothing in a round, so that no round is divided by another.
-        middle = statistics.median(theirs)
-        parts = [one / middle for one in mine]
-    return Reading(Spread.of(parts), Spread.of(mine), Spread.of(theirs), unit)
+        # After the subtraction a single round may be close to 0, so all are divided by the median instead.
+        middle = statistics.median(peer_values)
+        parts = [one / middle for one in our_values]
+    return Reading(Spread.of(parts), Spread.of(our_values), Spread.of(peer_values), unit)
 
 
 def _calls_a_round(contender: Contender) -> int:
@@ -187,7 +187,7 @@ def _calls_a_round(contender: Contender) -> int:
 
 @contextmanager
 def stub_server(*arguments: str) -> Iterator[str]:
-    """A stub host in a process of its own, by its URL; see stub_server.py."""
+    """Run the stub server in a separate process, and yield its URL; see stub_server.py."""
     command = [sys.executable, "-X", "utf8", str(HERE / "stub_server.py"), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
         try:

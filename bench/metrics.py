@@ -1,4 +1,4 @@
-"""Every number that is measured, with what it is held against and what it must reach."""
+"""Every metric of the benchmarks, with its peer and target."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["METRICS", "SUBJECTS"]
 
 # What `run.py` can measure, in the order of the report, each with its title there.
 SUBJECTS = {
-    "call": "A call: typed request built, signed, sent, answer read; CPU",
+    "call": "A call: typed request built, signed, sent, response read; CPU",
     "round_trip": "A full round: context, verify, encrypt, token, verify; CPU of the client",
-    "parallel": "32 threads, a host that takes 50 ms",
-    "asynchronous": "64 calls in flight, a host that takes 50 ms",
+    "parallel": "32 threads, server responds after 50 ms",
+    "asynchronous": "64 calls in flight, server responds after 50 ms",
     "startup": "Starting: a fresh interpreter, without the interpreter itself; CPU",
     "memory": "Resident memory of a process after its first call",
     "size": "Size on disk",
@@ -35,16 +35,16 @@ METRICS = [
     Metric("call.http_signature_stock", "HTTP Signature", STOCK),
     Metric("call.hs256_stock", "JWT HS256", STOCK),
     Metric("round_trip.cpu", "the five steps", RSA, 1.35),
-    # What a machine leaves of the ideal is the machine's, so that the baseline has the other one.
-    Metric("parallel.ideal", "calls a second", "the ideal 640", 0.95, "higher", of_the_machine=True),
+    # The ideal depends on the machine, so only the ratio to urllib3 is in the baseline.
+    Metric("parallel.ideal", "calls a second", "the ideal 640", 0.95, "higher", machine_dependent=True),
     Metric("parallel.urllib3", "calls a second", BARE, 0.95, "higher"),
     Metric("asynchronous.rate", "calls a second", "raw aiohttp and hmac", 0.9, "higher"),
     Metric("asynchronous.cpu", "CPU per call", "raw aiohttp and hmac", 1.4),
-    # Net of the interpreter it is a few milliseconds, and the interpreter's own time varies by one.
-    Metric("startup.import", "import cybersource_flex", "import urllib3", 0.25, grain=0.05),
+    # This is a few milliseconds without the interpreter, whose own time varies by one.
+    Metric("startup.import", "import cybersource_flex", "import urllib3", 0.25, noise=0.05),
     Metric("startup.sign", "import, build a client, sign (HS256)", "import urllib3", 1.6),
     Metric("startup.flex_client", "the same with FlexClient", "import urllib3"),
-    Metric("startup.sign_tls", "the same for an https host", "import urllib3, read the authorities"),
+    Metric("startup.sign_tls", "the same for an https host", "import urllib3, read the CAs"),
     Metric("startup.official", "the same for an https host", "import of the official SDK alone"),
     Metric("startup.stock", "the same for an https host", "import of the stock output alone"),
     Metric("memory.official", "JWT HS256", SDK, 1 / 3),

@@ -1,6 +1,6 @@
-"""The environments of the contenders, each made once under .bench/ and anew when what goes into it changes.
+"""Virtual environments of the SDKs under test. Each is created once under .bench/, and again when its inputs change.
 
-Needs PyPI on first use and, for the stock output, the generator of tools/requirements-generate.txt.
+This needs PyPI on first use and, for the stock output, the generator of tools/requirements-generate.txt.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ __all__ = ["distributions", "official", "ours", "stock", "wheel"]
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".bench"
-# What makes our wheel.
+# The files that are built into our wheel.
 SOURCES = ("cybersource_flex", "setup.py", "pyproject.toml", "README.md")
 
 
 def official() -> Path:
-    """The interpreter of an environment with CyberSource's own SDK, as test/official has it."""
+    """The interpreter of an environment with CyberSource's official SDK, in the versions of test/official."""
     pins = ROOT / "test" / "official" / "requirements.txt"
     return _environment("official", pins.read_text("utf-8"), lambda pip: _run(*pip, "--requirement", pins))
 
 
 def stock() -> Path:
-    """The interpreter of an environment with what openapi-generator's own templates make of openapi.yaml."""
+    """The interpreter of an environment with the output of openapi-generator's own templates for openapi.yaml."""
     specification = ROOT / "openapi.yaml"
     version = importlib.metadata.version("openapi-generator-cli")
 
@@ -50,7 +50,7 @@ def stock() -> Path:
 
 
 def ours() -> Path:
-    """The interpreter of an environment with our wheel and what it depends on."""
+    """The interpreter of an environment with our wheel and its dependencies."""
     digest = hashlib.sha256()
     for path in _files(ROOT / name for name in SOURCES):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
@@ -59,7 +59,7 @@ def ours() -> Path:
         target = FOLDER / "wheel"
         shutil.rmtree(target, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix="wheel-") as folder:
-            # In a copy: a build leaves files behind, and takes along those of an earlier one.
+            # Build in a copy: a build leaves files behind, and includes those of an earlier build.
             for path in _files(ROOT / name for name in SOURCES):
                 copy = Path(folder) / path.relative_to(ROOT)
                 copy.parent.mkdir(parents=True, exist_ok=True)
@@ -71,42 +71,42 @@ def ours() -> Path:
 
 
 def wheel() -> Path:
-    """Our wheel, as `ours` has built it."""
-    (found,) = (FOLDER / "wheel").glob("*.whl")
-    return found
+    """The path of our wheel. `ours` builds it."""
+    (files,) = (FOLDER / "wheel").glob("*.whl")
+    return files
 
 
 def distributions(python: Path) -> dict[str, tuple[str, int]]:
-    """Version and bytes of everything installed in an environment, but for what came with it to install the rest."""
+    """Version and size in bytes of each distribution in an environment, except pip and setuptools."""
     program = (
         "import importlib.metadata as m, json; print(json.dumps({d.name: (d.version, sum("
         "f.locate().stat().st_size for f in d.files or () if f.locate().is_file())) for d in m.distributions()}))"
     )
-    done = subprocess.run([python, "-I", "-c", program], check=True, capture_output=True, encoding="utf-8")
-    found = {name.lower(): (version, size) for name, (version, size) in json.loads(done.stdout).items()}
-    return {name: found[name] for name in sorted(found) if name not in ("pip", "setuptools")}
+    process = subprocess.run([python, "-I", "-c", program], check=True, capture_output=True, encoding="utf-8")
+    files = {name.lower(): (version, size) for name, (version, size) in json.loads(process.stdout).items()}
+    return {name: files[name] for name in sorted(files) if name not in ("pip", "setuptools")}
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    found = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path])]
-    return sorted(file for file in found if file.is_file() and "__pycache__" not in file.parts)
+    files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path])]
+    return sorted(file for file in files if file.is_file() and "__pycache__" not in file.parts)
 
 
 def _environment(name: str, content: str, install: Callable[[list[object]], None]) -> Path:
     folder = FOLDER / name
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / "installed.txt"
-    wanted = f"{sys.version}\n{content}"
-    if not stamp.is_file() or stamp.read_text("utf-8") != wanted:
-        print(f"making .bench/{name}", file=sys.stderr, flush=True)
+    expected = f"{sys.version}\n{content}"
+    if not stamp.is_file() or stamp.read_text("utf-8") != expected:
+        print(f"creating .bench/{name}", file=sys.stderr, flush=True)
         _run(sys.executable, "-m", "venv", "--clear", folder)
         install([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-        stamp.write_text(wanted, "utf-8")
+        stamp.write_text(expected, "utf-8")
     return python
 
 
 def _run(*command: object, quiet: bool = False) -> None:
-    # pip would take what lies in PYTHONPATH for installed.
+    # pip would treat packages on PYTHONPATH as installed.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     sink = subprocess.DEVNULL if quiet else None
     subprocess.run([str(part) for part in command], check=True, stdout=sink, env=environment)

@@ -1,4 +1,4 @@
-"""The results as one picture, in SVG: each number that has a target, as a part of it. For light pages and dark ones."""
+"""Draw the results as an SVG bar chart: each metric as a fraction of its target, for light and dark pages."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["svg"]
 
 WIDTH, ROW, HEAD = 960, 24, 34
 TOP, BOTTOM = 74, 20
-# Where the bars begin and where the one that is as long as the target ends.
+# Where bars start, and where a bar that just meets the target ends.
 LEFT, FULL = 430, 690
 MOST = 1.3
 
-# In this order: page, bands, text, what is less important, a target met, one that is not, the line at the target.
+# Page, bands, text, secondary text, target met, target missed, line at the target.
 LIGHT = ("#ffffff", "#f3f5f7", "#1f2328", "#59636e", "#2f7d5b", "#b3452c", "#8c959f")
 DARK = ("#0d1117", "#161b22", "#e6edf3", "#9198a1", "#4cb58a", "#e5785f", "#6e7681")
 
 
-def _colours(page: str, band: str, text: str, soft: str, good: str, bad: str, line: str) -> str:
+def _colours(page: str, band: str, ink: str, soft: str, good: str, bad: str, line: str) -> str:
     return (
-        f".page {{ fill: {page} }} .band {{ fill: {band} }} text {{ fill: {text} }} text.soft {{ fill: {soft} }} "
-        f".good {{ fill: {good} }} .bad {{ fill: {bad} }} .target {{ stroke: {line} }} .spread {{ stroke: {text} }}"
+        f".page {{ fill: {page} }} .band {{ fill: {band} }} text {{ fill: {ink} }} text.soft {{ fill: {soft} }} "
+        f".good {{ fill: {good} }} .bad {{ fill: {bad} }} .target {{ stroke: {line} }} .spread {{ stroke: {ink} }}"
     )
 
 
@@ -40,7 +40,7 @@ STYLE = f"""
 
 
 def svg(readings: Mapping[str, Reading]) -> str:
-    """A bar for each metric that was measured and has a target."""
+    """The chart, with a bar for each measured metric that has a target."""
     out: list[str] = []
     y = TOP
     for subject, title in SUBJECTS.items():
@@ -57,11 +57,11 @@ def svg(readings: Mapping[str, Reading]) -> str:
     height = y + BOTTOM
     frame = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        'role="img" aria-label="Each number as a part of its target; the shorter the better">',
+        'role="img" aria-label="Each metric as a fraction of its target; shorter is better">',
         f"<style>{STYLE}</style>",
         f'<rect class="page" width="{WIDTH}" height="{height}" rx="6"/>',
-        _text(16, 30, "Every number as a part of its target", "title"),
-        _text(16, 50, "Shorter is better; the thin line is what 80 % of the rounds were between", "soft"),
+        _text(16, 30, "Every metric as a fraction of its target", "title"),
+        _text(16, 50, "Shorter is better; the thin line spans 80 % of the rounds", "soft"),
         _text(FULL, TOP - 8, "target", "soft", "middle"),
     ]
     line = f'<line class="target" x1="{FULL}" x2="{FULL}" y1="{TOP}" y2="{height - 10}"/>'
@@ -79,8 +79,8 @@ def _bar(y: int, metric: Metric, reading: Reading) -> list[str]:
     ]
     if high - low > 1:
         parts.append(f'<line class="spread" x1="{low:.1f}" x2="{high:.1f}" y1="{y + ROW / 2}" y2="{y + ROW / 2}"/>')
-    shown = value_of(metric, reading.value)
-    parts.append(_text(WIDTH - 16, y + 16, f"{shown}  ({target(metric)})", "", "end"))
+    value = value_of(metric, reading.value)
+    parts.append(_text(WIDTH - 16, y + 16, f"{value}  ({target(metric)})", "", "end"))
     return parts
 
 
@@ -88,7 +88,7 @@ def _x(part: float) -> float:
     return LEFT + (FULL - LEFT) * min(max(part, 0.0), MOST)
 
 
-def _text(x: int, y: int, text: str, kind: str = "", anchor: str = "") -> str:
+def _text(x: int, y: int, label: str, kind: str = "", anchor: str = "") -> str:
     anchor = f' text-anchor="{anchor}"' if anchor else ""
     named = f' class="{kind}"' if kind else ""
-    return f'<text x="{x}" y="{y}"{named}{anchor}>{escape(text)}</text>'
+    return f'<text x="{x}" y="{y}"{named}{anchor}>{escape(label)}</text>'

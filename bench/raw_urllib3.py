@@ -1,7 +1,7 @@
-"""Calls as somebody would write them who has urllib3, hmac and cryptography alone: what the work itself costs.
+"""Calls written by hand with urllib3, hmac and cryptography only: the cost of the work itself.
 
-Each call makes its JSON, signs it with a fresh time and id, sends it and reads the answer. No more is checked than such
-a caller would check.
+Each call builds the JSON, signs it with a fresh time and id, sends it and reads the response. It checks no more than a
+minimal program would.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PASSWORD = "Fake-P12-passw0rd"
 PATH = "/flex/v2/sessions"
 TYPES = {"Accept": "application/jwt", "Content-Type": "application/json;charset=utf-8"}
 
-# The headers that sign a body for `POST /flex/v2/sessions`.
+# Returns the headers that authenticate a body for `POST /flex/v2/sessions`.
 Sign = Callable[[bytes], dict[str, str]]
 
 
@@ -34,8 +34,8 @@ def b64url(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
-def decode(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+def decode(encoded: str) -> bytes:
+    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
 
 
 def body() -> bytes:
@@ -49,8 +49,10 @@ def http_signature(host: str) -> Sign:
     def sign(content: bytes) -> dict[str, str]:
         date = formatdate(usegmt=True)
         digest = "SHA-256=" + base64.b64encode(hashlib.sha256(content).digest()).decode()
-        text = f"host: {host}\ndate: {date}\nrequest-target: post {PATH}\ndigest: {digest}\nv-c-merchant-id: {MERCHANT}"
-        signature = base64.b64encode(hmac.digest(key, text.encode(), "sha256")).decode()
+        signed = (
+            f"host: {host}\ndate: {date}\nrequest-target: post {PATH}\ndigest: {digest}\nv-c-merchant-id: {MERCHANT}"
+        )
+        signature = base64.b64encode(hmac.digest(key, signed.encode(), "sha256")).decode()
         return {
             "Host": host,
             "Date": date,
@@ -124,11 +126,11 @@ def call(scheme: str, url: str, size: int = 10) -> Callable[[], str]:
 
     def once() -> str:
         content = body()
-        answer = connections.request(
+        response = connections.request(
             "POST", url + PATH, body=content, headers={**sign(content), **TYPES}, redirect=False
         )
-        if answer.status != 201:
-            raise RuntimeError(f"status {answer.status}")
-        return str(answer.data.decode("ascii"))
+        if response.status != 201:
+            raise RuntimeError(f"status {response.status}")
+        return str(response.data.decode("ascii"))
 
     return once

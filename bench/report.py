@@ -1,4 +1,4 @@
-"""The results as Markdown and as JSON."""
+"""Format the results as Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tables(readings: Mapping[str, Reading]) -> str:
     for subject, title in SUBJECTS.items():
         rows = [_row(metric, readings[metric.name]) for metric in METRICS if _is_of(metric, subject, readings)]
         if rows:
-            head = "| what | ours | held against | its | ratio | 10 % to 90 % | target | met |"
+            head = "| what | ours | compared with | its | ratio | 10 % to 90 % | target | met |"
             parts.append("\n".join([f"## {title}", "", head, "|---|---|---|---|---|---|---|---|", *rows]))
     return "\n\n".join(parts) + "\n"
 
@@ -39,7 +39,7 @@ def page(readings: Mapping[str, Reading], facts: Mapping[str, str]) -> str:
         "Written by `make bench`. Medians; a ratio is the median of the ratios of single rounds. How it is measured:",
         "[bench/README.md](../README.md).",
         "",
-        "![Every ratio as a part of its target](latest.svg)",
+        "![Every ratio as a fraction of its target](latest.svg)",
         "",
         "| | |",
         "|---|---|",
@@ -64,12 +64,12 @@ def data(readings: Mapping[str, Reading], facts: Mapping[str, str]) -> str:
 
 
 def baseline(readings: Mapping[str, Reading]) -> str:
-    ratios = {metric.name: _round(readings[metric.name].value.median) for metric in METRICS if metric.kept}
+    ratios = {metric.name: _round(readings[metric.name].value.median) for metric in METRICS if metric.in_baseline}
     return json.dumps({"python": platform.python_version(), "ratios": ratios}, indent=1) + "\n"
 
 
 def facts() -> dict[str, str]:
-    """What the numbers depend on. Neither the machine's name nor a path of it is among them."""
+    """The environment of the measurement, without the name or paths of the machine."""
     official, stock = peers.distributions(peers.official()), peers.distributions(peers.stock())
     versions = [f"{name} {importlib.metadata.version(name)}" for name in OURS]
     return {
@@ -86,7 +86,7 @@ def facts() -> dict[str, str]:
 
 
 def share(metric: Metric, value: float) -> float:
-    """How much of the target is used up: 1 is just met, less is better."""
+    """The value as a fraction of the target. 1 just meets the target; less is better."""
     assert metric.target is not None
     return value / metric.target if metric.better == "lower" else metric.target / value
 
@@ -104,18 +104,18 @@ def target(metric: Metric) -> str:
 
 
 def value_of(metric: Metric, spread: Spread) -> str:
-    """The median, with one digit more where it would else look like the target that it misses."""
+    """The median, with one more digit if it would look equal to a target that it misses."""
     value = spread.median
-    shown = _value(metric, value)
-    if met(metric, value) is False and metric.target is not None and shown == _value(metric, metric.target):
+    formatted = _value(metric, value)
+    if met(metric, value) is False and metric.target is not None and formatted == _value(metric, metric.target):
         return f"{value:.3f}"
-    return shown
+    return formatted
 
 
 def _value(metric: Metric, value: float) -> str:
     if metric.unit != "ratio":
         return f"{number(value)} {metric.unit}"
-    # A small one is easier to read as what it is one part of.
+    # Small ratios are easier to read as fractions.
     return f"1/{1 / value:.0f}" if 0 < value < 0.1 else f"{value:.2f}"
 
 

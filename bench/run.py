@@ -1,10 +1,10 @@
-"""The benchmarks: measure, print a table, and on request write the results or hold them against the baseline.
+"""Run the benchmarks, print a table, and on request write the results or compare them with the baseline.
 
     python bench/run.py                    everything
     python bench/run.py call startup       two subjects
     python bench/run.py --check            fail if a ratio is worse than bench/baseline.json by more than 20 %
     python bench/run.py --write            write bench/results/latest.md, .svg and .json
-    python bench/run.py --accept           make what was measured the baseline
+    python bench/run.py --accept           write the measured ratios to bench/baseline.json
 
 The environments of the other SDKs are created under .bench/.
 """
@@ -46,27 +46,27 @@ MEASURE: dict[str, Callable[[], dict[str, Reading]]] = {
 
 def measure(subject: str) -> dict[str, Reading]:
     started = time.monotonic()
-    found: dict[str, Reading] = MEASURE[subject]()
+    readings: dict[str, Reading] = MEASURE[subject]()
     print(f"{subject}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     expected = {metric.name for metric in METRICS if metric.subject == subject}
-    if set(found) != expected:
-        raise RuntimeError(f"{subject} measured {sorted(found)}, and metrics.py has {sorted(expected)}")
-    return found
+    if set(readings) != expected:
+        raise RuntimeError(f"{subject} measured {sorted(readings)}, but metrics.py lists {sorted(expected)}")
+    return readings
 
 
-def judge(readings: dict[str, Reading]) -> int:
-    """Hold the readings against the baseline; one that was measured again is replaced where that was better."""
+def compare_with_baseline(readings: dict[str, Reading]) -> int:
+    """Compare the readings with the baseline. A reading that is measured again is replaced if the new one is better."""
     by_name = {metric.name: metric for metric in METRICS}
     baseline = json.loads(BASELINE.read_text("utf-8"))["ratios"]
 
     def again(subject: str) -> dict[str, float]:
-        print(f"{subject} is worse than the baseline; once more", file=sys.stderr)
-        found = measure(subject)
-        for name, reading in found.items():
+        print(f"{subject} is worse than the baseline; measuring again", file=sys.stderr)
+        repeated = measure(subject)
+        for name, reading in repeated.items():
             old, new = readings[name].value.median, reading.value.median
             if better_of(by_name[name], old, new) == new:
                 readings[name] = reading
-        return {name: reading.value.median for name, reading in found.items()}
+        return {name: reading.value.median for name, reading in repeated.items()}
 
     values = {name: reading.value.median for name, reading in readings.items()}
     failed = check(METRICS, values, baseline, again)
@@ -77,8 +77,8 @@ def judge(readings: dict[str, Reading]) -> int:
             f"the limit is {limit(metric, baseline[name]):.3g}",
             file=sys.stderr,
         )
-    judged = sum(1 for metric in METRICS if metric.name in values and metric.name in baseline)
-    print(f"{judged - len(failed)} of {judged} ratios are no more than {SLACK:.0%} worse than the baseline")
+    compared = sum(1 for metric in METRICS if metric.name in values and metric.name in baseline)
+    print(f"{compared - len(failed)} of {compared} ratios are at most {SLACK:.0%} worse than the baseline")
     return int(bool(failed))
 
 
@@ -91,14 +91,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     unknown = set(options.subjects) - set(SUBJECTS)
     if unknown:
-        parser.error(f"no subject is called {', '.join(sorted(unknown))}; there are {', '.join(SUBJECTS)}")
+        parser.error(f"unknown subject {', '.join(sorted(unknown))}; the subjects are {', '.join(SUBJECTS)}")
     subjects = options.subjects or list(SUBJECTS)
     if set(subjects) != set(SUBJECTS) and (options.write or options.accept):
         parser.error("--write and --accept need all subjects")
     readings: dict[str, Reading] = {}
     for subject in subjects:
         readings |= measure(subject)
-    failed = judge(readings) if options.check else 0
+    failed = compare_with_baseline(readings) if options.check else 0
     print(report.tables(readings))
     if options.write:
         facts = report.facts()
@@ -111,8 +111,8 @@ def main(arguments: list[str] | None = None) -> int:
     return failed
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+def _write(path: Path, content: str) -> None:
+    path.write_text(content, encoding="utf-8", newline="\n")
     print(f"wrote {path.relative_to(HERE.parent).as_posix()}", file=sys.stderr)
 
 

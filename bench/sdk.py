@@ -1,4 +1,4 @@
-"""This package as a contender: typed requests, built, signed, sent, and their answers read."""
+"""This SDK as a contender: build a typed request, sign it, send it and read the response."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def call(scheme: str, url: str, size: int = 10) -> Callable[[], str]:
     api = FlexAPIApi(ApiClient(Configuration(host=url, auth=auth(scheme), pool_size=size)))
 
     def once() -> str:
-        wanted = fields(card=["number", "expirationMonth", "expirationYear", "securityCode"])
-        return api.generate_flex_api_capture_context(GenerateFlexAPICaptureContextRequest(fields=wanted))
+        capture_fields = fields(card=["number", "expirationMonth", "expirationYear", "securityCode"])
+        return api.generate_flex_api_capture_context(GenerateFlexAPICaptureContextRequest(fields=capture_fields))
 
     return once

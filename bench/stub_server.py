@@ -18,11 +18,11 @@ from collections.abc import Callable
 JWT = b"a" * 300 + b"." + b"b" * 1200 + b"." + b"c" * 342
 ONE_TIME_KEYS = 16
 
-# Of a request: its first line, all its head in lower case, and its body. Returns the answer to write.
-Answer = Callable[[bytes, bytes, bytes], bytes]
+# Arguments: the request line, the head in lower case, and the body. Returns the response to write.
+Respond = Callable[[bytes, bytes, bytes], bytes]
 
 
-def answer(body: bytes, media_type: bytes = b"application/jwt", status: bytes = b"201 Created") -> bytes:
+def response(body: bytes, media_type: bytes = b"application/jwt", status: bytes = b"201 Created") -> bytes:
     lines = [
         b"HTTP/1.1 " + status,
         b"Content-Type: " + media_type,
@@ -34,21 +34,21 @@ def answer(body: bytes, media_type: bytes = b"application/jwt", status: bytes = 
     return b"\r\n".join([*lines, b"", body])
 
 
-def constant() -> Answer:
-    jwt = answer(JWT)
-    # For a client that can read nothing else: the same text as JSON.
-    text = answer(b'"' + JWT + b'"', b"application/json")
-    return lambda _line, head, _body: text if b"\r\naccept: application/json\r\n" in head else jwt
+def constant() -> Respond:
+    jwt = response(JWT)
+    # The same string as JSON, for a client that cannot read anything else.
+    json_jwt = response(b'"' + JWT + b'"', b"application/json")
+    return lambda _line, head, _body: json_jwt if b"\r\naccept: application/json\r\n" in head else jwt
 
 
-def flex() -> Answer:
+def flex() -> Respond:
     from token_factory import LongTermKey
 
     key = LongTermKey()
     pairs = [key.context_and_token() for _ in range(ONE_TIME_KEYS)]
-    contexts = itertools.cycle([answer(context.encode("ascii")) for _, context, _ in pairs])
-    tokens = {kid: answer(token.encode("ascii")) for kid, _, token in pairs}
-    public = answer(json.dumps(key.jwk).encode("ascii"), b"application/json", b"200 OK")
+    contexts = itertools.cycle([response(context.encode("ascii")) for _, context, _ in pairs])
+    tokens = {kid: response(token.encode("ascii")) for kid, _, token in pairs}
+    public = response(json.dumps(key.jwk).encode("ascii"), b"application/json", b"200 OK")
 
     def respond(line: bytes, _head: bytes, body: bytes) -> bytes:
         if line.startswith(b"GET /flex/v2/public-keys/"):
@@ -62,7 +62,7 @@ def flex() -> Answer:
 
 
 class Connection(asyncio.Protocol):
-    def __init__(self, respond: Answer, delay: float) -> None:
+    def __init__(self, respond: Respond, delay: float) -> None:
         self._respond, self._delay = respond, delay
         self._data = b""
 
@@ -72,23 +72,23 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._data += data
-        head, found, body = self._data.partition(b"\r\n\r\n")
-        if not found:
+        head, separator, body = self._data.partition(b"\r\n\r\n")
+        if not separator:
             return
         line, head = head.partition(b"\r\n")[0], head.lower() + b"\r\n"
         _, _, length = head.partition(b"\r\ncontent-length:")
-        wanted = int(length.partition(b"\r\n")[0]) if length else 0
-        if len(body) < wanted:
+        size = int(length.partition(b"\r\n")[0]) if length else 0
+        if len(body) < size:
             return
-        self._data = body[wanted:]
-        reply = self._respond(line, head, body[:wanted])
+        self._data = body[size:]
+        reply = self._respond(line, head, body[:size])
         if self._delay:
             asyncio.get_running_loop().call_later(self._delay, self._transport.write, reply)
         else:
             self._transport.write(reply)
 
 
-async def serve(respond: Answer, delay: float) -> None:
+async def serve(respond: Respond, delay: float) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(respond, delay), "127.0.0.1", 0, backlog=256)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")

@@ -1,4 +1,4 @@
-"""Capture contexts and transient tokens as the service makes them, signed with `cryptography` and keys of this run."""
+"""Create capture contexts and transient tokens like the service's, signed with throwaway keys."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def jwk_of(key: RSAPrivateKey, kid: str) -> dict[str, str]:
 
 def signed(key: RSAPrivateKey, kid: str, claims: dict[str, Any]) -> str:
     parts = ({"kid": kid, "alg": "RS256"}, claims)
-    text = ".".join(encode(json.dumps(part, separators=(",", ":")).encode("utf-8")) for part in parts)
-    return f"{text}.{encode(key.sign(text.encode('ascii'), PKCS1v15(), SHA256()))}"
+    signing_input = ".".join(encode(json.dumps(part, separators=(",", ":")).encode("utf-8")) for part in parts)
+    return f"{signing_input}.{encode(key.sign(signing_input.encode('ascii'), PKCS1v15(), SHA256()))}"
 
 
 class LongTermKey:
-    """The service's key.
+    """The long-term signing key of the service.
 
     Attributes:
-        jwk: its public half, as ``/flex/v2/public-keys`` gives it.
+        jwk: the public key, as ``/flex/v2/public-keys`` returns it.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class LongTermKey:
         self.jwk = jwk_of(self._key, "3g")
 
     def context(self, one_time_jwk: dict[str, str], kind: str, data: dict[str, Any]) -> str:
-        """A capture context of a type and with what that says about the capture."""
+        """A capture context of a type, with the given capture settings."""
         now = int(time.time())
         flx = {"path": "/flex/v2/tokens", "data": "A" * 132, "origin": "https://testflex.cybersource.com"}
         claims = {
@@ -62,19 +62,19 @@ class LongTermKey:
         return signed(self._key, self.jwk["kid"], claims)
 
     def context_and_token(self) -> tuple[str, str, str]:
-        """The id of a new one-time key, a capture context for a card with it, and a transient token for that."""
+        """The id of a new one-time key, a capture context with that key for a card, and a transient token for it."""
         key, kid = generate_private_key(65537, 2048), uuid.uuid4().hex
         paths = [f"paymentInformation.card.{name}" for name in NAMES]
         context = self.context(jwk_of(key, kid), "api-0.1.0", {"requiredFields": paths, "optionalFields": []})
         now = int(time.time())
-        shown: dict[str, Any] = {name: {"value": CARD[name]} for name in NAMES if name.startswith("exp")}
-        shown |= {"number": {"maskedValue": "XXXXXXXXXXXX1111", "bin": "411111"}, "securityCode": {}}
+        card: dict[str, Any] = {name: {"value": CARD[name]} for name in NAMES if name.startswith("exp")}
+        card |= {"number": {"maskedValue": "XXXXXXXXXXXX1111", "bin": "411111"}, "securityCode": {}}
         claims = {
             "iss": "Flex/08",
             "exp": now + LIFETIME,
             "type": "api-0.1.0",
             "iat": now,
             "jti": (uuid.uuid4().hex * 2).upper(),
-            "content": {"paymentInformation": {"card": shown}},
+            "content": {"paymentInformation": {"card": card}},
         }
         return kid, context, signed(key, kid, claims)

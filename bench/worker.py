@@ -1,8 +1,8 @@
-"""One contender in a process of its own: `python worker.py official.call "JWT RS256" http://127.0.0.1:1234`.
+"""Run one contender in a separate process: `python worker.py sdk.call "JWT RS256" http://127.0.0.1:1234`.
 
-It makes the contender, has it do its work once, and says so with a line. Then, for each line with a number, it does the
-work so many times and answers with the CPU time, in microseconds a call. It needs nothing but the standard library, and
-runs in each peer's environment.
+It creates the contender, calls it once, and prints a line. Then, for each input line with a number, it makes that many
+calls and prints the CPU time in microseconds per call. It needs only the standard library, because it runs in the
+environment of each SDK.
 """
 
 import gc
@@ -10,28 +10,28 @@ import importlib
 import sys
 import time
 
-# Peers may print; only the answers may go to the pipe.
-answers, sys.stdout = sys.stdout, sys.stderr
+# SDKs may print. Only the results may go to the pipe.
+results, sys.stdout = sys.stdout, sys.stderr
 
 
-def answer(text):
-    answers.write(f"{text}\n")
-    answers.flush()
+def report(value):
+    results.write(f"{value}\n")
+    results.flush()
 
 
 module, name = sys.argv[1].split(".")
 call = getattr(importlib.import_module(module), name)(*sys.argv[2:])
 call()
-answer("true")
+report("true")
 for line in sys.stdin:
     count = int(line)
     gc.collect()
     gc.disable()
-    # Not timed: it finds the caches full of what the others used.
+    # Not timed: this call fills the CPU caches again after the other contenders.
     call()
     started = time.process_time_ns()
     for _ in range(count):
         call()
     taken = time.process_time_ns() - started
     gc.enable()
-    answer(taken / count / 1000)
+    report(taken / count / 1000)

@@ -1,7 +1,7 @@
-"""What changed between two specifications, as someone sees it who calls the service through this client.
+"""Changes between two specifications, rated by their effect on users of this client.
 
-Redocly finds the changes and knows the direction of the data. It rates them for any client; where ours differs, because
-enums are open or because a name of the specification is a name in Python, the rating is corrected here.
+Redocly finds the changes, knows in which direction data is sent, and rates them for any client. The rating is corrected
+here where this client differs: enums are open, and some names in the specification become names in Python.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from semver_impact import Finding, Impact
 
 SOURCE: Final = "wire"
 
-# Only told to a reader.
+# Only shown to readers.
 _WORDS: Final = {"description", "example", "summary", "title", "externalDocs"}
 _WORDY_NODES: Final = {"Contact", "Example", "ExternalDocs", "Info", "License", "Tag"}
 
-# What redocly calls harmless and this client does not: what a new value of the member does to its users.
-_OWN: Final = {
+# Changes that redocly calls harmless: the effect of a new value of this member on users of this client.
+_CLIENT_IMPACT: Final = {
     "deprecated": Impact.MINOR,
     "default": Impact.MINOR,
     "enum": Impact.MINOR,
     "required": Impact.MINOR,
-    # Whether a call is tried again.
+    # Decides whether a call is retried.
     "x-repeatable": Impact.MINOR,
-    # Whether a body that is not a JWE is refused before it is sent.
+    # Decides whether a body that is not a JWE is rejected before it is sent.
     "x-encrypted-body": Impact.MAJOR,
-    # The class that has the method, and the name of the environment, are names in Python.
+    # The class of the method and the name of the environment are names in Python.
     "tags": Impact.MAJOR,
     "x-environment": Impact.MAJOR,
 }
@@ -39,19 +39,19 @@ _NOUNS: Final = {
     "MediaType": "media type",
     "PathItem": "path",
     "RequestBody": "request body",
-    "SecurityRequirement": "way to sign",
+    "SecurityRequirement": "authentication scheme",
 }
 _LONGEST: Final = 60
 
 
 def findings(before: Path, after: Path) -> list[Finding]:
-    """The changes from one OpenAPI document to another, the gravest first.
+    """The changes from one OpenAPI document to another, the highest impact first.
 
     Raises:
         redocly.RedoclyError: redocly cannot be run, or cannot read one of the documents.
     """
-    found = {_finding(change) for change in redocly.diff(before, after)}
-    return sorted(found, key=lambda finding: (-finding.impact, finding.place, finding.what))
+    changes = {_finding(change) for change in redocly.diff(before, after)}
+    return sorted(changes, key=lambda finding: (-finding.impact, finding.place, finding.what))
 
 
 def _finding(change: dict[str, Any]) -> Finding:
@@ -70,7 +70,7 @@ def _impact(change: dict[str, Any]) -> Impact:
         return Impact.MAJOR
     if named and kind == "added":
         return Impact.MINOR
-    return max(rated, _OWN.get(member or "", Impact.NONE))
+    return max(rated, _CLIENT_IMPACT.get(member or "", Impact.NONE))
 
 
 def _names_something(pointer: str) -> bool:
@@ -79,7 +79,7 @@ def _names_something(pointer: str) -> bool:
 
 
 def _side(change: dict[str, Any]) -> dict[str, Any]:
-    """Where the thing is; where it was, if it is no more."""
+    """The new place of the changed object, or the old place if it was removed."""
     side: dict[str, Any] = change.get("revision") or change["base"]
     return side
 
@@ -89,7 +89,7 @@ def _place(change: dict[str, Any]) -> str:
 
 
 def _name(pointer: str, member: str | None = None) -> str:
-    """A JSON pointer as people say it: ``CardFields.number``, ``POST /flex/v2/tokens responses 201``."""
+    """A JSON pointer in a readable form: ``CardFields.number``, ``POST /flex/v2/tokens responses 201``."""
     parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.removeprefix("#/").split("/")]
     if member not in (None, "key") and parts[-1] == member and parts[-2] != "properties":
         parts.pop()
@@ -115,10 +115,10 @@ def _what(change: dict[str, Any]) -> str:
     if member in _WORDS:
         return f"`{member}` in other words"
     if isinstance(before, list) and isinstance(after, list):
-        came = [_short(value) for value in after if value not in before]
-        went = [_short(value) for value in before if value not in after]
-        told = [f"gained {', '.join(came)}"] * bool(came) + [f"lost {', '.join(went)}"] * bool(went)
-        return f"`{member}` {' and '.join(told) or 'in another order'}"
+        added = [_short(value) for value in after if value not in before]
+        removed = [_short(value) for value in before if value not in after]
+        parts = [f"gained {', '.join(added)}"] * bool(added) + [f"lost {', '.join(removed)}"] * bool(removed)
+        return f"`{member}` {' and '.join(parts) or 'in another order'}"
     return f"`{member}`: {_short(before)} → {_short(after)}"
 
 
@@ -144,5 +144,5 @@ def _operations(value: Any) -> str:
 def _short(value: Any) -> str:
     if value is None:
         return "not set"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return f"`{text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'}`"
+    shown_value = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"`{shown_value if len(shown_value) <= _LONGEST else shown_value[: _LONGEST - 1] + '…'}`"

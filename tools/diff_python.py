@@ -1,7 +1,8 @@
-"""What changed in the public Python API between two trees of the project: names, parameters and types.
+"""Changes of the public Python API between two source trees: names, parameters, types, and the earlier tests.
 
-Public is what the packages' ``__all__`` name, and the public members of those classes. Griffe reads both trees without
-importing them and says what breaks; what was added, and types, which griffe does not compare, are compared here.
+The public API is what the packages' ``__all__`` list, with the public members of those classes. Griffe reads both trees
+without importing them and reports breaking changes. Additions, and types, which griffe does not compare, are compared
+here. As a second check, mypy runs on the tests of the earlier tree with the current code.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TESTS_SOURCE: Final = "previous tests"
 PACKAGE: Final = "cybersource_flex"
 
 _USES_GENERATED: Final = re.compile(r"cybersource_flex\.(models|api|api_client|configuration)\b|\b(ApiClient|\w+Api)\b")
-# Not the strictness of either tree: the same for both, so that only what differs is left.
+# The same options for both trees, so that only differences remain.
 _MYPY: Final = (
     *(sys.executable, "-m", "mypy", "--config-file=", "--no-pretty", "--no-error-summary", "--hide-error-context"),
     *("--check-untyped-defs", "--ignore-missing-imports", "--namespace-packages", "--explicit-package-bases"),
@@ -35,14 +36,14 @@ _MYPY: Final = (
 
 
 def findings(before: Path, after: Path) -> list[Finding]:
-    """The changes from the package in one folder to that in another, the gravest first."""
+    """The changes between the packages in two folders, the highest impact first."""
     old, new = _Surface(before), _Surface(after)
-    found = {*_removed(old, new), *_broken(old, new), *_added(old, new), *_retyped(old, new)}
-    found = {finding._replace(place=finding.place.replace(".__init__(", "(")) for finding in found}
-    # A field of a model is an attribute and a parameter of the same name: once is enough.
-    told = {(finding.place, finding.impact) for finding in found}
-    found = {finding for finding in found if (_attribute(finding.place), finding.impact) not in told}
-    return sorted(found, key=lambda finding: (-finding.impact, finding.place, finding.what))
+    changes = {*_removed(old, new), *_broken(old, new), *_added(old, new), *_retyped(old, new)}
+    changes = {finding._replace(place=finding.place.replace(".__init__(", "(")) for finding in changes}
+    # A field of a model is both an attribute and a parameter of the same name. It is reported once.
+    places = {(finding.place, finding.impact) for finding in changes}
+    changes = {finding for finding in changes if (_attribute(finding.place), finding.impact) not in places}
+    return sorted(changes, key=lambda finding: (-finding.impact, finding.place, finding.what))
 
 
 def _attribute(place: str) -> str | None:
@@ -52,27 +53,27 @@ def _attribute(place: str) -> str | None:
 
 
 class _Surface:
-    """The public objects of a tree, each by the shortest name that a user can write."""
+    """The public objects of a source tree, by the shortest name that a user can import."""
 
     def __init__(self, root: Path) -> None:
         self.package = griffe.load(PACKAGE, search_paths=[root], try_relative_path=False, allow_inspection=False)
         self.objects: dict[str, Any] = {}
         self.names: dict[str, str] = {}
-        self.exports = {name: _real(found) for name, found in self._exports()}
+        self.exports = {name: _resolve(target) for name, target in self._exports()}
         exports = sorted(self.exports.items(), key=lambda pair: (pair[0].count("."), pair[0]))
-        for name, found in exports:
-            if found.canonical_path not in self.names:
-                self._take(name, found)
-        for _, found in exports:
-            for member_name, member in found.all_members.items() if found.is_class else ():
+        for name, target in exports:
+            if target.canonical_path not in self.names:
+                self._take(name, target)
+        for _, target in exports:
+            for member_name, member in target.all_members.items() if target.is_class else ():
                 if member.is_public and (member_name == "__init__" or not member_name.startswith("_")):
-                    inner = _real(member)
+                    inner = _resolve(member)
                     owner = self.names.get(inner.parent.canonical_path, inner.parent.name)
                     self._take(f"{owner}.{member_name}", inner)
 
-    def _take(self, name: str, found: Any) -> None:
-        self.objects.setdefault(name, found)
-        self.names.setdefault(found.canonical_path, name)
+    def _take(self, name: str, target: Any) -> None:
+        self.objects.setdefault(name, target)
+        self.names.setdefault(target.canonical_path, name)
 
     def _exports(self) -> Iterator[tuple[str, Any]]:
         """Every name in the ``__all__`` of the package and of the packages right inside it, with what it stands for."""
@@ -83,42 +84,42 @@ class _Surface:
                     yield f"{module.path}.{name}".removeprefix(f"{PACKAGE}."), module.members[name]
 
 
-def _real(found: Any) -> Any:
-    return found.final_target if found.is_alias else found
+def _resolve(target: Any) -> Any:
+    return target.final_target if target.is_alias else target
 
 
 def _removed(old: _Surface, new: _Surface) -> Iterator[Finding]:
-    gone = [name for name in old.exports if name not in new.exports]
-    gone += [name for name in old.objects if name not in new.objects and name not in old.exports]
-    for name in gone:
-        # With a class go its members; one line says it.
-        if name.rpartition(".")[0] not in gone:
+    removed = [name for name in old.exports if name not in new.exports]
+    removed += [name for name in old.objects if name not in new.objects and name not in old.exports]
+    for name in removed:
+        # The members of a removed class are not reported separately.
+        if name.rpartition(".")[0] not in removed:
             yield Finding(Impact.MAJOR, name, "removed", SOURCE)
 
 
 def _added(old: _Surface, new: _Surface) -> Iterator[Finding]:
-    came = [name for name in new.objects if name not in old.objects]
-    for name in came:
-        if name.rpartition(".")[0] not in came:
+    added = [name for name in new.objects if name not in old.objects]
+    for name in added:
+        if name.rpartition(".")[0] not in added:
             yield Finding(Impact.MINOR, name, "added", SOURCE)
     for name, now in _functions(old, new):
-        known = {parameter.name for parameter in old.objects[name].parameters}
+        names = {parameter.name for parameter in old.objects[name].parameters}
         for parameter in now.parameters:
-            if parameter.name not in known and not parameter.required:
+            if parameter.name not in names and not parameter.required:
                 yield Finding(Impact.MINOR, f"{name}({parameter.name})", "optional parameter added", SOURCE)
 
 
 def _broken(old: _Surface, new: _Surface) -> Iterator[Finding]:
-    """What griffe says; what is gone, and not only somewhere else, is known already."""
+    """Breaking changes according to griffe, except removals, which `_removed` reports."""
     for breakage in griffe.find_breaking_changes(old.package, new.package):
         name = new.names.get(str(breakage.obj.canonical_path))
         if name is None or breakage.kind is griffe.BreakageKind.OBJECT_REMOVED:
             continue
         parameter = breakage.new_value or breakage.old_value
         place = f"{name}({parameter.name})" if isinstance(parameter, griffe.Parameter) else name
-        # Programs that give a value do not notice.
-        mild = breakage.kind is griffe.BreakageKind.PARAMETER_CHANGED_DEFAULT
-        yield Finding(Impact.MINOR if mild else Impact.MAJOR, place, breakage.kind.value, SOURCE)
+        # Programs that pass a value are not affected.
+        minor = breakage.kind is griffe.BreakageKind.PARAMETER_CHANGED_DEFAULT
+        yield Finding(Impact.MINOR if minor else Impact.MAJOR, place, breakage.kind.value, SOURCE)
 
 
 def _functions(old: _Surface, new: _Surface) -> Iterator[tuple[str, Any]]:
@@ -146,47 +147,47 @@ def _retyped(old: _Surface, new: _Surface) -> Iterator[Finding]:
 
 
 def _compared(place: str, was: Any, now: Any, *, may_grow: bool) -> Iterator[Finding]:
-    """A change of a type: harmless where what is given may become more, or what is got may become less."""
+    """A change of a type. Accepting more types, or returning fewer, is compatible."""
     if str(was) == str(now):
         return
     less, more = (_choices(str(was)), _choices(str(now))) if may_grow else (_choices(str(now)), _choices(str(was)))
     impact = Impact.MINOR if less <= more else Impact.MAJOR
-    yield Finding(impact, place, _told(str(was), str(now)), SOURCE)
+    yield Finding(impact, place, _type_change(str(was), str(now)), SOURCE)
 
 
-def _told(was: str, now: str) -> str:
+def _type_change(was: str, now: str) -> str:
     old, new = (re.findall(r"'[^']*'", types) if "Literal[" in types else [] for types in (was, now))
-    came, went = [value for value in new if value not in old], [value for value in old if value not in new]
-    if not (came or went):
+    added, removed = [value for value in new if value not in old], [value for value in old if value not in new]
+    if not (added or removed):
         return f"type: `{was}` → `{now}`"
-    told = [f"gained {', '.join(came)}"] * bool(came) + [f"lost {', '.join(went)}"] * bool(went)
-    return f"known values: {' and '.join(told)}"
+    parts = [f"gained {', '.join(added)}"] * bool(added) + [f"lost {', '.join(removed)}"] * bool(removed)
+    return f"known values: {' and '.join(parts)}"
 
 
 def _choices(annotation: str) -> set[str]:
-    """The members of a union; a ``str`` among them covers every literal."""
+    """The members of a union. If ``str`` is one of them, literals are left out."""
     members, depth, start = [], 0, 0
     for position, sign in enumerate(f"{annotation}|"):
         depth += (sign in "[(") - (sign in "])")
         if sign == "|" and depth == 0:
             members.append(annotation[start:position].strip())
             start = position + 1
-    found = set(members)
-    return {member for member in found if not ("str" in found and member.startswith("Literal["))}
+    types = set(members)
+    return {member for member in types if not ("str" in types and member.startswith("Literal["))}
 
 
 class MypyError(Exception):
-    """Mypy did not check anything. The message says why."""
+    """Mypy did not complete. The message says why."""
 
 
 def previous_test_findings(before: Path, after: Path) -> tuple[list[Finding], int]:
-    """What mypy finds in the tests of ``before`` with the code of ``after`` and does not with their own.
+    """The errors that mypy reports in the tests of ``before`` with the code of ``after``, but not with its own.
 
     Returns:
-        The errors, and how many files were checked.
+        The errors, and the number of files that were checked.
 
     Raises:
-        MypyError: mypy stopped before it had checked them.
+        MypyError: mypy failed.
     """
     with tempfile.TemporaryDirectory(prefix="previous-") as name:
         folder = Path(name)
@@ -194,15 +195,15 @@ def previous_test_findings(before: Path, after: Path) -> tuple[list[Finding], in
         if not count:
             return [], 0
         with ThreadPoolExecutor(2) as pool:
-            known, found = pool.map(lambda tree: _errors(folder, tree), (before, after))
+            earlier, current = pool.map(lambda tree: _errors(folder, tree), (before, after))
     return [
         Finding(Impact.MAJOR, place, what, TESTS_SOURCE)
-        for place, what in sorted((Counter(found) - Counter(known)).elements())
+        for place, what in sorted((Counter(current) - Counter(earlier)).elements())
     ], count
 
 
 def _copy_tests(tests: Path, folder: Path) -> int:
-    """Those in test/typing, which is made for this, and every other that uses what is generated."""
+    """Copy test/typing, and all other tests that use generated code."""
     count = 0
     for file in sorted(tests.rglob("*.py")):
         inner = file.relative_to(tests)
@@ -216,7 +217,7 @@ def _copy_tests(tests: Path, folder: Path) -> int:
 
 def _errors(folder: Path, tree: Path) -> list[tuple[str, str]]:
     """Place and message of every error in the copied tests."""
-    done = subprocess.run(
+    process = subprocess.run(
         _MYPY,
         cwd=folder,
         env={**os.environ, "MYPYPATH": str(tree)},
@@ -224,8 +225,8 @@ def _errors(folder: Path, tree: Path) -> list[tuple[str, str]]:
         text=True,
         encoding="utf-8",
     )
-    if done.returncode not in (0, 1):
-        raise MypyError(f"mypy stopped with {done.returncode}:\n{done.stdout}{done.stderr}")
-    lines = (line.replace("\\", "/") for line in done.stdout.splitlines())
-    found = (re.fullmatch(r"previous/(.+?:\d+): error: (.+)", line) for line in lines)
-    return [(f"test/{error[1]}", error[2]) for error in found if error]
+    if process.returncode not in (0, 1):
+        raise MypyError(f"mypy stopped with {process.returncode}:\n{process.stdout}{process.stderr}")
+    lines = (line.replace("\\", "/") for line in process.stdout.splitlines())
+    matches = (re.fullmatch(r"previous/(.+?:\d+): error: (.+)", line) for line in lines)
+    return [(f"test/{error[1]}", error[2]) for error in matches if error]

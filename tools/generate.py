@@ -84,11 +84,11 @@ def require_pins(root: Path) -> dict[str, str]:
 
 def build(root: Path, tools: Mapping[str, str]) -> Tree:
     """Generate all files in memory, by their path in the project."""
-    text = (root / "openapi.yaml").read_text(encoding="utf-8")
-    problems = supported_openapi.problems(text)
+    source = (root / "openapi.yaml").read_text(encoding="utf-8")
+    problems = supported_openapi.problems(source)
     if problems:
         raise GenerationError("openapi.yaml:\n" + "\n".join(f"  {problem}" for problem in problems))
-    document = supported_openapi.load(text)
+    document = supported_openapi.load(source)
     with tempfile.TemporaryDirectory(prefix="generate-") as name:
         out = Path(name) / "out"
         run_generator(root, out)

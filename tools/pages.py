@@ -197,12 +197,12 @@ def pages(document: Document, modules: Mapping[str, bytes]) -> dict[str, bytes]:
     error_class = _error_classes()
     result = {}
     for name, methods in names.apis.items():
-        result[f"docs/{name}.md"] = _ApiPage(document, names, name, error_class).text(methods)
+        result[f"docs/{name}.md"] = _ApiPage(document, names, name, error_class).content(methods)
     for title, schema in document.get("components", {}).get("schemas", {}).items():
         name = names.class_of(title)
         if name is not None:
-            result[f"docs/models/{name}.md"] = _ModelPage(document, names).text(name, schema)
-    return {path: f"{HEADER}\n\n{text.strip()}\n".encode() for path, text in result.items()}
+            result[f"docs/models/{name}.md"] = _ModelPage(document, names).content(name, schema)
+    return {path: f"{HEADER}\n\n{content.strip()}\n".encode() for path, content in result.items()}
 
 
 class _Page:
@@ -260,7 +260,7 @@ class _Page:
 
 
 class _ModelPage(_Page):
-    def text(self, name: str, schema: Any) -> str:
+    def content(self, name: str, schema: Any) -> str:
         parts = [f"# {name}", schema.get("description", "")]
         if "enum" in schema:
             kind = "string" if schema["type"] == "string" else "number"
@@ -315,7 +315,7 @@ class _ApiPage(_Page):
         super().__init__(document, names)
         self.name, self.error_class = name, error_class
 
-    def text(self, methods: list[Method]) -> str:
+    def content(self, methods: list[Method]) -> str:
         operations = [(method, self._operation(method)) for method in methods]
         (tag,) = operations[0][1]["tags"]
         descriptions = {each["name"]: each["description"] for each in self.document["tags"]}
@@ -493,7 +493,7 @@ def _values(values: Iterable[Any]) -> str:
 
 
 def _number(status: str) -> int:
-    """A status of a range such as ``4XX`` that has no exception class of its own."""
+    """A status of a range such as ``4XX`` without a separate exception class."""
     return int(status.upper().replace("XX", "99"))
 
 

@@ -18,40 +18,40 @@ from typing import Final
 WIDTH: Final = 120
 
 _RUFF: Final = (sys.executable, "-m", "ruff")
-_STYLE: Final = ("--isolated", "--no-cache", "--quiet", "--line-length", str(WIDTH), "--target-version", "py310")
-# Unused and unsorted imports, unsorted __all__ and __slots__: the templates import what any model could need. And
-# unions: the templates write Union[...] of all they see, several times the same.
+_STYLE: Final = ("--isolated", "--no-cache", "--quiet", "--line-length", str(WIDTH), "--target-version", "py311")
+# Unused and unsorted imports, unsorted __all__ and __slots__: the templates import everything that a module could need.
+# Unions: the templates write Union[...] with repetitions.
 _TIDY: Final = ("--select", "F401,I001,PYI016,RUF022,RUF023,TC004,TC005,UP007", "--fix-only")
 
-# Arguments of an Operation that the templates had nothing for.
+# Arguments of an Operation for which the specification has nothing.
 _EMPTY: Final = re.compile(r"^    \w+=(\(\)|\{ *\}|),\n", re.MULTILINE)
 
 
 def format_python(out: Path) -> None:
     for module in (out / "cybersource_flex").rglob("*.py"):
-        text = module.read_text(encoding="utf-8")
-        for own in re.findall(r"^class (\w+)\(Model\):", text, re.MULTILINE):
-            # A model with `allOf` that has itself inside.
-            text = text.replace(f"    from . import {own}\n", "")
-        module.write_bytes(_EMPTY.sub("", text).encode("utf-8"))
+        source = module.read_text(encoding="utf-8")
+        for name in re.findall(r"^class (\w+)\(Model\):", source, re.MULTILINE):
+            # A model whose `allOf` refers to itself.
+            source = source.replace(f"    from . import {name}\n", "")
+        module.write_bytes(_EMPTY.sub("", source).encode("utf-8"))
     subprocess.run([*_RUFF, "check", *_TIDY, *_STYLE, str(out)], check=True)
     for module in out.rglob("*.py"):
-        text = module.read_text(encoding="utf-8")
-        module.write_bytes(_wrap_docstrings(text).encode("utf-8"))
+        source = module.read_text(encoding="utf-8")
+        module.write_bytes(_wrap_docstrings(source).encode("utf-8"))
     subprocess.run([*_RUFF, "format", *_STYLE, str(out)], check=True)
 
 
-def _wrap_docstrings(text: str) -> str:
-    """Break the lines of triple-quoted strings that are too long; entries of a list get a hanging indent."""
-    lines = text.splitlines()
+def _wrap_docstrings(source: str) -> str:
+    """Break long lines of triple-quoted strings. Entries of a list get a hanging indent."""
+    lines = source.splitlines()
     inside: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.STRING and token.string.startswith('"""'):
             inside.update(range(token.start[0] - 1, token.end[0]))
     out = []
     for number, line in enumerate(lines):
         if number in inside:
-            # The generator escapes quotation marks and turns the end of a line into blanks.
+            # The generator escapes quotation marks and replaces line breaks by blanks.
             line = re.sub(r"(?<=\S) {2,}", " ", line.replace('\\"', '"'))
         if number not in inside or len(line) <= WIDTH:
             out.append(line)
@@ -69,7 +69,7 @@ def _wrap_docstrings(text: str) -> str:
             break_on_hyphens=False,
         )
         if line.endswith('"""'):
-            # A docstring of several lines closes on a line of its own.
+            # The closing quotes of a multi-line docstring are on a separate line.
             out[-1] = out[-1][:-3].rstrip()
             out.append(first + '"""')
     return "\n".join(out) + "\n"

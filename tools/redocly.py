@@ -1,8 +1,8 @@
-"""The linter and the diff of redocly, from the one npm package that tools/npm pins. Needs Node.js 20.19 or newer.
+"""Run redocly's linter and diff, from the npm package that tools/npm pins. Needs Node.js 20.19 or newer.
 
-    python tools/redocly.py install    fetch it, once; nothing to do and no network needed where it is there
+    python tools/redocly.py install    install the package, unless it is installed
 
-It calls nobody while it works: telemetry, the search for updates and announcements are off.
+Telemetry, update checks and announcements are off: a run makes no network requests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MANIFEST: Final = ROOT / "tools" / "npm"
 CONFIGURATION: Final = ROOT / "redocly.yaml"
 
 _PACKAGE: Final = MANIFEST / "node_modules" / "@redocly" / "cli"
-_SILENT: Final = {
+_NO_NETWORK: Final = {
     "REDOCLY_TELEMETRY": "off",
     "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true",
     "REDOCLY_SUPPRESS_NOTIFICATIONS": "true",
@@ -29,11 +29,11 @@ _SILENT: Final = {
 
 
 class RedoclyError(Exception):
-    """Redocly cannot be run, or did not answer. The message says why."""
+    """Redocly cannot be run, or its output is not JSON. The message says why."""
 
 
 def unavailable() -> str | None:
-    """Why redocly cannot be run here, or None where it can."""
+    """The reason why redocly cannot be run here, or None."""
     if shutil.which("node") is None:
         return "needs Node.js 20.19 or newer on PATH"
     if not _installed():
@@ -42,7 +42,7 @@ def unavailable() -> str | None:
 
 
 def install() -> None:
-    """Fetch the pinned package unless it is there.
+    """Install the pinned package, unless it is installed.
 
     Raises:
         RedoclyError: there is no npm, or npm failed.
@@ -52,59 +52,63 @@ def install() -> None:
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         raise RedoclyError("needs Node.js 20.19 or newer, with npm, on PATH")
-    done = _run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=MANIFEST)
-    if done.returncode or not _installed():
-        raise RedoclyError(f"npm ci failed in {MANIFEST}:\n{done.stdout}{done.stderr}")
+    process = _run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=MANIFEST)
+    if process.returncode or not _installed():
+        raise RedoclyError(f"npm ci failed in {MANIFEST}:\n{process.stdout}{process.stderr}")
 
 
 def lint(document: Path) -> list[dict[str, Any]]:
-    """What redocly finds wrong in an OpenAPI document, each finding as redocly's own JSON has it.
+    """The problems that redocly finds in an OpenAPI document, as in its JSON output.
 
     Raises:
         RedoclyError: redocly cannot be run.
     """
-    answer = _ask("lint", str(document), "--max-problems=1000")
-    found: list[dict[str, Any]] = answer["problems"]
-    return found
+    output = _output("lint", str(document), "--max-problems=1000")
+    problems: list[dict[str, Any]] = output["problems"]
+    return problems
 
 
 def diff(before: Path, after: Path) -> list[dict[str, Any]]:
-    """The changes from one OpenAPI document to another, each as redocly's own JSON has it.
+    """The changes from one OpenAPI document to another, as in redocly's JSON output.
 
     Raises:
         RedoclyError: redocly cannot be run, or cannot read one of the documents.
     """
-    answer = _ask("diff", str(before), str(after), "--fail-on=none")
-    found: list[dict[str, Any]] = answer["changes"]
-    return found
+    output = _output("diff", str(before), str(after), "--fail-on=none")
+    changes: list[dict[str, Any]] = output["changes"]
+    return changes
 
 
 def _installed() -> bool:
     try:
-        found = json.loads((_PACKAGE / "package.json").read_text(encoding="utf-8"))["version"]
+        installed = json.loads((_PACKAGE / "package.json").read_text(encoding="utf-8"))["version"]
     except FileNotFoundError:
         return False
-    wanted = json.loads((MANIFEST / "package.json").read_text(encoding="utf-8"))["dependencies"]["@redocly/cli"]
-    return bool(found == wanted)
+    pinned = json.loads((MANIFEST / "package.json").read_text(encoding="utf-8"))["dependencies"]["@redocly/cli"]
+    return bool(installed == pinned)
 
 
-def _ask(*arguments: str) -> Any:
+def _output(*arguments: str) -> Any:
     reason = unavailable()
     if reason is not None:
         raise RedoclyError(reason)
     program = ["node", str(_PACKAGE / "bin" / "cli.js")]
-    done = _run([*program, *arguments, "--format=json", f"--config={CONFIGURATION}", "--lint-config=error"], cwd=ROOT)
+    process = _run(
+        [*program, *arguments, "--format=json", f"--config={CONFIGURATION}", "--lint-config=error"], cwd=ROOT
+    )
     try:
-        return json.loads(done.stdout)
+        return json.loads(process.stdout)
     except ValueError:
-        # Frames hold advertisements.
-        said = [line for line in done.stderr.splitlines() if line.strip() and line.strip()[0] not in "╔║╚"]
-        raise RedoclyError(f"redocly {arguments[0]} failed with {done.returncode}:\n" + "\n".join(said)) from None
+        # The lines in frames are advertisements.
+        messages = [line for line in process.stderr.splitlines() if line.strip() and line.strip()[0] not in "╔║╚"]
+        raise RedoclyError(
+            f"redocly {arguments[0]} failed with {process.returncode}:\n" + "\n".join(messages)
+        ) from None
 
 
 def _run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=cwd, env={**os.environ, **_SILENT}, capture_output=True, text=True, encoding="utf-8"
+        command, cwd=cwd, env={**os.environ, **_NO_NETWORK}, capture_output=True, text=True, encoding="utf-8"
     )
 
 

@@ -1,4 +1,4 @@
-"""How much a change means to users, as one part of a semantic version, and which versions may carry it."""
+"""The impact of a change on users as a part of a semantic version, and the versions that are allowed for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class VersionError(Exception):
 
 
 class Impact(enum.IntEnum):
-    """What a change does to a program that worked before, the least first."""
+    """The effect of a change on existing programs, in ascending order."""
 
     NONE = 0
     PATCH = 1
@@ -33,10 +33,10 @@ class Finding(NamedTuple):
     """One change.
 
     Attributes:
-        impact: what it does to users.
+        impact: the effect on users.
         place: the model, field, method or operation, by its name.
-        what: what happened to it.
-        source: who found it: the wire, the Python API or the previous tests.
+        what: the change.
+        source: where it was detected: on the wire, in the Python API or by the previous tests.
     """
 
     impact: Impact
@@ -50,10 +50,10 @@ def worst(findings: list[Finding]) -> Impact:
 
 
 def lowest(before: Version, impact: Impact) -> Version:
-    """The lowest version that may follow ``before`` with such a change.
+    """The lowest version that is allowed after ``before`` for a change of this impact.
 
-    Before 1.0.0 the second number is the one that says what breaks, as caret ranges read it: there a major change asks
-    for a new second number, and anything smaller for a new third.
+    Before 1.0.0 the second number marks breaking changes, as in caret ranges: a major change needs a new second number,
+    and any smaller change a new third number.
     """
     major, minor, patch = before
     if impact is Impact.NONE:
@@ -66,24 +66,24 @@ def lowest(before: Version, impact: Impact) -> Version:
 
 
 def version(root: Path) -> Version:
-    """The version of a tree.
+    """The version of the package in a source tree.
 
     Raises:
-        VersionError: it is not of the form ``1.2.3``.
+        VersionError: the version does not have the form ``1.2.3``.
     """
-    text = (root / VERSION_FILE).read_text(encoding="utf-8")
-    found = re.search(r'^__version__: Final = "(\d+)\.(\d+)\.(\d+)"$', text, re.MULTILINE)
-    if found is None:
+    source = (root / VERSION_FILE).read_text(encoding="utf-8")
+    match = re.search(r'^__version__: Final = "(\d+)\.(\d+)\.(\d+)"$', source, re.MULTILINE)
+    if match is None:
         raise VersionError(f"{VERSION_FILE} has no __version__ of the form 1.2.3")
-    return int(found[1]), int(found[2]), int(found[3])
+    return int(match[1]), int(match[2]), int(match[3])
 
 
-def spelled(number: Version) -> str:
+def format_version(number: Version) -> str:
     return ".".join(map(str, number))
 
 
 def has_section(changelog: str, number: Version) -> bool:
-    """Whether a changelog has a section, with something in it, whose heading begins with this version."""
-    heading = rf"^## +\[?{re.escape(spelled(number))}\]?(?![\w.+-]).*\n"
-    found = re.search(heading + r"((?:(?!^## ).*\n?)*)", changelog, re.MULTILINE)
-    return found is not None and bool(found[1].strip())
+    """Whether a changelog has a section for this version that is not empty."""
+    heading = rf"^## +\[?{re.escape(format_version(number))}\]?(?![\w.+-]).*\n"
+    match = re.search(heading + r"((?:(?!^## ).*\n?)*)", changelog, re.MULTILINE)
+    return match is not None and bool(match[1].strip())

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import outline
 import redocly
 import supported_openapi
 import yaml
@@ -25,58 +24,58 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 
 class Finding(NamedTuple):
-    """Something to put right, at a JSON pointer into the document."""
+    """One problem, at a JSON pointer into the document."""
 
     place: str
     rule: str
-    what: str
+    message: str
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="spec_lint.py", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("file", nargs="?", type=Path, default=ROOT / "openapi.yaml")
     file = parser.parse_args(arguments).file
-    text = file.read_text(encoding="utf-8")
-    found = own_findings(text)
+    source = file.read_text(encoding="utf-8")
+    findings = project_findings(source)
     missing = redocly.unavailable()
-    if missing is None and readable(text):
-        found += [
+    if missing is None and readable(source):
+        findings += [
             Finding(problem["location"][0].get("pointer", "#/"), problem["ruleId"], problem["message"])
             for problem in redocly.lint(file)
         ]
-    for number, finding in sorted((line(text, finding.place), finding) for finding in found):
-        what = " ".join(finding.what.split())
-        print(f"{file.name}:{number}: {finding.place}: {what} [{finding.rule}]")
+    for number, finding in sorted((line(source, finding.place), finding) for finding in findings):
+        message = " ".join(finding.message.split())
+        print(f"{file.name}:{number}: {finding.place}: {message} [{finding.rule}]")
     if missing is not None:
         print(f"NOT TESTED with the rules of redocly: {missing}", file=sys.stderr)
-    print(f"spec-lint: {len(found) or 'nothing'} found")
-    # Where nobody reads what was skipped, skipping is failing.
-    return 1 if found or (missing is not None and os.environ.get("CI")) else 0
+    print(f"spec-lint: {len(findings) or 'nothing'} found")
+    # In CI a skipped check is a failure, because no one reads what was skipped.
+    return 1 if findings or (missing is not None and os.environ.get("CI")) else 0
 
 
-def readable(text: str) -> bool:
-    """Whether there is a document at all; where there is none, the first finding says why."""
+def readable(source: str) -> bool:
+    """Whether the file contains a document. If it does not, the first finding says why."""
     try:
-        return isinstance(supported_openapi.load(text), dict)
+        return isinstance(supported_openapi.load(source), dict)
     except (yaml.YAMLError, ValueError):
         return False
 
 
-def own_findings(text: str) -> list[Finding]:
-    """What the templates do not know, and where our own rules are broken."""
-    found = []
-    for problem in supported_openapi.problems(text):
-        place, _, what = problem.partition(": ")
-        found.append(
-            Finding(place, "supported", what) if place.startswith("#") else Finding("#/", "supported", problem)
+def project_findings(source: str) -> list[Finding]:
+    """Features that the templates do not support, and violations of this project's rules."""
+    findings = []
+    for problem in supported_openapi.problems(source):
+        place, _, message = problem.partition(": ")
+        findings.append(
+            Finding(place, "supported", message) if place.startswith("#") else Finding("#/", "supported", problem)
         )
-    if not readable(text):
-        return found
-    document = supported_openapi.load(text)
-    if any(outline.problems(document)):
-        # These are among the findings already, and the operations cannot be read.
-        return found
-    return [*found, *_operations(document)]
+    if not readable(source):
+        return findings
+    document = supported_openapi.load(source)
+    if any(supported_openapi.outline_problems(document)):
+        # The findings contain these already, and the operations cannot be read.
+        return findings
+    return [*findings, *_operations(document)]
 
 
 def _operations(document: Document) -> Iterator[Finding]:
@@ -93,14 +92,14 @@ def _operation(document: Document, operation: Document, place: str) -> Iterator[
     if "requestBody" in operation:
         yield from _examples(resolve(document, operation["requestBody"]), f"{place}/requestBody")
     errors = []
-    for status, answer in (operation.get("responses") or {}).items():
-        answer = resolve(document, answer)
+    for status, response in (operation.get("responses") or {}).items():
+        response = resolve(document, response)
         if str(status).startswith("2"):
-            yield from _examples(answer, f"{place}/responses/{status}")
+            yield from _examples(response, f"{place}/responses/{status}")
         elif str(status).startswith(("4", "5", "default")):
-            errors += [media.get("schema") for media in (answer.get("content") or {}).values()]
+            errors += [media.get("schema") for media in (response.get("content") or {}).values()]
     if not any(errors):
-        yield Finding(f"{place}/responses", "error-schema", "no error has a schema")
+        yield Finding(f"{place}/responses", "error-schema", "no error response has a schema")
 
 
 def _examples(body: Document, place: str) -> Iterator[Finding]:
@@ -110,10 +109,10 @@ def _examples(body: Document, place: str) -> Iterator[Finding]:
             yield Finding(here, "example", "the body has no example")
 
 
-def line(text: str, place: str) -> int:
-    """The line of a JSON pointer, or of the nearest thing around it that is in the text."""
+def line(source: str, place: str) -> int:
+    """The line of a JSON pointer, or of its nearest ancestor that the file contains."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(source, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         return mark.line + 1 if mark else 1

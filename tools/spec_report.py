@@ -1,10 +1,10 @@
-"""What the working tree changes for users against an earlier commit, and which version it may have.
+"""Report what the working tree changes for users since an earlier commit, and which version that allows.
 
     python tools/spec_report.py report --base v1.2.0 [--out build/spec-report.md]
-    python tools/spec_report.py check  --base v1.2.0    refuse a version that is too low, or that the changelog lacks
+    python tools/spec_report.py check  --base v1.2.0    fail if the version is too low or missing in the changelog
 
-Compared are the two specifications (redocly), the two public Python APIs (griffe), and the tests of then with the code
-of now (mypy). The gravest finding is the semver_impact. Both trees are copied first; neither is touched.
+Three comparisons: the specifications (redocly), the public Python APIs (griffe), and the earlier tests with the current
+code (mypy). The finding with the highest impact decides. Both trees are copied first; neither is modified.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ import diff_openapi
 import diff_python
 import redocly
 import semver_impact
-from semver_impact import Finding, Impact, Version, lowest, spelled, worst
+from semver_impact import Finding, Impact, Version, format_version, lowest, worst
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 _MEANING: Final = {
     Impact.NONE: "nothing that users can see",
-    Impact.PATCH: "words alone, or what no program notices",
-    Impact.MINOR: "something new; programs that worked go on working",
-    Impact.MAJOR: "programs that worked may have to be changed",
+    Impact.PATCH: "only words, or nothing that a program notices",
+    Impact.MINOR: "something new; existing programs keep working",
+    Impact.MAJOR: "existing programs may have to be changed",
 }
 _MOST: Final = 12
 
 
-class Stop(Exception):
-    """The run cannot go on. The message says why."""
+class ReportError(Exception):
+    """The report cannot be written. The message says why."""
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:
@@ -55,47 +55,47 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
             if options.verb == "check":
                 return check(before, after, options.base)
             return report(before, after, options.base, root / options.out)
-    except (Stop, redocly.RedoclyError, diff_python.MypyError, semver_impact.VersionError) as stop:
-        print(f"spec-report: {stop}", file=sys.stderr)
+    except (ReportError, redocly.RedoclyError, diff_python.MypyError, semver_impact.VersionError) as error:
+        print(f"spec-report: {error}", file=sys.stderr)
         return 1
 
 
 def report(before: Path, after: Path, base: str, out: Path) -> int:
-    """Write the page, and say where it is."""
-    found = findings(before, after)
+    """Write the page and print its path."""
+    changes = findings(before, after)
     tests, checked = diff_python.previous_test_findings(before, after)
-    text = page(
+    content = page(
         base=base,
         versions=(semver_impact.version(before), semver_impact.version(after)),
-        findings=[*found, *tests],
+        findings=[*changes, *tests],
         checked=checked,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(text.encode("utf-8"))
-    impact = worst([*found, *tests])
+    out.write_bytes(content.encode("utf-8"))
+    impact = worst([*changes, *tests])
     print(f"spec-report: {impact.word}; the page is {out}")
     return 0
 
 
 def check(before: Path, after: Path, base: str) -> int:
-    """Refuse a release whose version is too low, or that the changelog does not know."""
-    found = [*findings(before, after), *diff_python.previous_test_findings(before, after)[0]]
-    problems = release_problems(before, after, worst(found))
+    """Fail if the version is too low for the changes, or the changelog has no section for it."""
+    changes = [*findings(before, after), *diff_python.previous_test_findings(before, after)[0]]
+    problems = release_problems(before, after, worst(changes))
     for problem in problems:
         print(f"release-check: {problem}", file=sys.stderr)
     if problems:
         print(f"  `make spec-report BASE={base}` says why", file=sys.stderr)
         return 1
-    print(f"release-check: {spelled(semver_impact.version(after))} may follow {base}")
+    print(f"release-check: {format_version(semver_impact.version(after))} may follow {base}")
     return 0
 
 
 def findings(before: Path, after: Path) -> list[Finding]:
-    """What changed on the wire and in Python between two trees of the project."""
+    """The changes on the wire and in Python between two source trees of the project."""
     for tree in (before, after):
         for needed in ("openapi.yaml", semver_impact.VERSION_FILE):
             if not (tree / needed).is_file():
-                raise Stop(f"one of the two trees has no {needed}; compare with a later commit")
+                raise ReportError(f"one of the two trees has no {needed}; compare with a later commit")
     return [
         *diff_openapi.findings(before / "openapi.yaml", after / "openapi.yaml"),
         *diff_python.findings(before, after),
@@ -103,29 +103,29 @@ def findings(before: Path, after: Path) -> list[Finding]:
 
 
 def release_problems(before: Path, after: Path, impact: Impact) -> list[str]:
-    """What speaks against releasing ``after`` with the version that it has."""
+    """The reasons not to release ``after`` with its version."""
     was, now = semver_impact.version(before), semver_impact.version(after)
-    # A release that changes nothing that can be seen from outside is one all the same.
+    # A release without any visible change still needs a new version.
     allowed = lowest(was, max(impact, Impact.PATCH))
-    found = []
+    problems = []
     if now < allowed:
-        found.append(
-            f"kind of change since {spelled(was)}: {impact.word}; {semver_impact.VERSION_FILE} says "
-            f"{spelled(now)}, the lowest version allowed is {spelled(allowed)}"
+        problems.append(
+            f"kind of change since {format_version(was)}: {impact.word}; {semver_impact.VERSION_FILE} says "
+            f"{format_version(now)}, the lowest version allowed is {format_version(allowed)}"
         )
     if not semver_impact.has_section((after / "CHANGELOG.md").read_text(encoding="utf-8"), now):
-        found.append(f"CHANGELOG.md has no section {spelled(now)}, or nothing in it")
-    return found
+        problems.append(f"CHANGELOG.md has no section {format_version(now)}, or nothing in it")
+    return problems
 
 
 def page(*, base: str, versions: tuple[Version, Version], findings: list[Finding], checked: int) -> str:
-    """The page, in Markdown.
+    """The report in Markdown.
 
     Args:
-        base: what the working tree was compared with, as it was named.
-        versions: of then and of now.
-        findings: everything that was found, from all sources.
-        checked: how many files of the previous tests were checked.
+        base: the commit that the working tree was compared with, as given on the command line.
+        versions: the earlier and the current version.
+        findings: the changes from all sources.
+        checked: the number of earlier test files that were checked.
     """
     wire, python, tests = (
         [finding for finding in findings if finding.source == source]
@@ -140,8 +140,8 @@ def page(*, base: str, versions: tuple[Version, Version], findings: list[Finding
         "## In Python",
         _table(python, "Name", "No public name, parameter or type changed."),
         "## The previous tests against the new code",
-        f"mypy checked the {checked} files of `{base}` that use what is generated, with the code of then and with that "
-        f"of now. New errors: {len(tests)}.",
+        f"mypy checked the {checked} files of `{base}` that use generated code, with the code of `{base}` and with "
+        f"the current code. New errors: {len(tests)}.",
         *([_table(tests, "Line", "")] if tests else []),
     ]
     return "\n\n".join(parts) + "\n"
@@ -154,13 +154,13 @@ def _verdict(versions: tuple[Version, Version], findings: list[Finding]) -> str:
     fits = "is enough" if now >= allowed else "is **too low**"
     lines = [
         f"- Kind of change: **{impact.word}** ({_MEANING[impact]})",
-        f"- Lowest version allowed: **{spelled(allowed)}** after {spelled(was)}; `_version.py` says {spelled(now)}, "
-        f"which {fits}",
+        f"- Lowest version allowed: **{format_version(allowed)}** after {format_version(was)}; `_version.py` says "
+        f"{format_version(now)}, which {fits}",
         "- Found: " + ", ".join(f"{_count(findings, each)} {each.word}" for each in list(Impact)[:0:-1]),
     ]
     if was[0] == 0 and impact is not Impact.NONE:
         lines.append(
-            "- Before 1.0.0 a major change asks for a new second number, a minor one or a patch for a new third"
+            "- Before 1.0.0 a major change needs a new second number, a minor change or a patch a new third number"
         )
     return "\n".join(lines)
 
@@ -170,7 +170,7 @@ def _count(findings: Iterable[Finding], impact: Impact) -> int:
 
 
 def _reasons(findings: list[Finding]) -> list[str]:
-    """The findings that the verdict stands on; the previous tests, which only confirm, where nothing else is there."""
+    """The findings that decide the impact. Those of the previous tests are files only if there are no others."""
     impact = worst(findings)
     if impact is Impact.NONE:
         return []
@@ -201,26 +201,26 @@ def _sentence(what: str) -> str:
 
 
 def export_commit(root: Path, base: str, folder: Path) -> None:
-    """The files of a commit.
+    """Write the files of a commit to a folder.
 
     Raises:
-        Stop: git knows no such commit.
+        ReportError: there is no such commit.
     """
     if not base:
-        raise Stop("say what to compare with, for example BASE=v0.1.0 or BASE=main")
+        raise ReportError("name the commit to compare with, for example BASE=v0.1.0 or BASE=main")
     if base.startswith("-") or _git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}").returncode:
-        raise Stop(f"BASE={base} names no commit here; `git tag` and `git log --oneline` list what does")
+        raise ReportError(f"BASE={base} is not a commit; `git tag` and `git log --oneline` list commits")
     archive = _git(root, "archive", "--format=tar", base)
     if archive.returncode:
-        raise Stop(f"git archive failed: {archive.stderr.decode('utf-8', 'replace').strip()}")
+        raise ReportError(f"git archive failed: {archive.stderr.decode('utf-8', 'replace').strip()}")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
         files.extractall(folder, filter="data")
 
 
 def export_working_tree(root: Path, folder: Path) -> None:
-    """The files as they are now, committed or not, without those that git ignores."""
-    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").stdout.decode("utf-8")
-    for name in filter(None, listed.split("\0")):
+    """Copy the files of the working tree, committed or not, except those that git ignores."""
+    files = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").stdout.decode("utf-8")
+    for name in filter(None, files.split("\0")):
         if (root / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(root / name, folder / name)

@@ -1,12 +1,12 @@
-"""Compare openapi.yaml with CyberSource's own specification, and write what differs in structure, as Markdown.
+"""Compare openapi.yaml with CyberSource's own specification, and print the structural differences as Markdown.
 
     python tools/upstream.py FILE
 
-FILE is the merged specification of all of CyberSource's APIs, Swagger 2.0 in JSON. Operations are found by path and
-method. Compared are paths, parameters, properties, types, limits, what is required, statuses and media types; no prose.
-Differences that openapi.accepted.yaml lists are shown with their reasons. Nothing but the report is written.
+FILE is the merged specification of all CyberSource APIs, Swagger 2.0 in JSON. Operations are matched by path and
+method. Paths, parameters, properties, types, limits, required members, statuses and media types are compared;
+descriptions are not. Differences in openapi.accepted.yaml are shown with their reasons. No files are changed.
 
-Exit code 0 where every difference is accepted, 1 where one is not, 2 where nothing could be compared.
+Exit code: 0 if every difference is accepted, 1 if one is not, 2 if the specifications could not be compared.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from upstream_compare import Comparison, Difference, OpenApi3, Swagger2, Unreada
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-# Characters of a value that are shown: a pattern can be a page long.
+# The number of characters of a value that are shown. A pattern can be a page long.
 _LONGEST: Final = 200
 _KEYS: Final = ("operation", "place", "what", "ours", "upstream", "reason")
 
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--ours", type=Path, default=ROOT / "openapi.yaml", help="our specification")
     parser.add_argument("--accepted", type=Path, default=ROOT / "openapi.accepted.yaml", help="accepted differences")
     options = parser.parse_args(arguments)
-    # Standard output of Windows is not UTF-8 where it is a file.
+    # On Windows, standard output to a file is not UTF-8.
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     try:
         accepted = read_accepted(options.accepted)
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
 
 
 def read(file: Path) -> Swagger2:
-    """The other document.
+    """Read CyberSource's specification.
 
     Raises:
         OSError: the file cannot be read.
@@ -68,23 +68,23 @@ def _swagger(data: bytes) -> dict[str, Any]:
     try:
         content: Any = json.loads(data)
     except json.JSONDecodeError as error:
-        # Its whole text would not say more; the document itself is not quoted.
+        # The full message would quote the document.
         raise Unreadable(f"not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
     except UnicodeDecodeError:
-        raise Unreadable("not JSON: not text in UTF-8, UTF-16 or UTF-32") from None
+        raise Unreadable("not JSON: it is not encoded in UTF-8, UTF-16 or UTF-32") from None
     except RecursionError:
         raise Unreadable("not a specification: nested too deeply") from None
     if not isinstance(content, dict) or content.get("swagger") != "2.0":
         version = content.get("openapi") if isinstance(content, dict) else None
-        said = f"it is OpenAPI {version}" if isinstance(version, str) else "it has no `swagger: 2.0` at its top"
-        raise Unreadable(f"not Swagger 2.0: {said}")
+        reason = f"it is OpenAPI {version}" if isinstance(version, str) else "it has no `swagger: 2.0` at its top"
+        raise Unreadable(f"not Swagger 2.0: {reason}")
     return content
 
 
 def read_accepted(file: Path) -> dict[Difference, str]:
-    """The reason of each accepted difference.
+    """Read the accepted differences and the reason for each.
 
-    An entry names one operation and one place or a list of either; it stands for all combinations.
+    An entry names one or more operations and one or more places, and accepts all combinations.
 
     Raises:
         Unreadable: the file is malformed, or an entry has no reason.
@@ -116,43 +116,43 @@ def _differences(entry: Any, place: str) -> list[Difference]:
     what, ours, upstream = (str(entry[key]) for key in ("what", "ours", "upstream"))
     return [
         Difference(operation, where, what, ours, upstream)
-        for operation in _texts(entry, "operation", place)
-        for where in _texts(entry, "place", place)
+        for operation in _strings(entry, "operation", place)
+        for where in _strings(entry, "place", place)
     ]
 
 
-def _texts(entry: Mapping[str, Any], key: str, place: str) -> list[str]:
-    found = entry[key] if isinstance(entry[key], list) else [entry[key]]
-    if not found or not all(isinstance(text, str) for text in found):
-        raise Unreadable(f"{place}: {key} must be a text or a list of texts")
-    return found
+def _strings(entry: Mapping[str, Any], key: str, place: str) -> list[str]:
+    values = entry[key] if isinstance(entry[key], list) else [entry[key]]
+    if not values or not all(isinstance(value, str) for value in values):
+        raise Unreadable(f"{place}: {key} must be a string or a list of strings")
+    return values
 
 
 def report(comparison: Comparison, accepted: Mapping[Difference, str]) -> str:
-    """The differences, operation by operation, in Markdown."""
-    found = comparison.differences
-    new = [each for each in found if each not in accepted]
-    stale = [each for each in accepted if each not in set(found)]
+    """The differences by operation, in Markdown."""
+    differences = comparison.differences
+    new = [each for each in differences if each not in accepted]
+    obsolete = [each for each in accepted if each not in set(differences)]
     lines = [
         "# Our specification and upstream's",
         "",
-        f"Operations: {len(comparison.names)}. Differences: {len(found)}, **not accepted: {len(new)}**. "
-        f"Accepted, and no longer so: {len(stale)}.",
+        f"Operations: {len(comparison.names)}. Differences: {len(differences)}, **not accepted: {len(new)}**. "
+        f"Accepted, but no longer present: {len(obsolete)}.",
     ]
     for label, (ours, upstream) in comparison.names.items():
         lines += ["", f"## {_cell(label)}", "", _named(ours, upstream), ""]
-        mine = [each for each in found if each.operation == label]
-        lines += _table(mine, accepted) if mine else ["No differences."]
-    if stale:
-        lines += ["", "## Accepted, and no longer so", "", "| Operation | Place | What | Ours | Upstream |"]
-        lines += ["|---|---|---|---|---|", *(f"| {' | '.join(map(_cell, each))} |" for each in stale)]
+        rows = [each for each in differences if each.operation == label]
+        lines += _table(rows, accepted) if rows else ["No differences."]
+    if obsolete:
+        lines += ["", "## Accepted, but no longer present", "", "| Operation | Place | What | Ours | Upstream |"]
+        lines += ["|---|---|---|---|---|", *(f"| {' | '.join(map(_cell, each))} |" for each in obsolete)]
     return "\n".join(lines)
 
 
 def _table(differences: Sequence[Difference], accepted: Mapping[Difference, str]) -> list[str]:
     lines = ["| | Place | What | Ours | Upstream |", "|---|---|---|---|---|"]
     reasons: dict[str, int] = {}
-    # What is new comes first.
+    # New differences come first.
     for each in sorted(differences, key=lambda each: each in accepted):
         note = "**new**"
         if each in accepted:
@@ -169,9 +169,9 @@ def _named(ours: str, upstream: str) -> str:
     return f"`{_cell(ours)}`" + ("" if ours == upstream else f"; upstream `{_cell(upstream)}`")
 
 
-def _cell(text: str) -> str:
-    text = " ".join(text.split()).replace("|", "\\|")
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
+def _cell(value: str) -> str:
+    value = " ".join(value.split()).replace("|", "\\|")
+    return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}… ({len(value)} characters)"
 
 
 if __name__ == "__main__":

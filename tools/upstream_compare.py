@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 NONE: Final = "none"
 METHODS: Final = ("delete", "get", "head", "options", "patch", "post", "put")
 
-#: Whatever bounds a value, beside its type, its `enum`, its `properties` and its `items`.
+# Members that restrict a value, besides `type`, `enum`, `properties` and `items`.
 LIMITS: Final = (
     *("format", "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
     *("multipleOf", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
@@ -24,38 +24,38 @@ Table = Mapping[str, Any]
 
 
 class Unreadable(Exception):
-    """The document is not what it should be. The message says what is wrong where."""
+    """The document is malformed. The message says what is wrong and where."""
 
 
 class Content(NamedTuple):
-    """A value that is sent: a parameter, a body, an answer. Without a schema nothing is said of what it holds."""
+    """A value that is sent: a parameter, a request body or a response body. It may have no schema."""
 
     schema: Any | None
     required: bool = False
 
 
 class Operation(NamedTuple):
-    """What is compared of an operation.
+    """The parts of an operation that are compared.
 
     Attributes:
-        name: its operationId, or empty.
+        name: the operationId, or empty.
         parameters: by place and name, such as ``path kid``.
-        body: of the request.
-        takes: media types of the request.
-        gives: media types of its successes; Swagger 2.0 cannot say others for the errors.
+        body: the request body.
+        request_types: media types of the request.
+        response_types: media types of successful responses. Swagger 2.0 has no others for errors.
         responses: by status.
     """
 
     name: str
     parameters: Mapping[str, Content]
     body: Content | None
-    takes: frozenset[str]
-    gives: frozenset[str]
+    request_types: frozenset[str]
+    response_types: frozenset[str]
     responses: Mapping[str, Content]
 
 
 class Node:
-    """A schema with its references followed and the members of its `allOf` put together."""
+    """A schema after following references and merging the members of `allOf`."""
 
     def __init__(self) -> None:
         self.type = ""
@@ -68,7 +68,7 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """The type, also where it is to be guessed."""
+        """The type, or a guess if the schema does not have one."""
         if self.type:
             return self.type
         if self.properties or self.values is not None:
@@ -77,7 +77,7 @@ class Node:
 
 
 def table(value: Any, place: str) -> Table:
-    """The value as a JSON object; empty where there is none."""
+    """The value as a JSON object. Empty if the value is None."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -86,7 +86,7 @@ def table(value: Any, place: str) -> Table:
 
 
 def entries(value: Any, place: str) -> list[Any]:
-    """The value as a JSON array; empty where there is none."""
+    """The value as a JSON array. Empty if the value is None."""
     if value is None:
         return []
     if not isinstance(value, list):
@@ -95,80 +95,80 @@ def entries(value: Any, place: str) -> list[Any]:
 
 
 def path_key(path: str) -> str:
-    """The path, whatever its parameters are called."""
+    """The path without the names of its parameters."""
     return re.sub(r"\{[^}]*\}", "{}", path)
 
 
 class Document(ABC):
-    """What both formats have in common."""
+    """A specification. Subclasses read the two formats."""
 
     def __init__(self, content: Table) -> None:
         self.content = content
 
     def base(self) -> str:
-        """What stands in front of every path."""
+        """The prefix of every path."""
         return ""
 
     @abstractmethod
     def operation(self, path: str, method: str) -> Operation:
-        """One of the operations that `items` names."""
+        """An operation, by a path and method from `items`."""
 
     def items(self) -> Iterator[tuple[str, str]]:
-        """Path and method of every operation; the path with what stands in front of it."""
+        """Path, including the prefix, and method of every operation."""
         for path, item in table(self.content.get("paths"), "#/paths").items():
             for method in METHODS:
                 if method in table(item, f"the path {path}"):
                     yield self.base() + path, method
 
     def resolve(self, value: Any, place: str) -> Table:
-        """What is meant, where the value is a reference."""
-        seen: set[str] = set()
+        """Follow references, and return their target."""
+        visited: set[str] = set()
         while isinstance(value, dict) and isinstance(value.get("$ref"), str):
             reference = value["$ref"]
-            if reference in seen:
+            if reference in visited:
                 raise Unreadable(f"{place}: the reference {reference} leads to itself")
-            seen.add(reference)
+            visited.add(reference)
             value = self._target(reference, place)
         return table(value, place)
 
     def _target(self, reference: str, place: str) -> Any:
-        found: Any = self.content
+        target: Any = self.content
         for part in reference[2:].split("/"):
             name = part.replace("~1", "/").replace("~0", "~")
-            if not reference.startswith("#/") or not isinstance(found, dict) or name not in found:
+            if not reference.startswith("#/") or not isinstance(target, dict) or name not in target:
                 raise Unreadable(f"{place}: the reference {reference} leads to nothing in the document")
-            found = found[name]
-        return found
+            target = target[name]
+        return target
 
     def node(self, schema: Any, place: str) -> Node:
-        """The schema, put together."""
+        """Merge a schema into one node."""
         node = Node()
         self._collect(schema, node, place, set())
         return node
 
-    def _collect(self, schema: Any, node: Node, place: str, seen: set[int]) -> None:
-        found = self.resolve(schema, place)
-        if id(found) in seen:
+    def _collect(self, schema: Any, node: Node, place: str, visited: set[int]) -> None:
+        resolved = self.resolve(schema, place)
+        if id(resolved) in visited:
             return
-        seen.add(id(found))
-        for member in entries(found.get("allOf"), place):
-            self._collect(member, node, place, seen)
-        kind = found.get("type")
+        visited.add(id(resolved))
+        for member in entries(resolved.get("allOf"), place):
+            self._collect(member, node, place, visited)
+        kind = resolved.get("type")
         if kind is not None:
             node.type = "/".join(sorted(map(str, kind))) if isinstance(kind, list) else str(kind)
-        node.limits.update({name: found[name] for name in LIMITS if name in found})
-        if "enum" in found:
-            node.enum = entries(found["enum"], place)
-        # That of a parameter of Swagger 2.0, which is its own schema, is true or false.
-        if isinstance(found.get("required"), list):
-            node.required.update(map(str, found["required"]))
-        node.properties.update(table(found.get("properties"), place))
-        node.items = found.get("items", node.items)
-        if isinstance(found.get("additionalProperties"), dict):
-            node.values = found["additionalProperties"] or None
+        node.limits.update({name: resolved[name] for name in LIMITS if name in resolved})
+        if "enum" in resolved:
+            node.enum = entries(resolved["enum"], place)
+        # In a Swagger 2.0 parameter, which is also its schema, `required` is a boolean.
+        if isinstance(resolved.get("required"), list):
+            node.required.update(map(str, resolved["required"]))
+        node.properties.update(table(resolved.get("properties"), place))
+        node.items = resolved.get("items", node.items)
+        if isinstance(resolved.get("additionalProperties"), dict):
+            node.values = resolved["additionalProperties"] or None
 
     def _item(self, path: str, method: str) -> tuple[Table, list[Any]]:
-        """The operation, and the parameters of its path and its own, which come last and so count."""
+        """The operation, and its parameters. Those of the path come first, so that its own override them."""
         item = table(self.content["paths"][path.removeprefix(self.base())], f"the path {path}")
         operation = table(item[method], f"{method} {path}")
         place = f"{method} {path}: parameters"
@@ -176,41 +176,43 @@ class Document(ABC):
 
 
 class OpenApi3(Document):
-    """Our own specification."""
+    """This project's specification."""
 
     def operation(self, path: str, method: str) -> Operation:
-        found, given = self._item(path, method)
+        operation, parameter_list = self._item(path, method)
         place = f"{method} {path}"
         parameters = {}
-        for each in given:
+        for each in parameter_list:
             parameter = self.resolve(each, place)
             parameters[_parameter_key(parameter)] = Content(parameter.get("schema"), bool(parameter.get("required")))
-        body, takes = None, frozenset[str]()
-        if "requestBody" in found:
-            request = self.resolve(found["requestBody"], place)
+        body, request_types = None, frozenset[str]()
+        if "requestBody" in operation:
+            request = self.resolve(operation["requestBody"], place)
             content = table(request.get("content"), place)
             body = Content(_first_schema(content), bool(request.get("required")))
-            takes = _media_types(content)
-        responses, gives = {}, frozenset[str]()
-        for status, each in table(found.get("responses"), place).items():
+            request_types = _media_types(content)
+        responses, response_types = {}, frozenset[str]()
+        for status, each in table(operation.get("responses"), place).items():
             content = table(self.resolve(each, place).get("content"), place)
             responses[str(status)] = Content(_first_schema(content))
             if _is_success(str(status)):
-                gives |= _media_types(content)
-        return Operation(str(found.get("operationId", "")), parameters, body, takes, gives, responses)
+                response_types |= _media_types(content)
+        return Operation(
+            str(operation.get("operationId", "")), parameters, body, request_types, response_types, responses
+        )
 
 
 class Swagger2(Document):
-    """The service's description of itself."""
+    """CyberSource's specification."""
 
     def base(self) -> str:
         return str(self.content.get("basePath") or "").rstrip("/")
 
     def operation(self, path: str, method: str) -> Operation:
-        found, given = self._item(path, method)
+        operation, parameter_list = self._item(path, method)
         place = f"{method} {path}"
         parameters, body = {}, None
-        for each in given:
+        for each in parameter_list:
             parameter = self.resolve(each, place)
             required = bool(parameter.get("required"))
             if parameter.get("in") == "body":
@@ -218,13 +220,15 @@ class Swagger2(Document):
             else:
                 parameters[_parameter_key(parameter)] = Content(parameter, required)
         responses = {}
-        for status, each in table(found.get("responses"), place).items():
+        for status, each in table(operation.get("responses"), place).items():
             if not status.startswith("x-"):
                 responses[status] = Content(self.resolve(each, place).get("schema"))
         form = any(key.startswith("formData ") for key in parameters)
-        takes = self._media_types(found, "consumes") if body or form else frozenset[str]()
-        gives = self._media_types(found, "produces")
-        return Operation(str(found.get("operationId", "")), parameters, body, takes, gives, responses)
+        request_types = self._media_types(operation, "consumes") if body or form else frozenset[str]()
+        response_types = self._media_types(operation, "produces")
+        return Operation(
+            str(operation.get("operationId", "")), parameters, body, request_types, response_types, responses
+        )
 
     def _media_types(self, operation: Table, name: str) -> frozenset[str]:
         return _media_types(entries(operation.get(name, self.content.get(name)), f"#/{name}"))
@@ -236,7 +240,7 @@ def _parameter_key(parameter: Table) -> str:
 
 
 def _first_schema(content: Table) -> Any | None:
-    # Where there are several media types, the specification gives all of them the same schema.
+    # If there are several media types, the specification has the same schema for all of them.
     return next((table(media, "a media type").get("schema") for media in content.values()), None)
 
 
@@ -249,14 +253,14 @@ def _is_success(status: str) -> bool:
 
 
 class Difference(NamedTuple):
-    """One thing that the two say differently.
+    """One difference between the two specifications.
 
     Attributes:
-        operation: method and path, as we write them.
-        place: where in the operation, such as ``response 400 details[]``.
-        what: what differs there, such as ``maxLength``.
-        ours: what our specification says; ``none`` where it says nothing.
-        upstream: what the other says.
+        operation: method and path, as in our specification.
+        place: the place in the operation, such as ``response 400 details[]``.
+        what: the member that differs, such as ``maxLength``.
+        ours: the value in our specification, or ``none``.
+        upstream: the value in CyberSource's specification, or ``none``.
     """
 
     operation: str
@@ -267,42 +271,42 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """All that was compared: the operations by method and path, with the name that upstream has for each of ours."""
+    """The result of a comparison: both names of each operation by method and path, and the differences."""
 
     names: dict[str, tuple[str, str]]
     differences: list[Difference]
 
 
 def compare(ours: Document, upstream: Document) -> Comparison:
-    """Compare each of our operations, and name others beside them.
+    """Compare each of our operations, and list related operations that only upstream has.
 
     Raises:
-        Unreadable: one of the two is malformed, or upstream has none of our operations.
+        Unreadable: a document is malformed, or upstream has none of our operations.
     """
     theirs = {(path_key(path), method): path for path, method in upstream.items()}
     names: dict[str, tuple[str, str]] = {}
     differences: list[Difference] = []
-    known = set()
+    compared = set()
     for path, method in ours.items():
         label = f"{method.upper()} {path}"
         operation = ours.operation(path, method)
         key = (path_key(path), method)
-        known.add(key)
+        compared.add(key)
         if key not in theirs:
             names[label] = (operation.name, "")
-            differences.append(Difference(label, "operation", "operation", "given", NONE))
+            differences.append(Difference(label, "operation", "operation", "present", NONE))
             continue
         other = upstream.operation(theirs[key], method)
         names[label] = (operation.name, other.name)
         differences += _Pair(label, ours, upstream).operations(operation, other)
-    if not known.intersection(theirs):
-        raise Unreadable(f"it has none of our {len(known)} operations; is it the merged specification?")
-    families = {path.split("/")[1] for path, _ in known}
+    if not compared.intersection(theirs):
+        raise Unreadable(f"it has none of our {len(compared)} operations; is it the merged specification?")
+    families = {path.split("/")[1] for path, _ in compared}
     for (path, method), spelling in theirs.items():
-        if (path, method) not in known and path.split("/")[1] in families:
+        if (path, method) not in compared and path.split("/")[1] in families:
             label = f"{method.upper()} {spelling}"
             names[label] = ("", upstream.operation(spelling, method).name)
-            differences.append(Difference(label, "operation", "operation", NONE, "given"))
+            differences.append(Difference(label, "operation", "operation", NONE, "present"))
     return Comparison(names, differences)
 
 
@@ -311,7 +315,7 @@ class _Pair:
 
     def __init__(self, label: str, ours: Document, upstream: Document) -> None:
         self.label, self.ours, self.upstream = label, ours, upstream
-        # Schemas under comparison: one that contains itself is compared once.
+        # Pairs that are being compared: a recursive schema is compared once.
         self.open: set[tuple[int, int]] = set()
 
     def differs(self, place: str, what: str, ours: str, upstream: str) -> Iterator[Difference]:
@@ -322,23 +326,32 @@ class _Pair:
         for key in _union(ours.parameters, upstream.parameters):
             yield from self.contents(f"parameter {key}", ours.parameters.get(key), upstream.parameters.get(key))
         yield from self.contents("request", ours.body, upstream.body)
-        yield from self.differs("request", "media types", _names(ours.takes), _names(upstream.takes))
+        yield from self.differs("request", "media types", _names(ours.request_types), _names(upstream.request_types))
         yield from self.responses(ours, upstream)
-        if ours.gives or any(upstream.responses[each].schema for each in upstream.responses if each.startswith("2")):
-            yield from self.differs("response", "media types", _names(ours.gives), _names(upstream.gives))
+        if ours.response_types or any(
+            upstream.responses[each].schema for each in upstream.responses if each.startswith("2")
+        ):
+            yield from self.differs(
+                "response", "media types", _names(ours.response_types), _names(upstream.response_types)
+            )
 
     def responses(self, ours: Operation, upstream: Operation) -> Iterator[Difference]:
         for status in _union(ours.responses, upstream.responses):
             place = f"response {status}"
-            left, right = ours.responses.get(status), upstream.responses.get(status)
-            yield from self.differs(place, "status", _given(left), _given(right))
-            if left is None:
-                # We have one schema for what we do not name.
-                left = ours.responses.get(f"{status[:1]}XX", ours.responses.get("default"))
-            elif right is not None and (left.schema is None) != (right.schema is None):
-                yield from self.presence(place, "body", left, right)
-            if left is not None and right is not None and left.schema is not None and right.schema is not None:
-                yield from self.schemas(place, left.schema, right.schema, "")
+            our_value, their_value = ours.responses.get(status), upstream.responses.get(status)
+            yield from self.differs(place, "status", _presence(our_value), _presence(their_value))
+            if our_value is None:
+                # Our specification has one schema for all other statuses.
+                our_value = ours.responses.get(f"{status[:1]}XX", ours.responses.get("default"))
+            elif their_value is not None and (our_value.schema is None) != (their_value.schema is None):
+                yield from self.presence(place, "body", our_value, their_value)
+            if (
+                our_value is not None
+                and their_value is not None
+                and our_value.schema is not None
+                and their_value.schema is not None
+            ):
+                yield from self.schemas(place, our_value.schema, their_value.schema, "")
 
     def contents(self, place: str, ours: Content | None, upstream: Content | None) -> Iterator[Difference]:
         if ours is None or upstream is None:
@@ -351,25 +364,25 @@ class _Pair:
             yield from self.presence(place, "body", ours, upstream)
 
     def presence(self, place: str, what: str, ours: Content | None, upstream: Content | None) -> Iterator[Difference]:
-        """What only one of them describes."""
-        left, right = (_kind(self.ours, ours, place), _kind(self.upstream, upstream, place))
-        yield from self.differs(place, what, left, right)
+        """A difference if only one of the two describes the value."""
+        our_value, their_value = (_kind(self.ours, ours, place), _kind(self.upstream, upstream, place))
+        yield from self.differs(place, what, our_value, their_value)
 
     def schemas(self, root: str, ours: Any, upstream: Any, path: str) -> Iterator[Difference]:
         place = f"{root} {path}".rstrip()
         where = f"{self.label}: {place}"
-        left, right = self.ours.resolve(ours, where), self.upstream.resolve(upstream, where)
-        pair = (id(left), id(right))
+        our_value, their_value = self.ours.resolve(ours, where), self.upstream.resolve(upstream, where)
+        pair = (id(our_value), id(their_value))
         if pair in self.open:
             return
         self.open.add(pair)
-        yield from self.nodes(root, self.ours.node(left, where), self.upstream.node(right, where), path)
+        yield from self.nodes(root, self.ours.node(our_value, where), self.upstream.node(their_value, where), path)
         self.open.remove(pair)
 
     def nodes(self, root: str, ours: Node, upstream: Node, path: str) -> Iterator[Difference]:
         place = f"{root} {path}".rstrip()
         if ours.kind != upstream.kind:
-            # What is inside of two types cannot be compared.
+            # The contents of different types cannot be compared.
             yield from self.differs(place, "type", ours.kind, upstream.kind)
             return
         for limit in LIMITS:
@@ -381,8 +394,8 @@ class _Pair:
             if name in ours.properties and name in upstream.properties:
                 yield from self.schemas(root, ours.properties[name], upstream.properties[name], inner)
             else:
-                left, right = (_content(node.properties.get(name)) for node in (ours, upstream))
-                yield from self.presence(f"{root} {inner}", "property", left, right)
+                our_value, their_value = (_content(node.properties.get(name)) for node in (ours, upstream))
+                yield from self.presence(f"{root} {inner}", "property", our_value, their_value)
         yield from self._members(root, "items", ours.items, upstream.items, f"{path}[]")
         yield from self._members(root, "additionalProperties", ours.values, upstream.values, f"{path}{{}}")
 
@@ -393,11 +406,15 @@ class _Pair:
             yield from self.presence(f"{root} {path}", what, _content(ours), _content(upstream))
 
     def _enums(self, place: str, ours: list[Any] | None, upstream: list[Any] | None) -> Iterator[Difference]:
-        left, right = (None if each is None else {_text(value) for value in each} for each in (ours, upstream))
-        if left is None or right is None:
-            yield from self.differs(place, "enum", NONE if left is None else _names(left), _names(right or ()))
+        our_value, their_value = (
+            None if each is None else {_format(value) for value in each} for each in (ours, upstream)
+        )
+        if our_value is None or their_value is None:
+            yield from self.differs(
+                place, "enum", NONE if our_value is None else _names(our_value), _names(their_value or ())
+            )
         else:
-            yield from self.differs(place, "enum", _names(left - right), _names(right - left))
+            yield from self.differs(place, "enum", _names(our_value - their_value), _names(their_value - our_value))
 
 
 def _content(schema: Any | None) -> Content | None:
@@ -414,8 +431,8 @@ def _union(*tables: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(key for table in tables for key in table))
 
 
-def _given(content: Content | None) -> str:
-    return NONE if content is None else "given"
+def _presence(content: Content | None) -> str:
+    return NONE if content is None else "present"
 
 
 def _yes(value: bool) -> str:
@@ -423,10 +440,10 @@ def _yes(value: bool) -> str:
 
 
 def _value(limits: dict[str, Any], name: str) -> str:
-    return _text(limits[name]) if name in limits else NONE
+    return _format(limits[name]) if name in limits else NONE
 
 
-def _text(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, str) else json.dumps(value)

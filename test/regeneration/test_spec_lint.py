@@ -79,7 +79,7 @@ def test_our_own_rules_name_place_and_rule(
 
     changed = copy.deepcopy(document)
     change(changed)
-    found = spec_lint.own_findings(yaml.safe_dump(changed, sort_keys=False))
+    found = spec_lint.project_findings(yaml.safe_dump(changed, sort_keys=False))
     assert (place, rule) in [(finding.place, finding.rule) for finding in found]
 
 

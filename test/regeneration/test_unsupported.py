@@ -78,19 +78,19 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
         (*TOKENS, "requestBody", "content", "application/json"),
         {"schema": STRING},
         pointer(*TOKENS, "requestBody", "content"),
-        "cannot tell application/json from",
+        "does not distinguish application/json from",
     ),
     (
         (*TOKENS, "requestBody", "content", "application/json"),
         {"schema": {}},
         pointer(*TOKENS, "requestBody", "content"),
-        "cannot tell application/json from",
+        "does not distinguish application/json from",
     ),
     (
         (*SESSIONS, "requestBody", "content", "application/x+json"),
         {"schema": {"$ref": "#/components/schemas/GenerateFlexAPICaptureContextRequest"}},
         pointer(*SESSIONS, "requestBody", "content"),
-        "cannot tell application/x+json from",
+        "does not distinguish application/x+json from",
     ),
     (
         (*SESSIONS, "requestBody", "content"),
@@ -132,7 +132,7 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
     ((*KEY, "x-encrypted-body"), True, None, "needs a `requestBody`"),
     ((*TOKENS, "responses", "201", "links"), {}, None, "`links`"),
     ((*TOKENS, "responses"), {"201": {"description": "A."}}, None, "errors need a schema"),
-    ((*KEY, "parameters"), [], None, "has ['kid'] in it"),
+    ((*KEY, "parameters"), [], None, "contains ['kid']"),
     ((*KEY, "parameters", "0", "in"), "cookie", pointer(*KEY, "parameters", "0"), "cookie parameter"),
     ((*KEY, "parameters", "0", "style"), "matrix", None, "the style matrix"),
     ((*KEY, "parameters", "0", "style"), "label", None, "the style label"),
@@ -166,7 +166,7 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
     (("components", "schemas", "Other"), REFERENCE, pointer("components", "schemas", "Other", "$ref"), "another name"),
     ((*NEW, "enum"), [True], None, "an enum of the type boolean"),
     ((*NEW, "oneOf"), [REFERENCE], None, "without `discriminator`"),
-    (NEW, {"oneOf": [REFERENCE, REFERENCE], "discriminator": {"propertyName": "a"}}, None, "none of them twice"),
+    (NEW, {"oneOf": [REFERENCE, REFERENCE], "discriminator": {"propertyName": "a"}}, None, "each of them once"),
     (NEW, {"oneOf": [REFERENCE, STRING], "discriminator": {"propertyName": "a"}}, None, "must be references"),
     (NEW, EITHER, pointer(*NEW, "oneOf", "0"), "no property kty"),
     (NEW, EITHER, pointer(*NEW, "oneOf", "1"), "must be required"),
@@ -187,7 +187,7 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
         NEW,
         {"allOf": [REFERENCE, inline(required=STRING)]},
         pointer(*NEW, "allOf", "1", "properties", "required"),
-        "says something else than #/components/schemas/CaptureField/properties/required",
+        "differs from #/components/schemas/CaptureField/properties/required",
     ),
     (
         NEW,
@@ -206,7 +206,7 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
     ((*LINK, "not"), REFERENCE, None, "`not`"),
     ((*LINK, "discriminator"), {"propertyName": "a"}, None, "`discriminator`"),
     ((*LINK, "nullable"), True, None, "in properties, and"),
-    ((*LINK, "readOnly"), True, None, "in properties alone"),
+    ((*LINK, "readOnly"), True, None, "in properties only"),
     ((*LINK, "additionalProperties"), False, None, "false is not supported"),
     ((*LINK, "additionalProperties"), STRING, None, "beside `properties`"),
     ((*LINK, "required"), ["nowhere"], None, "not among the properties"),
@@ -230,8 +230,8 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
     ((*HREF, "enum"), [True], None, "every value must be"),
     ((*HREF, "items"), STRING, None, "belongs to the type array"),
     (HREF, {"type": "array"}, None, "needs `items`"),
-    (HREF, {"type": "array", "items": {"type": "string", "deprecated": True}}, None, "in properties alone"),
-    (HREF, {"type": "array", "items": {"type": "string", "readOnly": True}}, None, "in properties alone"),
+    (HREF, {"type": "array", "items": {"type": "string", "deprecated": True}}, None, "in properties only"),
+    (HREF, {"type": "array", "items": {"type": "string", "readOnly": True}}, None, "in properties only"),
     (HREF, {"properties": {}}, None, "without `type`"),
     (HREF, {**REFERENCE, "description": "Ignored."}, None, "beside `$ref`"),
     (HREF, {"$ref": "other.yaml#/A"}, None, "only references to"),
@@ -311,7 +311,7 @@ def test_a_document_of_any_shape_is_judged_without_an_exception(
             owner[last] = chance.choice(strange)
         # Reading YAML would take a minute.
         monkeypatch.setattr(supported_openapi, "load", lambda _, changed=changed: changed)
-        assert len(spec_lint.own_findings("")) >= len(supported_openapi.problems("")), path
+        assert len(spec_lint.project_findings("")) >= len(supported_openapi.problems("")), path
 
 
 @pytest.mark.parametrize("error", [TypeError("a bug"), KeyError("a bug"), AttributeError("a bug")], ids=repr)
@@ -326,7 +326,7 @@ def test_a_programming_error_is_not_taken_for_one_of_the_document(
     text = (ROOT / "openapi.yaml").read_text("utf-8")
     monkeypatch.setattr(spec_lint, "_operations", broken)
     with pytest.raises(type(error)):
-        spec_lint.own_findings(text)
+        spec_lint.project_findings(text)
     monkeypatch.setattr(supported_openapi, "_document", broken)
     with pytest.raises(type(error)):
         supported_openapi.problems(text)

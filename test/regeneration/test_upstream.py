@@ -109,7 +109,7 @@ def test_the_same_in_the_other_format_has_no_differences(upstream: Any, run: Run
     before = (ROOT / "openapi.yaml").read_bytes()
     done = run(upstream)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Operations: 6. Differences: 0, **not accepted: 0**. Accepted, and no longer so: 0.\n" in done.stdout
+    assert "Operations: 6. Differences: 0, **not accepted: 0**. Accepted, but no longer present: 0.\n" in done.stdout
     assert done.stdout.count("No differences.") == 6
     assert "`getPublicKey`; upstream `anothergetPublicKey`" in done.stdout
     assert (ROOT / "openapi.yaml").read_bytes() == before
@@ -118,10 +118,10 @@ def test_the_same_in_the_other_format_has_no_differences(upstream: Any, run: Run
 # where upstream is changed to what (None: taken away), and the one difference: operation, place, what, ours, upstream
 PUBLIC_KEY, FLEX, MICRO = "GET /flex/v2/public-keys/{kid}", "POST /flex/v2/sessions", "POST /microform/v2/sessions"
 CASES: list[tuple[tuple[Any, ...], Any, tuple[str, ...]]] = [
-    (KEY[:2], None, (PUBLIC_KEY, "operation", "operation", "given", "none")),
-    (KEY, None, (PUBLIC_KEY, "operation", "operation", "given", "none")),
-    (("paths", "/flex/v3/a"), {"put": {}}, ("PUT /flex/v3/a", "operation", "operation", "none", "given")),
-    ((*SESSIONS[:2], "get"), {}, ("GET /flex/v2/sessions", "operation", "operation", "none", "given")),
+    (KEY[:2], None, (PUBLIC_KEY, "operation", "operation", "present", "none")),
+    (KEY, None, (PUBLIC_KEY, "operation", "operation", "present", "none")),
+    (("paths", "/flex/v3/a"), {"put": {}}, ("PUT /flex/v3/a", "operation", "operation", "none", "present")),
+    ((*SESSIONS[:2], "get"), {}, ("GET /flex/v2/sessions", "operation", "operation", "none", "present")),
     ((*KEY, "parameters", 0, "required"), False, (PUBLIC_KEY, "parameter path kid", "required", "yes", "no")),
     (
         (*KEY, "parameters", 0, "pattern"),
@@ -140,9 +140,9 @@ CASES: list[tuple[tuple[Any, ...], Any, tuple[str, ...]]] = [
         [{"name": "V-Id", "in": "header", "type": "string"}],
         (PUBLIC_KEY, "parameter header v-id", "parameter", "none", "string"),
     ),
-    ((*KEY, "responses", "404"), {}, (PUBLIC_KEY, "response 404", "status", "none", "given")),
+    ((*KEY, "responses", "404"), {}, (PUBLIC_KEY, "response 404", "status", "none", "present")),
     ((*KEY, "responses", "200"), {}, (PUBLIC_KEY, "response 200", "body", "object", "no schema")),
-    ((*KEY, "responses", "200"), None, (PUBLIC_KEY, "response 200", "status", "given", "none")),
+    ((*KEY, "responses", "200"), None, (PUBLIC_KEY, "response 200", "status", "present", "none")),
     ((*KEY, "produces"), ["text/plain"], (PUBLIC_KEY, "response", "media types", "application/json", "text/plain")),
     ((*KEY, "produces"), None, (PUBLIC_KEY, "response", "media types", "application/json", "application/hal+json")),
     (
@@ -244,7 +244,7 @@ def test_a_status_that_we_do_not_name_is_compared_with_our_default(upstream: Any
     responses = upstream["paths"][KEY[1]]["get"]["responses"]
     responses["404"] = {"schema": {"properties": {"reason": {"type": "integer"}}}}
     found = {each.place: each[2:] for each in differences(upstream)}
-    assert found.pop("response 404") == ("status", "none", "given")
+    assert found.pop("response 404") == ("status", "none", "present")
     assert found.pop("response 404 reason") == ("type", "string", "integer")
     assert found.pop("response 404 message") == ("property", "string", "none")
     assert set(found) == {f"response 404 {name}" for name in ("correlationId", "details", "informationLink")}
@@ -289,11 +289,11 @@ def test_an_accepted_difference_is_shown_with_its_reason(upstream: Any, run: Run
     put(upstream, DIFFERENT, 7)
     done = run(upstream)
     assert done.returncode == 1
-    assert "Differences: 1, **not accepted: 1**. Accepted, and no longer so: 0." in done.stdout
+    assert "Differences: 1, **not accepted: 1**. Accepted, but no longer present: 0." in done.stdout
     assert "| **new** | request clientVersion | maxLength | none | 7 |" in done.stdout
     done = run(upstream, [ENTRY])
     assert done.returncode == 0
-    assert "Differences: 1, **not accepted: 0**. Accepted, and no longer so: 0." in done.stdout
+    assert "Differences: 1, **not accepted: 0**. Accepted, but no longer present: 0." in done.stdout
     assert "| accepted (1) | request clientVersion | maxLength | none | 7 |" in done.stdout
     assert "1. Seven is enough." in done.stdout
 
@@ -303,14 +303,16 @@ def test_another_value_is_not_accepted_and_the_entry_is_stale(upstream: Any, run
     done = run(upstream, [ENTRY])
     assert done.returncode == 1
     assert "| **new** | request clientVersion | maxLength | none | 8 |" in done.stdout
-    assert f"| {MICRO} | request clientVersion | maxLength | none | 7 |" in done.stdout.partition("no longer so")[2]
+    assert (
+        f"| {MICRO} | request clientVersion | maxLength | none | 7 |" in done.stdout.partition("no longer present")[2]
+    )
 
 
 def test_each_place_of_an_entry_is_stale_on_its_own(upstream: Any, run: Run) -> None:
     put(upstream, DIFFERENT, 7)
     done = run(upstream, [{**ENTRY, "operation": [MICRO, FLEX], "place": [ENTRY["place"], "request other"]}])
     assert done.returncode == 0
-    assert "Differences: 1, **not accepted: 0**. Accepted, and no longer so: 3." in done.stdout
+    assert "Differences: 1, **not accepted: 0**. Accepted, but no longer present: 3." in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -323,8 +325,8 @@ def test_each_place_of_an_entry_is_stale_on_its_own(upstream: Any, run: Run) -> 
         ([{**ENTRY, "reason": None}], "entry 1: has no reason"),
         ([{key: ENTRY[key] for key in ENTRY if key != "upstream"}], "wrong: upstream"),
         ([{**ENTRY, "because": "a"}], "wrong: because"),
-        ([{**ENTRY, "place": []}], "place must be a text or a list of texts"),
-        ([{**ENTRY, "operation": [1]}], "operation must be a text or a list of texts"),
+        ([{**ENTRY, "place": []}], "place must be a string or a list of strings"),
+        ([{**ENTRY, "operation": [1]}], "operation must be a string or a list of strings"),
         ([ENTRY, ENTRY], f"entry 2: {MICRO}, request clientVersion is accepted twice"),
     ],
 )

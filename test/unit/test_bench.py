@@ -59,8 +59,8 @@ def test_worse_by_more_than_a_fifth(
     assert regression.worse(regression.Metric("a.b", "", "", 1.0, better), value, baseline) is expected
 
 
-def test_a_change_below_the_grain_is_none(regression: ModuleType) -> None:
-    metric = regression.Metric("a.b", "", "", 0.25, grain=0.05)
+def test_a_change_below_the_noise_is_none(regression: ModuleType) -> None:
+    metric = regression.Metric("a.b", "", "", 0.25, noise=0.05)
     assert not regression.worse(metric, 0.049, 0.005)
     assert not regression.worse(metric, 0.01, -0.01)
     assert regression.worse(metric, 0.056, 0.005)
@@ -102,7 +102,7 @@ def test_only_ratios_with_a_target_and_a_baseline_are_judged(regression: ModuleT
     metrics = [
         regression.Metric("a.informs", "", "", None),
         regression.Metric("a.absolute", "", "", 1.0, unit="KB"),
-        regression.Metric("a.ideal", "", "", 1.0, of_the_machine=True),
+        regression.Metric("a.ideal", "", "", 1.0, machine_dependent=True),
         regression.Metric("a.new", "", "", 1.0),
         regression.Metric("b.unmeasured", "", "", 1.0),
     ]
