@@ -11,7 +11,7 @@
 from .card import Card, CardData
 from .expiry import normalize_expiry
 from .networks import CARD_TYPES, CardType, card_types, is_luhn_valid
-from .samples import TEST_CARDS, TEST_SECURITY_CODES
+from .test_cards import TEST_CARDS, TEST_SECURITY_CODES
 
 __all__ = [
     "CARD_TYPES",

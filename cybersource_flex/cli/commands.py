@@ -224,7 +224,7 @@ def capture_context(**options: Any) -> None:
     expirationYear, securityCode? and type?. Credentials come from the variables of FlexClient.from_env(). The exit code
     is 1 where there is no context, 2 for wrong usage or configuration.
     """
-    from .context import Options, run
+    from .capture_context import Options, run
 
     run(Options(**options))
 
@@ -246,7 +246,7 @@ def tokenize(**options: Any) -> None:
     the variables of FlexClient.from_env(). The exit code is 0 if every line has its token, 1 if not, 2 for wrong usage
     or configuration.
     """
-    from .tokenize import Options, run
+    from .tokenize_files import Options, run
 
     sys.exit(run(Options(**options)))
 

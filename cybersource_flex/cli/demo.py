@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from ..api.flex_api_api import FlexAPIApi
 from ..client import FlexClient, fields
 from ..jose import encrypt
-from .show import Screen, decoded, shortened
+from .console import Console, abbreviate, decode_json_part
 
 __all__ = ["run", "run_against_emulator"]
 
@@ -41,27 +41,27 @@ def run(url: str) -> None:
 
 def _run(client: FlexClient, host: str) -> None:
     started = time.perf_counter()
-    screen = Screen()
+    console = Console()
     year = str(datetime.now(timezone.utc).year + 3)
     api = FlexAPIApi(client.api_client)
-    screen.title(
+    console.title(
         f"Flex API, from card number to transient token, against {host} at {client.api_client.configuration.host}"
     )
 
-    screen.step(1, "Ask for a capture context", "POST /flex/v2/sessions, signed")
+    console.step(1, "Ask for a capture context", "POST /flex/v2/sessions, signed")
     wanted = fields(card=["number", "expirationMonth", "expirationYear", "type?", "securityCode?"])
-    screen.artefact("request", {"fields": wanted.to_dict()})
+    console.json("request", {"fields": wanted.to_dict()})
     context = client.create_capture_context(wanted)
     header, payload, _ = context.jwt.split(".")
-    screen.artefact("capture context, header", decoded(header))
-    screen.artefact("capture context, payload", shortened(decoded(payload)))
+    console.json("capture context, header", decode_json_part(header))
+    console.json("capture context, payload", abbreviate(decode_json_part(payload)))
 
-    kid = decoded(header)["kid"]
-    screen.step(2, "Verify it with the host's long-term key", f"GET /flex/v2/public-keys/{kid}")
-    screen.artefact("key", shortened(api.get_public_key(kid).to_dict()))
-    screen.verified(f"capture context, {context.type}, good for {context.expires_in().seconds} s")
+    kid = decode_json_part(header)["kid"]
+    console.step(2, "Verify it with the host's long-term key", f"GET /flex/v2/public-keys/{kid}")
+    console.json("key", abbreviate(api.get_public_key(kid).to_dict()))
+    console.verified(f"capture context, {context.type}, good for {context.expires_in().seconds} s")
 
-    screen.step(3, "Encrypt the card to the one-time key in it", "RSA-OAEP, A256GCM")
+    console.step(3, "Encrypt the card to the one-time key in it", "RSA-OAEP, A256GCM")
     card = {
         "number": _NUMBER,
         "expirationMonth": "12",
@@ -71,29 +71,29 @@ def _run(client: FlexClient, host: str) -> None:
     }
     jwe = encrypt(context, {"paymentInformation": {"card": card}})
     masked = {**card, "number": f"{_NUMBER[:6]}XXXXXX{_NUMBER[-4:]}", "securityCode": "XXX"}
-    screen.artefact("card, masked here", masked)
-    screen.artefact("JWE, header", decoded(jwe.partition(".")[0]))
-    screen.say(f"{jwe.count('.') + 1} parts, {len(jwe)} characters", style="dim")
+    console.json("card, masked here", masked)
+    console.json("JWE, header", decode_json_part(jwe.partition(".")[0]))
+    console.line(f"{jwe.count('.') + 1} parts, {len(jwe)} characters", style="dim")
 
-    screen.step(4, "Exchange it for a transient token", "POST /flex/v2/tokens, not signed")
+    console.step(4, "Exchange it for a transient token", "POST /flex/v2/tokens, not signed")
     token_jwt = api.create_transient_token(jwe)
     header, payload, _ = token_jwt.split(".")
-    screen.artefact("transient token, header", decoded(header))
-    screen.artefact("transient token, payload", shortened(decoded(payload)))
+    console.json("transient token, header", decode_json_part(header))
+    console.json("transient token, payload", abbreviate(decode_json_part(payload)))
 
-    screen.step(5, "Verify it with the one-time key of our own capture context", "no request")
+    console.step(5, "Verify it with the one-time key of our own capture context", "no request")
     token = client.verify_transient_token(token_jwt, context)
-    screen.verified(
+    console.verified(
         f"transient token, {token.masked_number or 'number not shown'}, good for {token.expires_in().seconds} s"
     )
 
-    screen.title("\nPay with it: POST /pts/v2/payments")
-    screen.artefact(
+    console.title("\nPay with it: POST /pts/v2/payments")
+    console.json(
         "body",
         {
             "clientReferenceInformation": {"code": "order-1"},
             "orderInformation": {"amountDetails": {"totalAmount": "21.00", "currency": "USD"}},
-            "tokenInformation": {"transientTokenJwt": shortened(token.jwt)},
+            "tokenInformation": {"transientTokenJwt": abbreviate(token.jwt)},
         },
     )
-    screen.say(f"done in {time.perf_counter() - started:.2f} s", style="dim")
+    console.line(f"done in {time.perf_counter() - started:.2f} s", style="dim")

@@ -13,9 +13,8 @@ import click
 from ..client import environment, merchant_config
 from ..client.plan import Plan
 from ..errors import ConfigurationError
-from .finding import Finding
-from .findings import examine
-from .show import Screen
+from .console import Console
+from .doctor_checks import Finding, examine
 
 __all__ = ["run"]
 
@@ -50,14 +49,14 @@ def run(config: Path | None, *, as_json: bool, offline: bool, send_token: bool) 
 
 
 def _shown(findings: Iterable[Finding], source: str) -> list[Finding]:
-    screen = Screen()
-    screen.title(f"Configuration from {source}")
+    console = Console()
+    console.title(f"Configuration from {source}")
     seen = []
     for finding in findings:
         seen.append(finding)
-        screen.finding(finding.level, finding.check, finding.text, finding.hint)
+        console.finding(finding.level, finding.check, finding.text, finding.hint)
     problems, warnings = _count(seen, "problem"), _count(seen, "warning")
-    screen.title(f"{_amount(problems, 'problem')}, {_amount(warnings, 'warning')}")
+    console.title(f"{_amount(problems, 'problem')}, {_amount(warnings, 'warning')}")
     return seen
 
 

@@ -15,8 +15,8 @@ import click
 
 from ..emulator import SCENARIOS, Emulator, Merchant
 from ..emulator.address import AddressError, is_loopback
-from .show import Screen
-from .tokens import TokenScreen
+from .console import Console
+from .errors import ConfigurationExit
 
 if TYPE_CHECKING:
     from ..emulator.tls import ClientCertificates
@@ -69,20 +69,14 @@ class Options(NamedTuple):
         return [path for path in (*named, *others) if path is not None]
 
 
-class _Refused(click.ClickException):
-    """One line, for wrong usage that click does not see."""
-
-    exit_code = 2
-
-
 def list_scenarios() -> None:
     """Say what can go wrong on demand."""
-    screen = TokenScreen()
+    console = Console()
     for kind in SCENARIOS.values():
-        screen.title(kind.usage)
-        screen.fact("", kind.description)
+        console.title(kind.usage)
+        console.row("", kind.description)
         for name, parameter in kind.parameters.items():
-            screen.fact(name, parameter.form)
+            console.row(name, parameter.form)
 
 
 def serve(options: Options) -> None:
@@ -94,10 +88,10 @@ def serve(options: Options) -> None:
     _check(options)
 
     def ready(emulator: Emulator) -> None:
-        variables, notes = _hand_out(emulator, merchants, options)
-        screen = Screen()
-        screen.title(f"Flex emulator at {emulator.url}, in memory, for tests only. Ctrl-C ends it.")
-        # Not by way of the screen: these are lines for a shell, to the letter.
+        variables, notes = _write_credentials(emulator, merchants, options)
+        console = Console()
+        console.title(f"Flex emulator at {emulator.url}, in memory, for tests only. Ctrl-C ends it.")
+        # Not by way of the console: these are lines for a shell, to the letter.
         if options.p12 is not None:
             unwanted = (name for name in _SHARED_SECRET if name not in variables)
             click.echo(f"   unset {' '.join(unwanted)}")
@@ -124,10 +118,10 @@ def serve(options: Options) -> None:
     except ImportError as cause:
         if cause.name != "trustme":
             raise
-        raise _Refused(str(cause)) from cause
+        raise ConfigurationExit(str(cause)) from cause
     except ValueError as cause:
         # A wrong argument, such as a scenario that does not exist. The emulator does not raise FlexError.
-        raise _Refused(str(cause)) from cause
+        raise ConfigurationExit(str(cause)) from cause
     try:
         emulator.serve(ready)
     except AddressError as cause:
@@ -151,26 +145,28 @@ def _check(options: Options) -> None:
     )
     for name, given, needed, found in needs:
         if given and not found:
-            raise _Refused(f"{name} needs {needed}")
+            raise ConfigurationExit(f"{name} needs {needed}")
     if not is_loopback(options.host):
-        raise _Refused("--host must be a loopback address: the emulator is a test tool")
+        raise ConfigurationExit("--host must be a loopback address: the emulator is a test tool")
     if options.p12_password == "":
-        raise _Refused("--p12-password is empty")
+        raise ConfigurationExit("--p12-password is empty")
     names = [*(("--merchant", name) for name in options.merchant), ("--portfolio", options.portfolio or "")]
     for option, value in (*names, ("--p12-password", options.p12_password or "")):
         if not value.isprintable():
-            raise _Refused(f"{option} has a character that is not printable")
+            raise ConfigurationExit(f"{option} has a character that is not printable")
     for option, value in names:
         if len(value) > _LONGEST_NAME:
-            raise _Refused(f"{option} has {len(value)} characters; certificates take {_LONGEST_NAME}")
+            raise ConfigurationExit(f"{option} has {len(value)} characters; certificates take {_LONGEST_NAME}")
     files = [path.absolute() for path in options.files()]
     for path in files:
         if files.count(path) > 1:
-            raise _Refused(f"{path} is to be two files at once")
+            raise ConfigurationExit(f"{path} is to be two files at once")
         if path.is_dir() or not path.parent.is_dir():
-            raise _Refused(f"{path} cannot be written: {'a folder' if path.is_dir() else 'there is no such folder'}")
+            raise ConfigurationExit(
+                f"{path} cannot be written: {'a folder' if path.is_dir() else 'there is no such folder'}"
+            )
         if not options.force and os.path.lexists(path):
-            raise _Refused(f"{path} exists; --force writes over it")
+            raise ConfigurationExit(f"{path} exists; --force writes over it")
 
 
 def _merchants(options: Options) -> list[Merchant]:
@@ -185,7 +181,9 @@ def _merchants(options: Options) -> list[Merchant]:
     return [dataclasses.replace(first, merchant_id=name) for name in names]
 
 
-def _hand_out(emulator: Emulator, merchants: list[Merchant], options: Options) -> tuple[dict[str, str], list[str]]:
+def _write_credentials(
+    emulator: Emulator, merchants: list[Merchant], options: Options
+) -> tuple[dict[str, str], list[str]]:
     """Write the files, and say what variables make a client go with them.
 
     Returns:

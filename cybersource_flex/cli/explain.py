@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final
 import click
 
 from ..transport.diagnosis import LIKELY, Cause, InvalidFactError, diagnose
-from .show import Screen
+from .console import Console
 
 __all__ = ["run"]
 
@@ -41,23 +41,23 @@ def run(file: BinaryIO, *, as_json: bool) -> None:
 
 
 def _show(report: Mapping[str, Any], causes: tuple[Cause, ...]) -> None:
-    screen = Screen()
+    console = Console()
     attempts = report["attempts"]
-    screen.title(f"{report['method']} {report['path']}: 401")
+    console.title(f"{report['method']} {report['path']}: 401")
     if attempts:
         when = datetime.fromtimestamp(attempts[-1]["started"], timezone.utc)
-        screen.say(f"{len(attempts)} attempt{'s' * (len(attempts) > 1)}, the last at {when:%Y-%m-%d %H:%M:%S} UTC")
+        console.line(f"{len(attempts)} attempt{'s' * (len(attempts) > 1)}, the last at {when:%Y-%m-%d %H:%M:%S} UTC")
     if report["correlation_id"] is not None:
-        screen.say(f"v-c-correlation-id {report['correlation_id']}: CyberSource's support asks for it")
+        console.line(f"v-c-correlation-id {report['correlation_id']}: CyberSource's support asks for it")
     for number, cause in enumerate(causes, 1):
         word = _word(cause.score)
-        screen.title(f"{number}. {cause.title} ({word})")
+        console.title(f"{number}. {cause.title} ({word})")
         for text in cause.speaks_for:
-            screen.say(f"+ {text}", "" if cause.score else "dim")
+            console.line(f"+ {text}", "" if cause.score else "dim")
         for text in cause.speaks_against:
-            screen.say(f"- {text}", "" if cause.score else "dim")
+            console.line(f"- {text}", "" if cause.score else "dim")
         if cause.score:
-            screen.say(cause.advice, "italic")
+            console.line(cause.advice, "italic")
 
 
 def _word(score: int) -> str:

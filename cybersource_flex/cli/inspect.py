@@ -14,10 +14,10 @@ import click
 from ..cards import CARD_TYPES
 from ..errors import TokenError
 from ..jose import compact
-from .show import shortened
-from .tokens import Anatomy, Given, TokenScreen, dissect, moment, presentable, read_token, stamp, when
+from .console import NARROW, Console, abbreviate, format_relative, format_utc, mask_for_display
+from .token_input import ParsedToken, TokenInput, as_timestamp, parse_leniently, read_token
 
-__all__ = ["KINDS", "recognised", "run"]
+__all__ = ["KINDS", "classify", "run"]
 
 _CONTEXT, _TOKEN = "capture_context", "transient_token"
 
@@ -44,7 +44,7 @@ _FAMILIES: Final = {
 }
 
 
-def recognised(text: str, anatomy: Anatomy) -> str:
+def classify(text: str, anatomy: ParsedToken) -> str:
     """What a token seems to be: one of ``KINDS``."""
     header, claims = anatomy.header, anatomy.claims
     if text.startswith("fc1."):
@@ -84,8 +84,8 @@ def run(token: str | None, file: Path | None, *, as_json: bool, full: bool) -> b
         Whether it is well formed.
     """
     given = read_token(token, file)
-    anatomy = dissect(given.text)
-    kind = recognised(given.text, anatomy)
+    anatomy = parse_leniently(given.text)
+    kind = classify(given.text, anatomy)
     now = time.time()
     if as_json:
         click.echo(json.dumps(_report(given, anatomy, kind, now), indent=2))
@@ -94,35 +94,35 @@ def run(token: str | None, file: Path | None, *, as_json: bool, full: bool) -> b
     return not anatomy.faults
 
 
-def _show(given: Given, anatomy: Anatomy, kind: str, now: float, full: bool) -> None:
-    screen = TokenScreen()
-    screen.verdict(False, "NOT VERIFIED", "this is what the token says of itself, and anybody can write that")
-    screen.fact("it is" if kind == "unknown" else "it looks like", _words(kind, anatomy))
+def _show(given: TokenInput, anatomy: ParsedToken, kind: str, now: float, full: bool) -> None:
+    console = Console()
+    console.verdict(False, "NOT VERIFIED", "this is what the token says of itself, and anybody can write that")
+    console.row("it is" if kind == "unknown" else "it looks like", _explain(kind, anatomy))
     if given.source != "argument":
-        screen.fact("read from", given.source)
+        console.row("read from", given.source)
     for what in given.removed:
-        screen.fact("taken away", what)
+        console.row("taken away", what)
     for fault in anatomy.faults:
-        screen.fact("malformed", f"{fault.error}: {fault.message}", "bold red")
+        console.row("malformed", f"{fault.error}: {fault.message}", "bold red")
     for note in _notes(given, anatomy, kind):
-        screen.fact("refused", note, "yellow")
-    screen.facts({label: str(presentable(text)) for label, text in _facts(anatomy, kind, now).items()})
+        console.row("refused", note, "yellow")
+    console.rows({label: str(mask_for_display(text)) for label, text in _facts(anatomy, kind, now).items()})
     for name, tree in (("header", anatomy.header), ("payload", anatomy.claims)):
         if tree:
-            screen.artefact(name, presentable(tree) if full else shortened(presentable(tree)))
+            console.json(name, mask_for_display(tree) if full else abbreviate(mask_for_display(tree)), NARROW)
     if kind in (_CONTEXT, _TOKEN) and not anatomy.faults:
         more = " --context CONTEXT" if kind == _TOKEN else ""
-        screen.fact("to verify it", f"cybersource-flex verify{more}", "bold")
+        console.row("to verify it", f"cybersource-flex verify{more}", "bold")
 
 
-def _report(given: Given, anatomy: Anatomy, kind: str, now: float) -> dict[str, Any]:
-    issued, expires = (moment(_times(anatomy).get(name)) for name in ("iat", "exp"))
+def _report(given: TokenInput, anatomy: ParsedToken, kind: str, now: float) -> dict[str, Any]:
+    issued, expires = (as_timestamp(_times(anatomy).get(name)) for name in ("iat", "exp"))
     return {
         "verified": False,
         "well_formed": not anatomy.faults,
         "kind": kind,
-        "type": presentable(_type(anatomy, kind)),
-        "description": _words(kind, anatomy),
+        "type": mask_for_display(_type(anatomy, kind)),
+        "description": _explain(kind, anatomy),
         "source": given.source,
         "removed": list(given.removed),
         "problems": [fault._asdict() for fault in anatomy.faults],
@@ -130,27 +130,27 @@ def _report(given: Given, anatomy: Anatomy, kind: str, now: float) -> dict[str, 
         "issued_at": issued,
         "expires_at": expires,
         "expired": None if expires is None else now >= expires,
-        "facts": {label: presentable(text) for label, text in _facts(anatomy, kind, now).items()},
-        "header": presentable(anatomy.header) or None,
-        "payload": presentable(anatomy.claims) or None,
+        "facts": {label: mask_for_display(text) for label, text in _facts(anatomy, kind, now).items()},
+        "header": mask_for_display(anatomy.header) or None,
+        "payload": mask_for_display(anatomy.claims) or None,
         "sizes": dict(anatomy.sizes),
     }
 
 
-def _words(kind: str, anatomy: Anatomy) -> str:
+def _explain(kind: str, anatomy: ParsedToken) -> str:
     found = _type(anatomy, kind)
     if found is None:
         return KINDS[kind]
     family = _FAMILIES.get(found.partition("-")[0], "of a family that is not known here")
-    return str(presentable(f"{KINDS[kind]} {family}, {found[:40]}"))
+    return str(mask_for_display(f"{KINDS[kind]} {family}, {found[:40]}"))
 
 
-def _type(anatomy: Anatomy, kind: str) -> str | None:
+def _type(anatomy: ParsedToken, kind: str) -> str | None:
     tree = _at(anatomy.claims, "ctx", 0) if kind == _CONTEXT else anatomy.claims if kind == _TOKEN else None
     return _text(tree, "type")
 
 
-def _notes(given: Given, anatomy: Anatomy, kind: str) -> list[str]:
+def _notes(given: TokenInput, anatomy: ParsedToken, kind: str) -> list[str]:
     """Why verification would not even look at the signature, form aside."""
     if anatomy.faults or kind not in (_CONTEXT, _TOKEN):
         return []
@@ -161,11 +161,11 @@ def _notes(given: Given, anatomy: Anatomy, kind: str) -> list[str]:
     return []
 
 
-def _times(anatomy: Anatomy) -> Mapping[str, Any]:
+def _times(anatomy: ParsedToken) -> Mapping[str, Any]:
     return anatomy.header if anatomy.form == "jwe" else anatomy.claims
 
 
-def _facts(anatomy: Anatomy, kind: str, now: float) -> dict[str, str]:
+def _facts(anatomy: ParsedToken, kind: str, now: float) -> dict[str, str]:
     """What a reader looks for first. Nothing of it is believed."""
     if not anatomy.header and not anatomy.claims:
         return {}
@@ -174,17 +174,17 @@ def _facts(anatomy: Anatomy, kind: str, now: float) -> dict[str, str]:
         facts["algorithm"] = _algorithm(anatomy)
     for name, label, past in (("iat", "issued", "issued"), ("exp", "expires", "expired")):
         value = _times(anatomy).get(name)
-        seconds = moment(value)
+        seconds = as_timestamp(value)
         if seconds is not None:
             gone = past if name == "exp" and seconds <= now else label
-            facts[gone] = f"{when(seconds, now)}, {stamp(seconds)}"
+            facts[gone] = f"{format_relative(seconds, now)}, {format_utc(seconds)}"
         elif value is not None:
             facts[label] = f"{name} is not a time in whole seconds"
     reader: Callable[[Mapping[str, Any]], dict[str, str]] | None = _READERS.get(kind)
     return facts if reader is None else {**facts, **reader(anatomy.claims)}
 
 
-def _algorithm(anatomy: Anatomy) -> str:
+def _algorithm(anatomy: ParsedToken) -> str:
     header, sizes = anatomy.header, anatomy.sizes
     words = [str(header.get("alg", "no alg")), *([str(header["enc"])] if "enc" in header else [])]
     words.append(f"key {header['kid']!r}" if isinstance(header.get("kid"), str) else "no kid")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import click
 
-from .tokens import TokenScreen
+from .console import Console
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -136,16 +136,16 @@ def _files(folder: Traversable, path: str) -> Iterator[str]:
 
 
 def _show(record: Record, states: Mapping[str, State], verified: bool) -> None:
-    screen = TokenScreen()
+    console = Console()
     if verified:
-        screen.verdict(True, "verified", f"{len(states)} generated files are what the generator wrote")
+        console.verdict(True, "verified", f"{len(states)} generated files are what the generator wrote")
     else:
         wrong = {path: state for path, state in states.items() if state != "same"}
-        screen.verdict(False, "not verified", f"files differ from what the generator wrote: {len(wrong)}")
+        console.verdict(False, "not verified", f"files differ from what the generator wrote: {len(wrong)}")
         for path, state in wrong.items():
-            screen.fact(state, path, "red")
-    screen.fact("record", f"{_RECORD}, SHA-256 {record.sha256}")
+            console.row(state, path, "red")
+    console.row("record", f"{_RECORD}, SHA-256 {record.sha256}")
     for name, version in record.tools.items():
-        screen.fact("tool", f"{name} {version}")
+        console.row("tool", f"{name} {version}")
     for name, digest in record.inputs.items():
-        screen.fact("input", f"{digest[:_SHOWN]}  {name}")
+        console.row("input", f"{digest[:_SHOWN]}  {name}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -28,13 +29,14 @@ from ..errors import (
     UnknownKeyError,
     UnsupportedAlgorithmError,
 )
-from ..jose import CachedKeys, CaptureContext, restore_capture_context, verify_transient_token
+from ..jose import CachedKeys, CaptureContext, PublicKey, restore_capture_context, verify_transient_token
 from ..jose.capture_context import UnverifiedContext
 from ..jose.keys import with_key
 from ..jose.storage import TOKEN_LIFETIME
-from .inspect import KINDS, recognised
-from .keyfiles import FileKeys, Misconfigured
-from .tokens import Given, TokenScreen, dissect, moment, presentable, read_token, span, stamp, when
+from .console import Console, format_duration, format_relative, format_utc, mask_for_display
+from .errors import ConfigurationExit
+from .inspect import KINDS, classify
+from .token_input import TokenInput, as_timestamp, parse_leniently, read_token
 
 if TYPE_CHECKING:
     from ..client.plan import FlexOverrides
@@ -64,7 +66,7 @@ class Options(NamedTuple):
     as_json: bool
 
 
-class Verdict(NamedTuple):
+class VerificationResult(NamedTuple):
     """What came of it.
 
     Attributes:
@@ -114,8 +116,8 @@ def run(options: Options) -> int:
     if options.context == "-" and given.source == "standard input":
         raise click.UsageError("token and context cannot both come from standard input")
     now = time.time() if options.at is None else _moment(options.at)
-    anatomy = dissect(given.text)
-    kind = recognised(given.text, anatomy)
+    anatomy = parse_leniently(given.text)
+    kind = classify(given.text, anatomy)
     if kind == _TOKEN and options.context is None:
         raise click.UsageError(
             "this looks like a transient token, which only its capture context can verify: give that with --context"
@@ -124,9 +126,9 @@ def run(options: Options) -> int:
         raise click.UsageError("--context goes with a transient token, and this looks like a capture context")
     context = None if options.context is None else _read_context(options.context)
     try:
-        verdict = _judge(given, context, options, now, anatomy.claims)
+        verdict = _verify(given, context, options, now, anatomy.claims)
     except ConfigurationError as cause:
-        raise Misconfigured(str(cause)) from None
+        raise ConfigurationExit(str(cause)) from None
     if options.as_json:
         click.echo(json.dumps(_report(verdict, given, kind, options), indent=2))
     else:
@@ -134,7 +136,9 @@ def run(options: Options) -> int:
     return verdict.exit_code
 
 
-def _judge(given: Given, context: Given | None, options: Options, now: float, claims: Mapping[str, Any]) -> Verdict:
+def _verify(
+    given: TokenInput, context: TokenInput | None, options: Options, now: float, claims: Mapping[str, Any]
+) -> VerificationResult:
     kind = _CONTEXT if context is None else _TOKEN
     grace = TOKEN_LIFETIME if context is not None and options.context_expired_ok else 0.0
     held: CaptureContext | None = None
@@ -142,14 +146,14 @@ def _judge(given: Given, context: Given | None, options: Options, now: float, cl
         try:
             held = _verified_context(context or given, keys, now, options.leeway, grace)
             if context is None:
-                return Verdict(kind, kind, now, source, held, None, None, claims)
+                return VerificationResult(kind, kind, now, source, held, None, None, claims)
             found = verify_transient_token(given.text, held, now=now, leeway=options.leeway)
-            return Verdict(kind, kind, now, source, found, held, None, claims)
+            return VerificationResult(kind, kind, now, source, found, held, None, claims)
         except (TokenError, CallError) as cause:
-            return Verdict(kind, _CONTEXT if held is None else kind, now, source, None, held, cause, claims)
+            return VerificationResult(kind, _CONTEXT if held is None else kind, now, source, None, held, cause, claims)
 
 
-def _verified_context(given: Given, keys: KeySource, now: float, leeway: float, grace: float) -> CaptureContext:
+def _verified_context(given: TokenInput, keys: KeySource, now: float, leeway: float, grace: float) -> CaptureContext:
     text = given.text
     if text.startswith("fc1."):
         # Sealed, it takes a key, which has no place on a command line: that is said.
@@ -158,7 +162,7 @@ def _verified_context(given: Given, keys: KeySource, now: float, leeway: float, 
     return with_key(keys, unverified.kid, lambda key: unverified.verify(key, now=now, leeway=leeway, grace=grace))
 
 
-def _read_context(text: str) -> Given:
+def _read_context(text: str) -> TokenInput:
     given = read_token(text, None)
     if given.source == "argument" and not re.match(r"ey|fc1\.", given.text):
         raise click.UsageError("--context is neither the path of a file nor a capture context")
@@ -207,7 +211,7 @@ def _keys(options: Options) -> Iterator[tuple[KeySource, str]]:
         yield CachedKeys(fetch), host
 
 
-def _words(verdict: Verdict, options: Options, kind: str) -> tuple[str, str]:
+def _explain(verdict: VerificationResult, options: Options, kind: str) -> tuple[str, str]:
     """What is wrong, in a few words, and what to do about it."""
     error, name = verdict.error, _NAMES[verdict.about]
     context = verdict.about == _CONTEXT
@@ -259,50 +263,54 @@ def _words(verdict: Verdict, options: Options, kind: str) -> tuple[str, str]:
     return "not acceptable", "`cybersource-flex inspect` shows what is in it"
 
 
-def _show(verdict: Verdict, given: Given, kind: str, options: Options) -> None:
-    screen, found, error, now = TokenScreen(), verdict.found, verdict.error, verdict.now
+def _show(verdict: VerificationResult, given: TokenInput, kind: str, options: Options) -> None:
+    console, found, error, now = Console(), verdict.found, verdict.error, verdict.now
     if found is not None:
         card = f", {getattr(found, 'masked_number', None) or 'number not shown'}" if verdict.kind == _TOKEN else ""
-        screen.verdict(
-            True, "verified", f"{_NAMES[verdict.kind]} {presentable(found.type)}{card}, {_left(verdict, options)}"
+        console.verdict(
+            True,
+            "verified",
+            f"{_NAMES[verdict.kind]} {mask_for_display(found.type)}{card}, {_time_left(verdict, options)}",
         )
     elif error is not None:
-        headline, advice = _words(verdict, options, kind)
+        headline, advice = _explain(verdict, options, kind)
         whose = "its capture context: " if verdict.about != verdict.kind else ""
-        screen.verdict(False, "not verified", f"{whose}{headline}")
-        screen.fact("cause", f"{type(error).__name__}: {error}")
-        screen.fact("what to do", advice, "bold")
+        console.verdict(False, "not verified", f"{whose}{headline}")
+        console.row("cause", f"{type(error).__name__}: {error}")
+        console.row("what to do", advice, "bold")
     for name, label in (("iat", "issued"), ("exp", "expires")):
-        seconds = moment(verdict.claims.get(name)) if verdict.signature_good and verdict.about == verdict.kind else None
+        seconds = (
+            as_timestamp(verdict.claims.get(name)) if verdict.signature_good and verdict.about == verdict.kind else None
+        )
         if seconds is not None:
             gone = "expired" if name == "exp" and seconds <= now else label
-            screen.fact(gone, f"{when(seconds, now)}, {stamp(seconds)}")
+            console.row(gone, f"{format_relative(seconds, now)}, {format_utc(seconds)}")
     if verdict.context is not None:
         ends = verdict.context.expires_at.timestamp()
         state = (
-            f"expired {when(ends, now)}, which is no fault in the {TOKEN_LIFETIME // 60} minutes after"
+            f"expired {format_relative(ends, now)}, which is no fault in the {TOKEN_LIFETIME // 60} minutes after"
             if ends <= now
             else "good"
         )
-        screen.fact("context", f"{presentable(verdict.context.type)}, verified, {state}")
-    screen.fact("key from", verdict.keys)
+        console.row("context", f"{mask_for_display(verdict.context.type)}, verified, {state}")
+    console.row("key from", verdict.keys)
     if options.at is not None:
-        screen.fact("as of", f"{stamp(now)}, as --at says, and not now")
+        console.row("as of", f"{format_utc(now)}, as --at says, and not now")
     for what in given.removed:
-        screen.fact("taken away", what)
+        console.row("taken away", what)
 
 
-def _left(verdict: Verdict, options: Options) -> str:
+def _time_left(verdict: VerificationResult, options: Options) -> str:
     left = verdict.claims["exp"] - verdict.now
     if left > 0:
-        return f"good for {span(left)}"
-    return f"expired {span(left)} ago, which the leeway of {options.leeway:g} s allows"
+        return f"good for {format_duration(left)}"
+    return f"expired {format_duration(left)} ago, which the leeway of {options.leeway:g} s allows"
 
 
-def _report(verdict: Verdict, given: Given, kind: str, options: Options) -> dict[str, Any]:
+def _report(verdict: VerificationResult, given: TokenInput, kind: str, options: Options) -> dict[str, Any]:
     error, found, context = verdict.error, verdict.found, verdict.context
     believed = verdict.claims if verdict.signature_good and verdict.about == verdict.kind else {}
-    expires = moment(believed.get("exp"))
+    expires = as_timestamp(believed.get("exp"))
     return {
         "verified": found is not None,
         "kind": verdict.kind,
@@ -310,8 +318,8 @@ def _report(verdict: Verdict, given: Given, kind: str, options: Options) -> dict
         "reason": None if error is None else type(error).__name__,
         "about": None if error is None else verdict.about,
         "message": None if error is None else str(error),
-        "what_to_do": None if error is None else _words(verdict, options, kind)[1],
-        "issued_at": moment(believed.get("iat")),
+        "what_to_do": None if error is None else _explain(verdict, options, kind)[1],
+        "issued_at": as_timestamp(believed.get("iat")),
         "expires_at": expires,
         "expires_in": None if expires is None else round(expires - verdict.now),
         "as_of": verdict.now,
@@ -325,3 +333,74 @@ def _report(verdict: Verdict, given: Given, kind: str, options: Options) -> dict
         "source": given.source,
         "removed": list(given.removed),
     }
+
+
+class FileKeys:
+    """Keys out of files: JWK, JWKS or PEM. One without a name, as in PEM, goes for any name."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._keys: dict[str | None, PublicKey] = {}
+        for path in paths:
+            for jwk in _jwks(path):
+                try:
+                    key = PublicKey(jwk, "key")
+                except UnsupportedAlgorithmError as cause:
+                    raise ConfigurationError(f"{path}: {cause}") from None
+                if self._keys.setdefault(key.kid, key) != key:
+                    name = "without a kid" if key.kid is None else f"with the kid {key.kid!r}"
+                    raise ConfigurationError(f"{path}: there is another key {name}")
+
+    def get(self, kid: str) -> PublicKey:
+        found = self._keys.get(kid) or self._keys.get(None)
+        if found is None:
+            names = ", ".join(repr(name) for name in self._keys)
+            raise UnknownKeyError(f"the token names the key {kid!r}, the files have {mask_for_display(names)}")
+        return found
+
+    def refresh(self, kid: str) -> PublicKey | None:
+        return None
+
+
+def _jwks(path: Path) -> Sequence[Mapping[str, Any]]:
+    try:
+        data = path.read_bytes()
+    except OSError as cause:
+        raise ConfigurationError(f"{path}: {cause.strerror or type(cause).__name__}") from None
+    if b"-----BEGIN" in data:
+        return [_from_pem(path, data)]
+    try:
+        found = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        # Outside of the handler: the exception holds the content.
+        found = None
+    if isinstance(found, dict):
+        found = found.get("keys", found.get("key", found))
+    entries: list[Any] = found if isinstance(found, list) else [found]
+    if not entries or not all(isinstance(entry, dict) and "kty" in entry for entry in entries):
+        raise ConfigurationError(f"{path}: neither a JWK, nor a set of them, nor PEM")
+    return entries
+
+
+def _from_pem(path: Path, data: bytes) -> Mapping[str, Any]:
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    if b"PRIVATE KEY-----" in data:
+        raise ConfigurationError(f"{path}: a private key; verifying takes the public one")
+    try:
+        certificate = b"-----BEGIN CERTIFICATE" in data
+        key = x509.load_pem_x509_certificate(data).public_key() if certificate else load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, RSAPublicKey):
+        raise ConfigurationError(f"{path}: no RSA public key in PEM")
+    numbers = key.public_numbers()
+    parts = {"n": numbers.n, "e": numbers.e}
+    return {"kty": "RSA", **{name: _base64url(number) for name, number in parts.items()}}
+
+
+def _base64url(number: int) -> str:
+    data = number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
-from .forms import forms
-from .rendering import Rendered, is_the_hosts, of_exception, of_object, of_record
+from .encodings import forms
+from .inspection import Rendered, is_the_hosts, of_exception, of_object, of_record
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -55,7 +55,7 @@ class Canaries:
     def __enter__(self) -> Self:
         self._listen_to_logs()
         self._listen_to_warnings()
-        self.listen_to_output()
+        self.capture_output()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -115,7 +115,7 @@ class Canaries:
         """
         self._seen.append(Rendered(where, text if isinstance(text, str) else text.decode("latin-1")))
 
-    def listen_to_output(self) -> None:
+    def capture_output(self) -> None:
         """Listen to the streams that are in place now; needed where they were replaced after the block began."""
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)

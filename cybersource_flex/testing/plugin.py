@@ -71,4 +71,4 @@ def pytest_runtest_call(item: pytest.Item) -> None:
     """Listen to the streams that ``capsys`` and ``capfd`` have put there for the test itself."""
     canaries = item.stash.get(_CANARIES, None)
     if canaries is not None:
-        canaries.listen_to_output()
+        canaries.capture_output()

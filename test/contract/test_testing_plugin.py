@@ -16,7 +16,7 @@ import pytest
 
 from cybersource_flex import errors
 from cybersource_flex.testing import Canaries, CanaryFound
-from cybersource_flex.testing.forms import forms
+from cybersource_flex.testing.encodings import forms
 
 VALUE = "c4n4ry/with+odd=chars & more"
 

@@ -351,7 +351,7 @@ def run(*arguments: str) -> Result:
 
 @pytest.mark.parametrize("bug", [*BUGS, RuntimeError("a bug"), ImportError("a bug")], ids=repr)
 def test_serving_the_emulator(bug: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cybersource_flex.cli.emulator._hand_out", raising(bug))
+    monkeypatch.setattr("cybersource_flex.cli.emulator._write_credentials", raising(bug))
     done = run("emulator", "--port", "0", "--p12", str(tmp_path / "shop.p12"))
     assert done.exception is bug
 
@@ -384,7 +384,7 @@ def test_names_that_no_certificate_takes(
 @pytest.mark.parametrize("bug", BUGS, ids=repr)
 def test_reading_a_token(bug: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "token.jwt").write_text("a.b.c", "utf-8")
-    monkeypatch.setattr("cybersource_flex.cli.tokens._decoded", raising(bug))
+    monkeypatch.setattr("cybersource_flex.cli.token_input._decoded", raising(bug))
     assert run("inspect", str(tmp_path / "token.jwt")).exception is bug
 
 

@@ -10,8 +10,8 @@ import click
 from ..client import fields
 from ..errors import ConfigurationError
 from ..jose import CaptureContext
-from .keyfiles import Misconfigured
-from .tokenize import chosen_client
+from .errors import ConfigurationExit
+from .tokenize_files import client_from_options
 
 __all__ = ["Options", "run"]
 
@@ -48,8 +48,8 @@ def run(options: Options) -> None:
     try:
         wanted = fields(**(groups if any(groups.values()) else {"card": _CARD}))
     except ConfigurationError as cause:
-        raise Misconfigured(str(cause)) from None
-    with chosen_client(options.environment, options.host) as client:
+        raise ConfigurationExit(str(cause)) from None
+    with client_from_options(options.environment, options.host) as client:
         if options.target_origin:
             context = client.create_microform_context(
                 target_origins=options.target_origin,

@@ -5,41 +5,22 @@ from __future__ import annotations
 import json
 import re
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import click
-from rich.highlighter import JSONHighlighter
-from rich.text import Text
 
-from ..cards import is_luhn_valid
 from ..errors import MalformedTokenError
 from ..jose import compact
-from .show import Screen, decoded, json_lines
+from .console import decode_json_part, mask_for_display
 
-__all__ = [
-    "Anatomy",
-    "Fault",
-    "Given",
-    "TokenScreen",
-    "dissect",
-    "moment",
-    "presentable",
-    "read_token",
-    "span",
-    "stamp",
-    "when",
-]
+__all__ = ["FormatError", "ParsedToken", "TokenInput", "as_timestamp", "parse_leniently", "read_token"]
 
 # Of what is read. A token may be far shorter; what is too long is said by whoever judges it.
 _MOST_BYTES: Final = 1 << 20
 _LONGEST_PATH: Final = 1024
-_WIDTH: Final = 79
-_LABEL: Final = 14
 # What `datetime` can still express: 2200-01-01.
 _LATEST: Final = 7_258_118_400
 
@@ -47,11 +28,9 @@ _QUOTES: Final = {'"': '"', "'": "'", "`": "`", "“": "”", "<": ">"}
 _JWS: Final = ("header", "payload", "signature")
 _JWE: Final = ("header", "encrypted key", "initialization vector", "ciphertext", "tag")
 _TOKEN: Final = re.compile(r"ey[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){2,4}")
-# Members, in small letters, and what they hold.
-_SECRETS: Final = {"securitycode": "code", "cryptogram": "code", "cvv": "code", "number": "number", "pan": "number"}
 
 
-class Given(NamedTuple):
+class TokenInput(NamedTuple):
     """A token as somebody gave it.
 
     Attributes:
@@ -65,10 +44,10 @@ class Given(NamedTuple):
     removed: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<Given from {self.source}>"
+        return f"<TokenInput from {self.source}>"
 
 
-def read_token(argument: str | None, file: Path | None) -> Given:
+def read_token(argument: str | None, file: Path | None) -> TokenInput:
     """The token from the argument, the file or standard input.
 
     Raises:
@@ -86,7 +65,7 @@ def read_token(argument: str | None, file: Path | None) -> Given:
     return _cleaned(_decoded(sys.stdin.buffer.read(_MOST_BYTES)), "standard input")
 
 
-def _argument(text: str) -> Given:
+def _argument(text: str) -> TokenInput:
     """A token, or the path of a file with one."""
     if len(text) <= _LONGEST_PATH:
         try:
@@ -116,7 +95,7 @@ def _decoded(data: bytes) -> str:
     return data.decode("utf-8-sig", "replace")
 
 
-def _cleaned(text: str, source: str) -> Given:
+def _cleaned(text: str, source: str) -> TokenInput:
     """The token without what it is often copied with. What is no such thing stays, for the verdict to name it."""
     removed: list[str] = []
     text = text.strip()
@@ -136,7 +115,7 @@ def _cleaned(text: str, source: str) -> Given:
         elif text.startswith("{"):
             name, text = _out_of_json(text)
             if name is not None:
-                removed.append(f"the JSON around its member {presentable(name)}")
+                removed.append(f"the JSON around its member {mask_for_display(name)}")
         elif re.match(r"[a-z][a-z0-9+.-]*://|[/?#]|(?!ey)[\w.-]{1,64}=", text, re.I):
             inside = [piece for piece in re.split(r"[/?&#=\s]", unquote(text)) if _TOKEN.fullmatch(piece)]
             if len(inside) == 1:
@@ -148,7 +127,7 @@ def _cleaned(text: str, source: str) -> Given:
     if re.search(r"\s", text) and _TOKEN.fullmatch(bare := re.sub(r"\s+", "", text)):
         text = bare
         removed.append("white space inside it")
-    return Given(text, source, tuple(dict.fromkeys(removed)))
+    return TokenInput(text, source, tuple(dict.fromkeys(removed)))
 
 
 _IN_FRONT: Final = (
@@ -178,7 +157,7 @@ def _members(tree: Any) -> Iterator[tuple[str, str]]:
                 left.append(value)
 
 
-class Fault(NamedTuple):
+class FormatError(NamedTuple):
     """A rule of the compact form that a token breaks.
 
     Attributes:
@@ -192,7 +171,7 @@ class Fault(NamedTuple):
     position: int | None
 
 
-class Anatomy(NamedTuple):
+class ParsedToken(NamedTuple):
     """A token taken apart as far as it goes. Nothing in it is verified.
 
     Attributes:
@@ -207,24 +186,24 @@ class Anatomy(NamedTuple):
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
     sizes: Mapping[str, int]
-    faults: tuple[Fault, ...]
+    faults: tuple[FormatError, ...]
 
 
-def dissect(text: str) -> Anatomy:
+def parse_leniently(text: str) -> ParsedToken:
     """Take a token apart by the same strict rules that verification has, but go on after a fault."""
     if len(text) > compact.DEFAULT_LIMITS.characters:
         limit = f"the token has {len(text)} characters; {compact.DEFAULT_LIMITS.characters} are allowed"
-        return Anatomy("", {}, {}, {}, (Fault("TokenTooLargeError", limit, None),))
+        return ParsedToken("", {}, {}, {}, (FormatError("TokenTooLargeError", limit, None),))
     if text.startswith("fc1."):
         message = "a stored capture context, which restore_capture_context reads, is no token"
-        return Anatomy("", {}, {}, {}, (Fault("CompactFormError", message, None),))
+        return ParsedToken("", {}, {}, {}, (FormatError("CompactFormError", message, None),))
     parts = text.split(".")
     names = _JWE if len(parts) > 3 else _JWS
-    faults: list[Fault] = []
+    faults: list[FormatError] = []
     if len(parts) != len(names):
         count = f"{len(parts)} part{'' if len(parts) == 1 else 's'}"
         message = f"the token has {count} separated by dots; a signed one has three, an encrypted one five"
-        faults.append(Fault("CompactFormError", message, None))
+        faults.append(FormatError("CompactFormError", message, None))
     if len(parts) == 1:
         parts = []
     trees: dict[str, Mapping[str, Any]] = {}
@@ -237,107 +216,25 @@ def dissect(text: str) -> Anatomy:
             if name in ("header", "payload"):
                 trees[name] = compact.read_object(data, where, compact.DEFAULT_LIMITS)
         except MalformedTokenError as cause:
-            faults.append(Fault(type(cause).__name__, str(cause), cause.position))
+            faults.append(FormatError(type(cause).__name__, str(cause), cause.position))
             if name in ("header", "payload"):
                 trees[name] = _leniently(part)
     known = "header" in sizes and bool(trees["header"])
     form = "" if not known else "jwe" if len(parts) > 3 else "jws"
-    return Anatomy(form, trees.get("header", {}), trees.get("payload", {}), sizes, tuple(faults))
+    return ParsedToken(form, trees.get("header", {}), trees.get("payload", {}), sizes, tuple(faults))
 
 
 def _leniently(part: str) -> Mapping[str, Any]:
     """What a part that breaks a rule seems to say. Another reader may read it in another way."""
     try:
-        found = decoded(part.rstrip("="))
+        found = decode_json_part(part.rstrip("="))
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def presentable(value: Any, kind: str = "") -> Any:
-    """JSON types from a stranger, fit to be shown.
-
-    Card numbers and security codes are masked. Characters that act on a terminal, or that turn the direction of
-    writing, stand by their number.
-
-    Args:
-        value: the JSON types.
-        kind: ``number`` or ``code`` where the member is known to hold one.
-    """
-    if isinstance(value, Mapping):
-        return {
-            presentable(name): presentable(entry, _SECRETS.get(name.lower(), kind)) for name, entry in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return [presentable(entry, kind) for entry in value]
-    if isinstance(value, str):
-        return _masked(value, kind) or "".join(char if char.isprintable() else f"<U+{ord(char):04X}>" for char in value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return _masked(str(value), kind) or value
-    return value
-
-
-def _masked(text: str, kind: str) -> str | None:
-    """What stands for a card number or a code; None for what may be shown."""
-    digits = re.sub(r"[ -]", "", text)
-    if kind == "code" and text:
-        return "XXX"
-    if re.fullmatch(r"[0-9]{12,19}", digits) and (kind == "number" or is_luhn_valid(digits)):
-        head = digits[:6] if len(digits) > 15 else ""
-        return f"{head}{'X' * (len(digits) - len(head) - 4)}{digits[-4:]}"
-    return None
-
-
-def moment(value: Any) -> float | None:
+def as_timestamp(value: Any) -> float | None:
     """A claim that should be a time; None if it is none."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < _LATEST:
         return None
     return value
-
-
-def stamp(seconds: float) -> str:
-    """A time as a date, in UTC."""
-    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def span(seconds: float) -> str:
-    """How long, in a word or two."""
-    whole = int(abs(seconds))
-    for least, size, unit in ((172_800, 86_400, "days"), (7200, 3600, "h"), (120, 60, "min")):
-        if whole >= least:
-            return f"{whole // size} {unit}"
-    return f"{whole} s"
-
-
-def when(seconds: float, now: float) -> str:
-    """A time as it is from now."""
-    return f"in {span(seconds - now)}" if seconds > now else f"{span(now - seconds)} ago"
-
-
-class TokenScreen(Screen):
-    """Standard output for what tokens say, in lines of 80 columns."""
-
-    def verdict(self, good: bool, headline: str, text: str) -> None:
-        colour = "bold green" if good else "bold red"
-        first, *rest = textwrap.wrap(f"{headline}: {text}", _WIDTH, break_long_words=False, break_on_hyphens=False)
-        self._console.print(Text.assemble((first[: len(headline)], colour), first[len(headline) :]))
-        for line in rest:
-            self._console.print(Text(line))
-
-    def fact(self, label: str, text: str, style: str = "") -> None:
-        """A line, or as many as it takes, with a label in front."""
-        lines = textwrap.wrap(text, _WIDTH - 3 - _LABEL, break_long_words=False, break_on_hyphens=False) or [""]
-        for number, line in enumerate(lines):
-            self._console.print(Text.assemble((f"   {label if number == 0 else '':<{_LABEL}}", "dim"), (line, style)))
-
-    def facts(self, facts: Mapping[str, str]) -> None:
-        for label, text in facts.items():
-            self.fact(label, text)
-
-    def artefact(self, name: str, value: Any) -> None:
-        """JSON, in lines shorter than those of the demo."""
-        self._console.print(Text(f"   {name}", "yellow"))
-        colours = JSONHighlighter()
-        # Indented by more than is shown, so that lines are broken earlier.
-        for line in json_lines(value, 20):
-            self._console.print(colours(Text(f"   {line[20:]}")))

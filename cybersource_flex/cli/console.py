@@ -1,0 +1,189 @@
+"""Terminal output: headings, labelled rows, verdicts and JSON, in colour on a terminal and plain in a pipe."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import textwrap
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any, Final
+
+import rich.console
+from rich.highlighter import JSONHighlighter
+from rich.text import Text
+
+from ..cards import is_luhn_valid
+
+__all__ = [
+    "NARROW",
+    "Console",
+    "abbreviate",
+    "decode_json_part",
+    "format_duration",
+    "format_relative",
+    "format_utc",
+    "mask_for_display",
+]
+
+# Longer strings are abbreviated.
+_MAX_STRING_LENGTH: Final = 60
+# Characters in a line of text, in a label, and in a line of JSON.
+_TEXT_WIDTH: Final = 79
+_LABEL_WIDTH: Final = 14
+_WIDE: Final = 96
+#: Width of JSON that, indented by ``Console.json``, fits a terminal of 80 columns.
+NARROW: Final = 76
+
+# Lower-case JSON names of secrets, and what they contain.
+_SECRET_NAMES: Final = {
+    "securitycode": "code",
+    "cryptogram": "code",
+    "cvv": "code",
+    "number": "number",
+    "pan": "number",
+}
+
+
+class Console:
+    """Writes formatted output to standard output."""
+
+    def __init__(self) -> None:
+        self._console = rich.console.Console(highlight=False, soft_wrap=True)
+        self._highlight_json = JSONHighlighter()
+
+    def title(self, text: str) -> None:
+        self._console.print(text, style="bold")
+
+    def step(self, number: int, text: str, detail: str) -> None:
+        self._console.print()
+        self._console.print(f"[bold cyan]{number}. {text}[/] [dim]{detail}[/]")
+
+    def line(self, text: str, style: str = "") -> None:
+        self._console.print(f"   {text}", style=style, markup=False)
+
+    def verified(self, text: str) -> None:
+        self._console.print("   [bold green]verified[/]", end=" ")
+        self._console.print(text, markup=False)
+
+    def finding(self, level: str, check: str, text: str, hint: str) -> None:
+        """A result of ``doctor``, with a hint below it."""
+        colour = {"ok": "green", "warning": "yellow", "problem": "bold red"}[level]
+        self._console.print(f"   [{colour}]{level:<8}[/] [dim]{check:<18}[/] ", end="")
+        self._console.print(text, markup=False)
+        if hint:
+            self._console.print(f"   {'':<27} {hint}", style="italic", markup=False)
+
+    def verdict(self, good: bool, headline: str, text: str) -> None:
+        """A coloured headline and a sentence, wrapped to 80 columns."""
+        colour = "bold green" if good else "bold red"
+        first, *rest = textwrap.wrap(f"{headline}: {text}", _TEXT_WIDTH, break_long_words=False, break_on_hyphens=False)
+        self._console.print(Text.assemble((first[: len(headline)], colour), first[len(headline) :]))
+        for line in rest:
+            self._console.print(Text(line))
+
+    def row(self, label: str, text: str, style: str = "") -> None:
+        """A label and a string, wrapped to 80 columns."""
+        width = _TEXT_WIDTH - 3 - _LABEL_WIDTH
+        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+        for number, line in enumerate(lines):
+            shown_label = f"   {label if number == 0 else '':<{_LABEL_WIDTH}}"
+            self._console.print(Text.assemble((shown_label, "dim"), (line, style)))
+
+    def rows(self, rows: Mapping[str, str]) -> None:
+        for label, text in rows.items():
+            self.row(label, text)
+
+    def json(self, name: str, value: Any, width: int = _WIDE) -> None:
+        """A JSON value below its name."""
+        self._console.print(Text(f"   {name}", "yellow"))
+        for line in _json_lines(value, width):
+            self._console.print(self._highlight_json(Text(f"   {line}")))
+
+
+def abbreviate(value: Any) -> Any:
+    """A JSON value in which long strings, such as keys and ciphertexts, are cut in the middle."""
+    if isinstance(value, Mapping):
+        return {key: abbreviate(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [abbreviate(entry) for entry in value]
+    if isinstance(value, str) and len(value) > _MAX_STRING_LENGTH:
+        return f"{value[:24]}…{value[-8:]} ({len(value)} characters)"
+    return value
+
+
+def decode_json_part(part: str) -> Any:
+    """Decode the JSON in one part of a compact JWS or JWE, for display. Verifies nothing."""
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def _json_lines(value: Any, width: int, indent: int = 0, lead: str = "") -> list[str]:
+    """JSON in lines. A value that fits on one line stays on one, so that nested small values do not fill a page."""
+    flat = json.dumps(value, ensure_ascii=False)
+    blanks = " " * indent
+    if len(blanks) + len(lead) + len(flat) <= width or not value or not isinstance(value, (dict, list)):
+        return [f"{blanks}{lead}{flat}"]
+    opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
+    entries = value.items() if isinstance(value, dict) else ((None, entry) for entry in value)
+    lines = [f"{blanks}{lead}{opening}"]
+    for name, entry in entries:
+        lines += _json_lines(entry, width, indent + 2, "" if name is None else f"{json.dumps(name)}: ")
+        lines[-1] += ","
+    lines[-1] = lines[-1][:-1]
+    return [*lines, f"{blanks}{closing}"]
+
+
+def mask_for_display(value: Any, secret: str = "") -> Any:
+    """Copy an untrusted JSON value so that it can be displayed.
+
+    Card numbers and security codes are masked. Characters that control a terminal or change the writing direction are
+    replaced by their code points.
+
+    Args:
+        value: the JSON value.
+        secret: ``number`` or ``code`` if the value is in a member that contains one.
+    """
+    if isinstance(value, Mapping):
+        return {
+            mask_for_display(name): mask_for_display(entry, _SECRET_NAMES.get(name.lower(), secret))
+            for name, entry in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [mask_for_display(entry, secret) for entry in value]
+    if isinstance(value, str):
+        masked = _mask(value, secret)
+        return masked or "".join(char if char.isprintable() else f"<U+{ord(char):04X}>" for char in value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _mask(str(value), secret) or value
+    return value
+
+
+def _mask(string: str, secret: str) -> str | None:
+    """The mask of a card number or security code; None if the string is neither."""
+    digits = re.sub(r"[ -]", "", string)
+    if secret == "code" and string:
+        return "XXX"
+    if re.fullmatch(r"[0-9]{12,19}", digits) and (secret == "number" or is_luhn_valid(digits)):
+        head = digits[:6] if len(digits) > 15 else ""
+        return f"{head}{'X' * (len(digits) - len(head) - 4)}{digits[-4:]}"
+    return None
+
+
+def format_utc(seconds: float) -> str:
+    """A timestamp as date and time in UTC."""
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def format_duration(seconds: float) -> str:
+    """A duration in its largest sensible unit: ``15 min``."""
+    whole = int(abs(seconds))
+    for least, size, unit in ((172_800, 86_400, "days"), (7200, 3600, "h"), (120, 60, "min")):
+        if whole >= least:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"
+
+
+def format_relative(seconds: float, now: float) -> str:
+    """A timestamp relative to ``now``: ``in 5 min`` or ``2 h ago``."""
+    return f"in {format_duration(seconds - now)}" if seconds > now else f"{format_duration(now - seconds)} ago"
