@@ -19,7 +19,7 @@ METHODS: Final = ("delete", "get", "patch", "post", "put")
 
 _PATH: Final = re.compile(r"(/([A-Za-z0-9_.~-]|\{[A-Za-z0-9_.-]+\})+)+")
 _MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]+(;\s?[a-z]+=[A-Za-z0-9-]+)*")
-_TEXT: Final = re.compile(r"application/(jwt|jose)|source/plain")
+_TEXT: Final = re.compile(r"application/(jwt|jose)|text/plain")
 _STATUS: Final = re.compile(r"[1-5]\d\d|[1-5]XX|default")
 
 # Extensions of this project for an operation, each true or false.
