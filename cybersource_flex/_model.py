@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from ._converters import FieldTypeError, FieldValueError, converter, kind_of
 from ._deprecated import warn_deprecated
+from ._sealed import sealed
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -110,6 +111,13 @@ class Model:
     _fields: ClassVar[Mapping[str, Field]] = {}
 
     _extra: dict[str, Any]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        constructor = vars(cls).get("__init__")
+        if constructor is not None:
+            # A value of the wrong type may be card data, and would stay in the variables of a traceback.
+            cls.__init__ = sealed(constructor)  # type: ignore[method-assign]
 
     def _init(self, **values: Any) -> None:
         object.__setattr__(self, "_extra", {})

@@ -20,13 +20,13 @@ from ..jose import (
     verify_transient_token,
 )
 from ..jose.async_key_cache import AsyncCachedKeys, AsyncKeySource, with_key
-from ..jose.capture_context import UnverifiedContext
+from ..jose.capture_context import UnverifiedContext, check_expected
 from ..jose.payment_credentials import UnverifiedCredentials
 from ..jose.storage import StoredContext
 from .async_bulk import tokenize_many
 from .bulk import Batch, Item, Progress, Tokenized
 from .capture_fields import wire_data
-from .checks import check_digest, check_items, host_time_of, reference_of, token_id
+from .checks import check_call_options, check_digest, check_items, host_time_of, reference_of, token_id
 from .foundation import Foundation
 from .requests import capture_request, microform_request
 
@@ -163,6 +163,7 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
 
     async def verify_capture_context(self, jwt: str, *, expected: Expected | None = None) -> CaptureContext:
         """See ``FlexClient.verify_capture_context``."""
+        check_expected(expected)
         unverified = UnverifiedContext(jwt)
         return await with_key(
             self._keys,
@@ -223,6 +224,7 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
         The items may come from an asynchronous iterator too. Closing the generator, or cancelling the task that waits
         for it, cancels what is at work.
         """
+        check_call_options(timeout, retry)
         check_items(items, awaited=True)
         batch = Batch(concurrency=concurrency, ordered=ordered, progress=progress, fields=fields, context=context)
         return tokenize_many(self, items, batch, concurrency=concurrency, timeout=timeout, retry=retry)

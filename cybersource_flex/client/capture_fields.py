@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+from .._sealed import sealed
 from ..cards import Card
 from ..errors import ConfigurationError, InvalidDataError
 from ..jose import CaptureContext
@@ -49,6 +50,7 @@ _GROUPS: Final = {
 _BANK: Final = ("CHECK.", "paymentInformation.bank.")
 
 
+@sealed
 def fields(
     *,
     card: Iterable[str] = (),

@@ -13,12 +13,15 @@ from .._credentials import not_a_path_id
 from ..configuration import Configuration
 from ..errors import ConfigurationError, InvalidArgumentError, ResponseDecodingError
 from ..jose import TransientToken
+from ..transport.retry import RetryPolicy
+from ..transport.settings import check_seconds, check_type
 
 if TYPE_CHECKING:
     from ..transport import ApiResponse, Clock, HostTime
 
 __all__ = [
     "base_url",
+    "check_call_options",
     "check_digest",
     "check_encryption",
     "check_items",
@@ -54,6 +57,13 @@ def check_encryption(mle: object) -> None:
     """Check that the methods of an ``Encryption`` are not async. Raises ``ConfigurationError`` otherwise."""
     if mle is not None:
         check_methods("mle", mle, ("outgoing", "incoming"), "MessageLevelEncryption(...)")
+
+
+def check_call_options(timeout: float | None, retry: RetryPolicy | None) -> None:
+    """Check the options of a call before it is made. Raises ``ConfigurationError`` for a wrong one."""
+    if timeout is not None:
+        check_seconds("timeout", timeout)
+    check_type("retry", retry, RetryPolicy)
 
 
 def check_items(items: object, *, awaited: bool) -> None:

@@ -77,11 +77,15 @@ def _given(environ: Mapping[str, str]) -> dict[str, _Given]:
     found: dict[str, _Given] = {}
     for variable in environ:
         text = environ[variable]
+        if not isinstance(variable, str):
+            raise ConfigurationError(f"the names of variables must be strings, not {type(variable).__name__}")
         if not text or not variable.upper().startswith(PREFIX):
             continue
         if variable not in known:
             _check_foreign(variable, known)
             continue
+        if not isinstance(text, str):
+            raise ConfigurationError(f"{variable} must be a string, not {type(text).__name__}")
         name, in_file = known[variable]
         if name in found:
             raise ConfigurationError(f"{found[name].variable} and {variable} are both set; which one counts?")

@@ -21,12 +21,12 @@ from ..jose import (
     verify_capture_context,
     verify_transient_token,
 )
-from ..jose.capture_context import UnverifiedContext
+from ..jose.capture_context import UnverifiedContext, check_expected
 from ..jose.keys import KeySource, check_source, with_key
 from ..jose.storage import StoredContext
 from .bulk import Batch, Item, Progress, Tokenized, tokenize_many
 from .capture_fields import wire_data
-from .checks import check_digest, check_items, host_time_of, reference_of, token_id
+from .checks import check_call_options, check_digest, check_items, host_time_of, reference_of, token_id
 from .foundation import Foundation
 from .requests import capture_request, microform_request
 
@@ -210,6 +210,7 @@ class FlexClient(Foundation[KeySource]):
             TokenError: it is not genuine, or not valid now, or says something else; the subclass says why.
             ApiException, TransportError: the key could not be fetched.
         """
+        check_expected(expected)
         unverified = UnverifiedContext(jwt)
         return with_key(
             self._keys,
@@ -325,6 +326,7 @@ class FlexClient(Foundation[KeySource]):
         Raises:
             ConfigurationError: an argument is wrong. An exception of ``items`` or ``progress`` comes out as it is.
         """
+        check_call_options(timeout, retry)
         check_items(items, awaited=False)
         batch = Batch(concurrency=concurrency, ordered=ordered, progress=progress, fields=fields, context=context)
         return tokenize_many(self, items, batch, concurrency=concurrency, timeout=timeout, retry=retry)

@@ -12,6 +12,8 @@ from .._sealed import sealed
 from ..configuration import Configuration
 from ..errors import ConfigurationError, NotFoundError, UnknownKeyError
 from ..transport.frozen import Frozen
+from ..transport.retry import RetryPolicy
+from ..transport.settings import check_type
 from .checks import base_url, check_encryption, check_signer
 from .operations import check_operations
 from .plan import Keys
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from ..transport import Encryption, Events, RetryPolicy, Signer, Tls
+    from ..transport import Encryption, Events, Signer, Tls
     from .plan import Overrides
 
 __all__ = ["Foundation"]
@@ -104,6 +106,8 @@ class Foundation(Frozen, Generic[Keys]):
         """
         from .environment import read
 
+        if environ is not None and not isinstance(environ, Mapping):
+            raise ConfigurationError(f"environ must be a mapping of strings, not {type(environ).__name__}")
         return read(os.environ if environ is None else environ, frozenset(overrides)).make(cls, overrides)
 
     @classmethod
@@ -133,6 +137,7 @@ class Foundation(Frozen, Generic[Keys]):
 
     def _one_deadline(self, retry: RetryPolicy | None) -> AbstractContextManager[None]:
         """Hold the requests of one call to one deadline: what is asked for, and the key that verifies it."""
+        check_type("retry", retry, RetryPolicy)
         return deadline_after((self._configuration.retry if retry is None else retry).deadline)
 
     def _no_such_key(self, kid: str, cause: NotFoundError) -> UnknownKeyError:

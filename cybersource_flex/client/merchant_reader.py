@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .._credentials import is_encoded_secret
 from .._paths import check_path
 from ..errors import ConfigurationError
 from .merchant_keys import IGNORED, KEYS, REFUSED
 
 __all__ = ["Reader"]
+
+_NAME = re.compile(r"[A-Za-z_]+[0-9]{0,2}[A-Za-z_]*")
 
 # Ignored in some cases only, which are found elsewhere.
 _SOMETIMES = frozenset({"key_alias"})
@@ -127,4 +131,10 @@ def _unknown(key: Any) -> str:
     alike = {known.lower().replace("_", ""): known for known in reversed(KEYS)}
     close = difflib.get_close_matches(key.lower().replace("_", ""), alike, 1)
     hint = f"; did you mean {alike[close[0]]!r}?" if close else ""
-    return f"the merchant configuration has an unknown key {key!r}{hint}"
+    # A key that is not written as a name may be a value in the wrong place.
+    name = (
+        f"an unknown key {key!r}"
+        if _NAME.fullmatch(key) and not is_encoded_secret(key, at_least=22)
+        else "an unknown key, which is not shown"
+    )
+    return f"the merchant configuration has {name}{hint}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from .._credentials import holds_card_number, not_an_id
 from ..errors import ConfigurationError, InvalidArgumentError
 from ..models import (
     CaptureFields,
@@ -24,14 +25,25 @@ def capture_request(
         InvalidArgumentError: something else was given. Data to capture would otherwise be sent without encryption.
     """
     if isinstance(fields, GenerateFlexAPICaptureContextRequest):
-        return fields
+        return _without_data(fields)
     if not isinstance(fields, CaptureFields):
         raise InvalidArgumentError(
             f"fields must be CaptureFields, as fields(card=['number']) makes them, not {type(fields).__name__}; data "
             "to capture belongs into tokenize, which encrypts it",
             argument="fields",
         )
-    return GenerateFlexAPICaptureContextRequest(fields=fields)
+    return _without_data(GenerateFlexAPICaptureContextRequest(fields=fields))
+
+
+def _without_data(request: GenerateFlexAPICaptureContextRequest) -> GenerateFlexAPICaptureContextRequest:
+    # `from_dict` keeps members that it does not know, so data given to it would be part of the request.
+    if holds_card_number(request.to_json()):
+        raise InvalidArgumentError(
+            "fields have a card number in them, which must not be sent: this request is not encrypted; data to capture "
+            "belongs into tokenize",
+            argument="fields",
+        )
+    return request
 
 
 def microform_request(
@@ -47,7 +59,7 @@ def microform_request(
     if include_card_prefix is not None:
         options = TransientTokenResponseOptions(include_card_prefix=include_card_prefix)
     return GenerateCaptureContextRequest(
-        client_version=client_version,
+        client_version=_checked("client_version", client_version),
         target_origins=_texts("target_origins", target_origins),
         allowed_card_networks=_texts("allowed_card_networks", allowed_card_networks) or None,
         allowed_payment_types=_texts("allowed_payment_types", allowed_payment_types) or None,
@@ -56,7 +68,21 @@ def microform_request(
 
 
 def _texts(name: str, values: Iterable[str]) -> list[str]:
-    # One text would be taken for a list of letters.
+    # One string would be taken for a list of letters.
     if isinstance(values, str):
         raise ConfigurationError(f"{name} must be a list of texts, not one text")
-    return list(values)
+    if isinstance(values, (bytes, Mapping)) or not isinstance(values, Iterable):
+        raise ConfigurationError(f"{name} must be a list of strings, not {type(values).__name__}")
+    return [_checked(name, value) for value in values]
+
+
+def _checked(name: str, value: str) -> str:
+    """A string of a request that is not encrypted. Raises for other types, and for card numbers and credentials."""
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must have strings only, not {type(value).__name__}")
+    what = not_an_id(value)
+    if what is not None:
+        raise InvalidArgumentError(
+            f"{name} was given {what}, which must not be sent: this request is not encrypted", argument=name
+        )
+    return value

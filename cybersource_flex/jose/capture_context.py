@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._sealed import sealed
-from ..errors import InvalidClaimError, UnsupportedAlgorithmError
+from ..errors import ConfigurationError, InvalidClaimError, UnsupportedAlgorithmError
 from .compact import DEFAULT_LIMITS, Jws, Limits, parse_jws
 from .keys import KeySource, PublicKey, check_kid, with_key
 from .verified import DEFAULT_LEEWAY, Verified, check_times, read_only, text_claim
@@ -145,6 +145,7 @@ class UnverifiedContext:
             host_time: the host's clock compared with this machine's, where it is known.
             from_host: whether the context came straight from the host.
         """
+        check_expected(expected)
         key.verify(self._jws, _WHAT)
         return self._checked(
             expected, now=now, leeway=leeway, grace=grace, host_time=host_time, from_host=from_host, begun=False
@@ -209,6 +210,7 @@ def verify_capture_context(
         ExpiredTokenError, TokenNotYetValidError: its time is not now.
         InvalidClaimError: another claim is not what it has to be.
     """
+    check_expected(expected)
     unverified = UnverifiedContext(token, limits)
     return with_key(
         keys,
@@ -243,12 +245,23 @@ def _context(ctx: Any) -> tuple[str, Mapping[str, Any]]:
     return first["type"], data if type(data) is MappingProxyType else MappingProxyType({})
 
 
+def check_expected(expected: object) -> None:
+    """Raise ``ConfigurationError`` unless the argument ``expected`` can be compared. Called before a key is fetched."""
+    if expected is None:
+        return
+    if not isinstance(expected, Expected):
+        raise ConfigurationError(f"expected must be an Expected, not {type(expected).__name__}")
+    for name, wanted in expected._asdict().items():
+        if wanted is not None and (isinstance(wanted, (str, bytes)) or not isinstance(wanted, Collection)):
+            raise ConfigurationError(f"{name} of expected must be a collection of strings, not {type(wanted).__name__}")
+        if wanted is not None and not all(isinstance(each, str) for each in wanted):
+            raise ConfigurationError(f"{name} of expected must have strings only")
+
+
 def _compare(context: CaptureContext, expected: Expected) -> None:
     for name, wanted in expected._asdict().items():
         if wanted is None:
             continue
-        if isinstance(wanted, str):
-            raise TypeError(f"{name} must be a collection of texts, not one text")
         if set(getattr(context, name)) != set(wanted):
             raise InvalidClaimError(f"the {_WHAT} says something else about {name} than was expected", claim="ctx")
 

@@ -47,6 +47,8 @@ def store_capture_context(context: CaptureContext, key: str | bytes | None = Non
     Raises:
         ConfigurationError: the key is too short, or ``bind`` comes without one.
     """
+    if not isinstance(context, CaptureContext):
+        raise ConfigurationError(f"context must be a verified CaptureContext, not {type(context).__name__}")
     header, payload, signature = (base64.urlsafe_b64decode(part + "==") for part in context.jwt.split("."))
     packed = zlib.compress(len(header).to_bytes(2, "big") + header + payload, 9)
     body = len(signature).to_bytes(2, "big") + signature + packed
@@ -139,10 +141,14 @@ class StoredContext:
 
 
 def _mac(key: str | bytes | None, bind: str, body: bytes) -> bytes:
+    if not isinstance(bind, str):
+        raise ConfigurationError(f"bind must be a string, not {type(bind).__name__}")
     if key is None:
         if bind:
             raise ConfigurationError("bind needs a sealing key: without one anybody could bind anew")
         return b""
+    if not isinstance(key, (str, bytes)):
+        raise ConfigurationError(f"the sealing key must be a string or bytes, not {type(key).__name__}")
     secret = key.encode("utf-8") if isinstance(key, str) else key
     if len(secret) < _MIN_KEY_BYTES:
         raise ConfigurationError(f"the sealing key is too short; at least {_MIN_KEY_BYTES} bytes are needed")

@@ -54,7 +54,7 @@ def check_host(host: str, name: str = "host") -> str:
     if not parts.hostname:
         raise ConfigurationError(f"{name} has no name in it; {expected}")
     if parts.path.rstrip("/") or parts.query or parts.fragment:
-        raise ConfigurationError(f"{name} {parts.hostname!r} has a path, query or fragment after it; {expected}")
+        raise ConfigurationError(f"{name} has a path, query or fragment after it; {expected}")
     if not parts.hostname.isascii():
         raise ConfigurationError(f"{name} has characters outside ASCII in it; write its 'xn--' form; {expected}")
     if parts.scheme == "http" and not is_loopback(parts.hostname):

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
+from .._sealed import sealed
 from ..errors import ConfigurationError
 from .frozen import Frozen
 
@@ -16,6 +17,7 @@ __all__ = ["RetryPolicy", "retry_after"]
 _MOST_RETRY_AFTER: Final = 86_400.0
 
 
+@sealed
 class RetryPolicy(Frozen):
     """How often to try, how long to wait in between, and how long all of it may take. Unchangeable.
 

@@ -12,7 +12,7 @@ from .clock import Clock
 from .content_coding import BodyTooLargeError, ContentCodingError, decode_body
 from .message import Response
 from .retry import RetryPolicy
-from .settings import Settings, check_seconds
+from .settings import Settings, check_seconds, check_type
 from .telemetry import Call, ResponseEvent, Spans
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class Sender:
     def _course(self, request: Request, timeout: float | None, retry: RetryPolicy | None) -> Course:
         if timeout is not None:
             check_seconds("timeout", timeout)
+        check_type("retry", retry, RetryPolicy)
         settings = self._settings
         attempts = Attempts(request, settings, self.clock, settings.retry if retry is None else retry)
         return Course(request, attempts, settings, timeout, self._spans.call_started(request.operation))

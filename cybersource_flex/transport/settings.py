@@ -143,9 +143,9 @@ class Settings(Frozen):
             connect_timeout=check_seconds("connect_timeout", connect_timeout),
             read_timeout=check_seconds("read_timeout", read_timeout),
             max_response_bytes=_check_size(max_response_bytes),
-            retry=_check_type("retry", retry, RetryPolicy) or RetryPolicy(),
-            events=_check_type("events", events, Events) or Events(),
-            correct_clock=_check_type("correct_clock", correct_clock, bool),
+            retry=check_type("retry", retry, RetryPolicy) or RetryPolicy(),
+            events=check_type("events", events, Events) or Events(),
+            correct_clock=check_type("correct_clock", correct_clock, bool),
             pool_size=_check_pool_size(pool_size),
             idle_timeout=check_seconds("idle_timeout", idle_timeout),
             user_agent=USER_AGENT if user_agent_suffix is None else f"{USER_AGENT} {_check_suffix(user_agent_suffix)}",
@@ -169,11 +169,13 @@ class Settings(Frozen):
 def check_seconds(name: str, value: float) -> float:
     """A timeout in seconds, checked. Raises ``ConfigurationError`` unless it is a positive, finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise ConfigurationError(f"{name} must be a positive number of seconds, not {value!r}")
+        # Without the value: an argument in the wrong place may be card data.
+        raise ConfigurationError(f"{name} must be a positive number of seconds")
     return float(value)
 
 
-def _check_type(name: str, value: Any, kind: type) -> Any:
+def check_type(name: str, value: Any, kind: type) -> Any:
+    """An argument of this type, or None, checked. Raises ``ConfigurationError`` for anything else."""
     if value is not None and not isinstance(value, kind):
         raise ConfigurationError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
     return value
