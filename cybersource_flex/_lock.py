@@ -1,33 +1,38 @@
-"""A lock that a forked process finds free.
+"""Locks and limits for threads that work in a forked child too.
 
 A fork copies locks as they are, and the one thread of the child is never the one that holds them: an ordinary lock that
-another thread held at that moment stays locked in the child for ever.
+another thread held at that moment stays locked in the child for ever. All of these are made of primitives written in C,
+so that an exception raised by a signal handler cannot leave one taken.
 """
 
 from __future__ import annotations
 
 import os
+import queue
 import threading
+from typing import Any
+from weakref import WeakSet
 
 __all__ = ["Lock", "Slots"]
 
+_locks: WeakSet[Any] = WeakSet()
 
-class Lock:
-    """One lock for each process. For use with ``with``."""
 
-    __slots__ = ("_locks",)
+def Lock() -> threading.Lock:  # noqa: N802 - used like threading.Lock, which is a function too
+    """Make a ``threading.Lock`` that is free in a forked child."""
+    lock = threading.Lock()
+    _locks.add(lock)
+    return lock
 
-    def __init__(self) -> None:
-        self._locks = {os.getpid(): threading.Lock()}
 
-    def __enter__(self) -> None:
-        process = os.getpid()
-        # `setdefault` gives all threads of the child the same one.
-        found = self._locks.get(process) or self._locks.setdefault(process, threading.Lock())
-        found.acquire()
+def _free_all() -> None:
+    for lock in list(_locks):
+        # What the standard library does with its own locks.
+        lock._at_fork_reinit()
 
-    def __exit__(self, *_: object) -> None:
-        self._locks[os.getpid()].release()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_all)
 
 
 class Slots:
@@ -37,26 +42,34 @@ class Slots:
         size: how many.
     """
 
-    __slots__ = ("_semaphores", "_size")
+    __slots__ = ("_free", "_process", "_size")
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._semaphores = {os.getpid(): threading.Semaphore(size)}
+        self._process = os.getpid()
+        self._free = self._full()
+
+    def _full(self) -> queue.SimpleQueue[None]:
+        free: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(self._size):
+            free.put(None)
+        return free
 
     def acquire(self, timeout: float | None) -> bool:
         """Wait for a place. Returns whether there was one in time.
 
         Args:
-            timeout: seconds to wait at most; None for no limit.
+            timeout: seconds to wait at most, 0 for not at all; None for no limit.
         """
-        process = os.getpid()
-        found = self._semaphores.get(process)
-        if found is None:
-            found = self._semaphores.setdefault(process, threading.Semaphore(self._size))
-        return found.acquire(timeout=timeout)
+        if self._process != os.getpid():
+            self._free, self._process = self._full(), os.getpid()
+        try:
+            self._free.get(timeout != 0, timeout)
+        except queue.Empty:
+            return False
+        return True
 
     def release(self) -> None:
         """Give a place back. A place that was taken before a fork is not one of the child's."""
-        found = self._semaphores.get(os.getpid())
-        if found is not None:
-            found.release()
+        if self._process == os.getpid():
+            self._free.put(None)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextvars
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
+
+from ._lock import Slots
 
 __all__ = ["MAX_RUNNING", "NotInTimeError", "TooManyThreadsError", "result_in_time", "start_in_thread"]
 
@@ -16,7 +17,7 @@ _T = TypeVar("_T")
 # A function that never returns keeps its thread. Calls are refused above this number, so that threads cannot pile up.
 MAX_RUNNING: Final = 200
 
-_running: dict[int, threading.BoundedSemaphore] = {}
+_running: Final = Slots(MAX_RUNNING)
 
 
 class TooManyThreadsError(Exception):
@@ -38,8 +39,8 @@ def start_in_thread(function: Callable[[], _T]) -> Future[_T]:
     Raises:
         TooManyThreadsError: ``MAX_RUNNING`` functions have not returned yet, or the system allows no further thread.
     """
-    slots = _slots()
-    if not slots.acquire(blocking=False):
+    slots = _running
+    if not slots.acquire(0):
         raise TooManyThreadsError(f"{MAX_RUNNING} earlier calls have not returned yet")
     future: Future[_T] = Future()
     # From here on it cannot be cancelled: the function runs to its end.
@@ -86,16 +87,7 @@ def result_in_time(future: Future[_T], timeout: float | None) -> _T:
         raise NotInTimeError from None
 
 
-def _finish(slots: threading.BoundedSemaphore, settle: Callable[[Any], None], value: Any) -> None:
+def _finish(slots: Slots, settle: Callable[[Any], None], value: Any) -> None:
     # The place is free before anyone who waits for the result goes on.
     slots.release()
     settle(value)
-
-
-def _slots() -> threading.BoundedSemaphore:
-    # One for each process: the threads of the parent do not exist in a forked child.
-    process = os.getpid()
-    found = _running.get(process)
-    if found is None:
-        found = _running.setdefault(process, threading.BoundedSemaphore(MAX_RUNNING))
-    return found

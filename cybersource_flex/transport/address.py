@@ -10,7 +10,7 @@ from ..errors import ConfigurationError
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
-__all__ = ["check_host", "is_loopback", "is_production", "split"]
+__all__ = ["check_host", "is_host_name", "is_loopback", "is_production", "split"]
 
 
 def split(url: str) -> SplitResult | None:
@@ -53,6 +53,8 @@ def check_host(host: str, name: str = "host") -> str:
         raise ConfigurationError(f"{name} has a user name or password in it; {expected}")
     if not parts.hostname:
         raise ConfigurationError(f"{name} has no name in it; {expected}")
+    if not is_host_name(parts.hostname):
+        raise ConfigurationError(f"{name} has an empty label, or one of more than 63 characters; {expected}")
     if parts.path.rstrip("/") or parts.query or parts.fragment:
         raise ConfigurationError(f"{name} has a path, query or fragment after it; {expected}")
     if not parts.hostname.isascii():
@@ -77,6 +79,12 @@ def origin(parts: SplitResult) -> str:
 def has_stray_characters(text: str) -> bool:
     """Whether white space, a backslash or a control character is in it. Readers of URLs disagree about these."""
     return any(ord(char) <= 32 or ord(char) == 127 or char == "\\" for char in text)
+
+
+def is_host_name(name: str) -> bool:
+    """Whether the labels of a host name have lengths that can be resolved (RFC 1035 section 2.3.4)."""
+    labels = name.removesuffix(".").split(".")
+    return len(name) <= 253 and all(0 < len(label) <= 63 for label in labels)
 
 
 def is_loopback(name: str) -> bool:

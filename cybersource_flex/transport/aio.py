@@ -185,6 +185,8 @@ class AsyncTransport(Sender):
             found = self._translated(cause, state)
         finally:
             _state.reset(token)
+            if state.protocol is not None:
+                state.protocol.busy = False
         # Outside of the handler, so that no cause goes along: those of aiohttp hold the request with its credentials.
         raise found
 
@@ -266,7 +268,7 @@ class AsyncTransport(Sender):
 
     def _translated(self, cause: BaseException, state: _State) -> errors.TransportError:
         request = state.request
-        if not state.connected:
+        if state.protocol is None:
             return unsent(request, _not_connected(cause, through_proxy=self._settings.proxy is not None))
         if isinstance(cause, TimeoutError):
             return failure(errors.ResponseTimeoutError, request, "no response in time")
@@ -276,13 +278,18 @@ class AsyncTransport(Sender):
 
 
 class _State:
-    """What is known about the attempt of this task."""
+    """What is known about the attempt of this task.
 
-    __slots__ = ("connected", "request")
+    Attributes:
+        request: the request as it is sent.
+        protocol: the connection that carries it, once it is established.
+    """
+
+    __slots__ = ("protocol", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.connected = False
+        self.protocol: _Protocol | None = None
 
 
 _state: Final[ContextVar[_State]] = ContextVar("cybersource_flex_attempt")
@@ -293,7 +300,7 @@ class _Protocol(ResponseHandler):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        self.used = False
+        self.used = self.busy = False
         self._interim = self._interim_bytes = 0
         self._idle_since = time.time()
 
@@ -311,7 +318,19 @@ class _Protocol(ResponseHandler):
             if self._interim > MAX_INTERIM or self._interim_bytes > MAX_INTERIM_BYTES:
                 self.set_exception(aiohttp.ClientPayloadError("no final response after the interim responses"))
                 return
+        if message.code < 100 or message.code == 101:
+            # No final response, and none will follow on this connection.
+            self.force_close()
         super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        if self.used and not self.busy:
+            # Nobody asked for anything.
+            self.force_close()
+        super().data_received(data)
+        if self._interim:
+            # aiohttp stops the timer with any response that has no body.
+            self.start_timeout()
 
     def close(self) -> None:
         # An ordinary close keeps the connection until the server has read everything, which may be never.
@@ -399,7 +418,7 @@ class _Connector(aiohttp.TCPConnector):
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:
         state = _state.get()
-        if state.connected:
+        if state.protocol is not None:
             # aiohttp sends what it calls idempotent again by itself, with the signature of the first time.
             raise aiohttp.ServerDisconnectedError
         while True:
@@ -413,7 +432,8 @@ class _Connector(aiohttp.TCPConnector):
         if not protocol.used:
             protocol.used = True
             keep_alive(connection)
-        state.connected = True
+        protocol.busy = True
+        state.protocol = protocol
         return connection
 
 

@@ -6,12 +6,13 @@ Decisions alone: nothing is sent and nobody waits here, so that every way of sen
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from .._deadline import current_deadline, earliest
-from ..errors import Attempt, TransportError
+from ..errors import Attempt, ConfigurationError, TransportError
 from .retry import RetryPolicy, retry_after
 from .telemetry import AttemptEvent
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Attempts"]
 
 _log: Final = logging.getLogger("cybersource_flex.transport")
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class Attempts:
@@ -82,7 +86,7 @@ class Attempts:
             now = self._clock.now()
             if settings.mle is not None:
                 request = settings.mle.outgoing(request, now)
-            credentials = dict(settings.auth.sign(request, now))
+            credentials = _checked(settings.auth.sign(request, now))
         self.sent = request
         self._sent_at = time.time()
         self._started = time.monotonic()
@@ -163,3 +167,21 @@ class Attempts:
             operation = self._request.operation
             correlation_id = None if headers is None else headers.get("v-c-correlation-id")
             events.attempt(AttemptEvent(operation.name, operation.method, operation.path, made, correlation_id))
+
+
+def _checked(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a signer, which can be user code. No message contains a value: it is a credential.
+
+    Raises:
+        ConfigurationError: a header cannot be sent.
+    """
+    checked = dict(headers)
+    for name, value in checked.items():
+        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
+            raise ConfigurationError("the signer returned a header whose name is not a token (RFC 9110 section 5.6.2)")
+        if not (isinstance(value, str) and _HEADER_VALUE.fullmatch(value)):
+            raise ConfigurationError(
+                f"the signer returned a value for the header {name!r} that cannot be sent; expected a string of "
+                "Latin-1 characters without line breaks and control characters"
+            )
+    return checked

@@ -6,6 +6,7 @@ import http.client
 import io
 import math
 import os
+import queue
 import re
 import socket
 import ssl
@@ -27,6 +28,7 @@ from urllib3.exceptions import (
 )
 from urllib3.util import wait_for_read
 from urllib3.util.response import assert_header_parsing
+from urllib3.util.ssltransport import SSLTransport
 
 from .._lock import Lock
 from .._threads import NotInTimeError, TooManyThreadsError
@@ -223,6 +225,17 @@ class _Response(http.client.HTTPResponse):
             raise HTTPException("the length of the response is ambiguous")
         if codings and lengths and self._exchange.connection is not None:
             self._exchange.connection.usable = False
+        if self.status in (204, 304):
+            # Never with a body, whatever the headers say. http.client would wait for a chunk.
+            self.chunked, self.length = False, 0
+        elif codings and not self.chunked:
+            # http.client does not recognise it with white space around it.
+            self.chunked, self.chunk_left, self.length = True, None, None
+            self.will_close = self._check_close()  # type: ignore[attr-defined]
+        elif lengths and not codings and self.length is None and self._method != "HEAD":  # type: ignore[attr-defined]
+            # The same length more than once.
+            self.length = int(lengths.pop())
+            self.will_close = self._check_close()  # type: ignore[attr-defined]
 
     def _read_next_chunk_size(self) -> int:
         # http.client takes what int() takes: signs, prefixes and underscores (RFC 9112 section 7.1 has digits alone).
@@ -295,8 +308,10 @@ class _Guarded(HTTPConnection):
             share = (deadline - time.monotonic()) / (len(addresses) - number)
             if share <= 0:
                 raise TimeoutError("no connection in time")
-            sock = socket.socket(family, kind, protocol)
+            sock: socket.socket | None = None
             try:
+                # Fails too, where the system does not know the family of the address.
+                sock = socket.socket(family, kind, protocol)
                 for option in self.socket_options or ():
                     sock.setsockopt(*option)
                 sock.settimeout(share)
@@ -304,7 +319,8 @@ class _Guarded(HTTPConnection):
                     sock.bind(self.source_address)
                 sock.connect(address)
             except OSError as cause:
-                sock.close()
+                if sock is not None:
+                    sock.close()
                 failure = cause
             else:
                 # What is left is for TLS.
@@ -314,6 +330,11 @@ class _Guarded(HTTPConnection):
         if isinstance(failure, TimeoutError):
             raise failure
         raise NewConnectionError(self, "no address accepts a connection") from failure
+
+    def _tunnel(self) -> None:
+        super()._tunnel()
+        # The socket has the timeout of the last read. What is left is for TLS with the host.
+        self.sock.settimeout(max(LEAST, _exchange.get().connect_deadline - time.monotonic()))
 
     def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
         exchange = _exchange.get()
@@ -348,19 +369,58 @@ class _Connection(_Guarded):
 
 
 class _TlsConnection(_Guarded, HTTPSConnection):
-    pass
+    def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> Any:
+        return _DeadlineSocket(super()._connect_tls_proxy(hostname, sock))
+
+
+class _DeadlineSocket:
+    """The TLS connection to a proxy that carries another TLS connection.
+
+    urllib3 reads and writes it in loops, and gives each step the whole timeout.
+    """
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def recv(self, *args: Any) -> bytes:
+        return self._in_time().recv(*args)
+
+    def recv_into(self, *args: Any) -> int:
+        return self._in_time().recv_into(*args)
+
+    def send(self, *args: Any) -> int:
+        return self._in_time().send(*args)
+
+    def sendall(self, *args: Any) -> None:
+        self._in_time().sendall(*args)
+
+    def _in_time(self) -> ssl.SSLSocket:
+        if self._sock.gettimeout() != 0.0:
+            exchange = _exchange.get()
+            connection = exchange.connection
+            connecting = connection is None or connection.connecting
+            left = (exchange.connect_deadline if connecting else exchange.deadline) - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the deadline of the call has passed")
+            self._sock.settimeout(min(left, exchange.read_timeout))
+        return self._sock
 
 
 def _pending(sock: Any) -> bool:
-    """Whether decrypted bytes are waiting in a TLS connection, which no system call shows."""
-    # urllib3's TLS inside TLS keeps its state in `sslobj`.
-    pending = getattr(getattr(sock, "sslobj", sock), "pending", None)
-    return pending is not None and pending() > 0
+    """Whether bytes are waiting in a TLS connection, which no system call shows."""
+    if isinstance(sock, SSLTransport):
+        # TLS inside TLS: what the outer connection has decrypted, and what the inner one has.
+        outer: Any = sock.socket
+        return sock.incoming.pending > 0 or sock.sslobj.pending() > 0 or outer.pending() > 0
+    return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
 
 def _refuse_early_data(sock: socket.socket) -> None:
     """Raise where the server has sent a response before any request: it cannot be the response to ours."""
-    if not wait_for_read(sock, timeout=0.0):
+    if not (_pending(sock) or wait_for_read(sock, timeout=0.0)):
         return
     timeout = sock.gettimeout()
     sock.settimeout(0.0)
@@ -378,11 +438,39 @@ class _EarlyDataError(OSError):
     pass
 
 
+class _Stack:
+    """The connections of a pool, the last one used on top.
+
+    urllib3 has a ``queue.LifoQueue`` here. That has locks that an exception of a signal handler can leave taken, and
+    that a fork copies. A list needs none, and no call waits for it: the transport bounds the number of calls.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self._maxsize = maxsize
+        self.connections: list[_Guarded | None] = []
+
+    def get(self, block: bool = True, timeout: float | None = None) -> _Guarded | None:
+        try:
+            return self.connections.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, item: _Guarded | None, block: bool = True) -> None:
+        if len(self.connections) >= self._maxsize:
+            raise queue.Full
+        self.connections.append(item)
+
+    def qsize(self) -> int:
+        return len(self.connections)
+
+
 class _Pool(urllib3.HTTPConnectionPool):
+    QueueCls = _Stack  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     ConnectionCls = _Connection  # pyright: ignore[reportAssignmentType]
 
 
 class _TlsPool(urllib3.HTTPSConnectionPool):
+    QueueCls = _Stack  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     ConnectionCls = _TlsConnection  # pyright: ignore[reportAssignmentType]
 
 
@@ -462,11 +550,18 @@ class Connections:
         if now < self._next_sweep or pool.pool is None:
             return
         self._next_sweep = now + self._settings.idle_timeout
-        with pool.pool.mutex:
-            idle = [each for each in pool.pool.queue if each is not None and each.sock is not None]
-            for connection in idle:
-                if not connection.is_connected:
-                    connection.close()
+        stack: Any = pool.pool
+        taken = []
+        while True:
+            # Taken out one by one: nobody else can use a connection while it is looked at.
+            try:
+                taken.append(stack.get())
+            except queue.Empty:
+                break
+        for connection in reversed(taken):
+            if connection is not None and connection.sock is not None and not connection.is_connected:
+                connection.close()
+            stack.put(connection)
 
     def _drop(self, closed: urllib3.HTTPConnectionPool) -> None:
         with self._lock:

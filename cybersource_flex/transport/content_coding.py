@@ -9,6 +9,8 @@ __all__ = ["BodyTooLargeError", "ContentCodingError", "decode_body"]
 
 # A server that follows the specification uses none at all: every request says `Accept-Encoding: identity`.
 _MAX_CODINGS: Final = 2
+# What follows a member is copied for each of them.
+_MAX_MEMBERS: Final = 32
 
 
 class ContentCodingError(Exception):
@@ -60,7 +62,11 @@ def decode_body(body: bytes, codings: str, limit: int) -> bytes:
 
 def _gunzip(body: bytes, limit: int) -> bytes:
     out = bytearray()
+    members = 0
     while body:
+        members += 1
+        if members > _MAX_MEMBERS:
+            raise zlib.error("too many members")
         part, body = _decompress(zlib.decompressobj(16 + zlib.MAX_WBITS), body, limit - len(out))
         out += part
         if not body.startswith(b"\x1f\x8b"):

@@ -101,8 +101,8 @@ class Signer(Protocol):
 
     - ``blocks``, an attribute, says with True that ``sign`` may wait for somebody else: an HSM, a token endpoint. On an
       event loop it is then asked in a thread.
-    - ``renew() -> bool`` is called after a 401. True says that new credentials are at hand: the request is then signed
-      and sent once more, and never a third time.
+    - ``renew() -> bool`` is called after a 401, in the calling thread or event loop, so it must not wait. True says
+      that new credentials are available: the request is then signed and sent once more, and never a third time.
     - ``supports_mle``, an attribute, says with True that its tokens can carry what message-level encryption needs:
       ``Request.response_mle_kid``, and the digest of the body that is sent.
     - ``facts() -> Mapping[str, str | int | bool | None]`` says what is safe to tell of the credentials, to explain a

@@ -20,6 +20,9 @@ __all__ = ["problem"]
 
 # Texts of the service end up in messages and logs: long enough to help, too short to flood.
 _TEXT_LIMIT = 300
+_READ_LIMIT: Final = 2000
+_MAX_DETAILS: Final = 50
+_CUT_END: Final = re.compile(r"[0-9A-Za-z+/_=.-]*[0-9 -]*\Z")
 
 # What a service could repeat of what it was sent: digits of a card number, tokens, and ids of tokens. Ids of requests
 # and of keys are shorter.
@@ -27,7 +30,7 @@ _TEXT_LIMIT = 300
 _SECRET: Final = re.compile(
     r"(?P<uuid>(?<![A-Za-z0-9-])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![A-Za-z0-9-]))"
     r"|[0-9](?:[ -]?[0-9]){11,18}(?![0-9])"
-    r"|[A-Za-z0-9+/_=-]{20,}(?:\.[A-Za-z0-9+/_=-]+){2,4}"
+    r"|(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_=-]{20,}(?:\.[A-Za-z0-9+/_=-]+){2,4}"
     r"|[A-Za-z0-9_=-]{40,}"
 )
 
@@ -69,7 +72,8 @@ def problem(
     if isinstance(error, errors.AuthenticationError) and response.facts is not None:
         from .diagnosis import LIKELY, diagnose, of_answer
 
-        facts = {**response.facts, **of_answer(response.body, " ".join((reason, message or "", *map(repr, details))))}
+        text = " ".join((reason, message or "", *map(repr, details)))[:_READ_LIMIT]
+        facts = {**response.facts, **of_answer(response.body, text)}
         causes = diagnose(facts)
         error._explain(facts, causes, likely=causes[0].score >= LIKELY)
     return error
@@ -99,7 +103,7 @@ def _from_object(found: Mapping[str, Any], depth: int) -> tuple[str, str, list[e
         found = inner
     listed = found.get("errors")
     if isinstance(listed, list):
-        entries = [entry for entry in listed if isinstance(entry, Mapping)]
+        entries = [entry for entry in listed[:_MAX_DETAILS] if isinstance(entry, Mapping)]
         if entries:
             details = [errors.ErrorDetail(_clean(e.get("type")), _clean(e.get("message"))) for e in entries]
             return _clean(entries[0].get("type")), _clean(entries[0].get("message")), details, None
@@ -126,7 +130,7 @@ def _details(given: Any) -> list[errors.ErrorDetail]:
     # The specification's schema says array, its examples show one object.
     entries = given if isinstance(given, list) else [given]
     details = []
-    for entry in entries:
+    for entry in entries[:_MAX_DETAILS]:
         if not isinstance(entry, Mapping):
             continue
         location = _clean(entry.get("location")) or _clean(entry.get("field"))
@@ -140,6 +144,10 @@ def _clean(text: Any) -> str:
     """One short line of printable text: what a host sends must not be able to forge log lines."""
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
         return ""
-    line = " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
+    value = str(text)
+    if len(value) > _READ_LIMIT:
+        # Searching takes time. What is cut off may be the rest of a token or a card number, so its beginning goes too.
+        value = _CUT_END.sub("", value[:_READ_LIMIT])
+    line = " ".join("".join(char if char.isprintable() else " " for char in value).split())
     line = _SECRET.sub(lambda found: found["uuid"] or "<removed>", line)
     return line if len(line) <= _TEXT_LIMIT else line[: _TEXT_LIMIT - 1] + "…"

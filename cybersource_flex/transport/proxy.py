@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .._sealed import sealed
 from ..errors import ConfigurationError
-from .address import has_stray_characters, is_loopback, origin, split
+from .address import has_stray_characters, is_host_name, is_loopback, origin, split
 from .frozen import Frozen
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Proxy(Frozen):
             raise ConfigurationError(f"{name} does not begin with http:// or https://; {_EXPECTED}")
         if not parts.hostname:
             raise ConfigurationError(f"{name} has no host in it; {_EXPECTED}")
+        if not is_host_name(parts.hostname):
+            raise ConfigurationError(f"{name} has a host with an empty or too long label; {_EXPECTED}")
         if parts.path.rstrip("/") or parts.query or parts.fragment:
             raise ConfigurationError(
                 f"{name} has a path, query or fragment after the host; '/', '?' and '#' in a password are "

@@ -51,7 +51,8 @@ def start_lookup(host: str, port: int) -> Future[list[Address]]:
     key = os.getpid(), host, port
     with _lock:
         lookup = _lookups.get(key)
-        if lookup is None:
+        # One that is done was not taken out, because an exception interrupted the caller that started it.
+        if lookup is None or lookup.done():
             lookup = _lookups[key] = start_in_thread(lambda: _look_up(host, port))
             lookup.add_done_callback(lambda _: _lookups.pop(key, None))
     return lookup

@@ -100,12 +100,8 @@ class Transport(Sender):
             return self._exchange(course, headers)
         except NotConnected as cause:
             raise unsent(course.sent, cause) from cause
-        except HTTPError as cause:
-            found = _translated(cause, course.sent)
         finally:
             self._slots.release()
-        # Outside of the handler, so that the cause does not go along: it may quote a response that cannot be read.
-        raise found
 
     def _sign_in_time(self, course: Course) -> dict[str, str]:
         try:
@@ -116,6 +112,14 @@ class Transport(Sender):
             raise no_thread(cause) from cause
 
     def _exchange(self, course: Course, headers: dict[str, str]) -> Response:
+        try:
+            return self._request(course, headers)
+        except HTTPError as cause:
+            error = _translated(cause, course.sent)
+        # Outside of the handler, so that the cause does not go along: it may quote a response that cannot be read.
+        raise error
+
+    def _request(self, course: Course, headers: dict[str, str]) -> Response:
         request = course.sent
         response = self._connections.request(
             request, headers, connect=course.connect, read=course.read, deadline=course.deadline

@@ -6,22 +6,25 @@ import asyncio
 import errno
 import gzip
 import json
+import os
 import socket
 import ssl
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 import pytest
+import trustme
+import urllib3
 from urllib3.util import wait_for_read
 
 from cybersource_flex import errors
 from cybersource_flex.auth import BearerToken
-from cybersource_flex.transport import Operation, Request, RetryPolicy, Settings, Transport
+from cybersource_flex.transport import Operation, Request, RetryPolicy, Settings, Tls, Transport, resolver
 from cybersource_flex.transport.aio import AsyncTransport
 
 ONCE = RetryPolicy(attempts=1)
@@ -475,9 +478,10 @@ def test_signers_that_never_return_do_not_pile_up(
     carry: Carry, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cybersource_flex import _threads
+    from cybersource_flex._lock import Slots
 
     monkeypatch.setattr(_threads, "MAX_RUNNING", 2)
-    monkeypatch.setattr(_threads, "_running", {})
+    monkeypatch.setattr(_threads, "_running", Slots(2))
     signer = Stalled()
     made = settings("http://127.0.0.1:9", auth=signer, retry=RetryPolicy(attempts=1, deadline=0.05))
     with carry(made) as transport:
@@ -695,3 +699,288 @@ def test_a_program_does_not_wait_for_a_stalled_resolver_at_its_end(
 def test_a_name_is_resolved_for_a_call(carry: Carry, settings: Callable[..., Settings]) -> None:
     with Server() as server, carry(made := settings(f"http://localhost:{server.port}")) as transport:
         assert transport.send(request(made)).status == 200
+
+
+# What a signer returns is checked before it is sent.
+
+
+@pytest.mark.parametrize(
+    "value", ["Bearer C4N4RY\n", "C4N4RY\r\nX: y", "C4N4RY\x00", "C4N4RY\u2028", b"C4N4RY", None, 4]
+)
+def test_a_signer_that_returns_what_cannot_be_sent(value: Any, carry: Carry, settings: Callable[..., Settings]) -> None:
+    class Odd(Signer):
+        def sign(self, request: Request, now: float) -> dict[str, str]:
+            return {"Authorization": value}
+
+    with Server() as server, carry(made := settings(server.url, auth=Odd())) as transport:
+        with pytest.raises(errors.ConfigurationError, match=r"Authorization.*cannot be sent") as caught:
+            transport.send(request(made))
+        assert "C4N4RY" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
+        assert server.connections == []
+
+
+@pytest.mark.parametrize("name", ["", "X Y", "X\n", "X:", "\u00e4", None])
+def test_a_signer_that_returns_a_name_that_is_none(name: Any, carry: Carry, settings: Callable[..., Settings]) -> None:
+    class Odd(Signer):
+        def sign(self, request: Request, now: float) -> dict[str, str]:
+            return {name: "C4N4RY"}
+
+    with carry(made := settings("http://127.0.0.1:9", auth=Odd())) as transport:
+        with pytest.raises(errors.ConfigurationError, match="not a token") as caught:
+            transport.send(request(made))
+        assert "C4N4RY" not in str(caught.value)
+
+
+def test_an_error_of_urllib3_in_a_signer_is_the_signers(carry: Carry, settings: Callable[..., Settings]) -> None:
+    class Failing(Signer):
+        def sign(self, request: Request, now: float) -> dict[str, str]:
+            raise urllib3.exceptions.ProtocolError("the key service")
+
+    with (
+        carry(made := settings("http://127.0.0.1:9", auth=Failing())) as transport,
+        pytest.raises(urllib3.exceptions.ProtocolError, match="the key service"),
+    ):
+        transport.send(request(made))
+
+
+# Framing.
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"Transfer-Encoding: chunked \r\n", b"2\r\n{}\r\n0\r\n\r\n"),
+        (b"Transfer-Encoding:\r\n chunked\r\n", b"2\r\n{}\r\n0\r\n\r\n"),
+        (b"Transfer-Encoding: Chunked\r\n", b"2\r\n{}\r\n0\r\n\r\n"),
+        (b"Content-Length: 2, 2\r\n", b"{}"),
+        (b"Content-Length: 2\r\nContent-Length: 2\r\n", b"{}"),
+    ],
+)
+def test_unusual_framing_is_read_or_refused_at_once(
+    head: bytes, body: bytes, carry: Carry, settings: Callable[..., Settings]
+) -> None:
+    response = b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + body
+    with Server(response) as server, carry(made := settings(server.url)) as transport:
+        for _ in range(2):
+            started = time.monotonic()
+            try:
+                assert transport.send(request(made)).body == b"{}"
+            except errors.ConnectionBrokenError:
+                # aiohttp refuses some of them.
+                assert not isinstance(transport, Transport)
+            assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+@pytest.mark.parametrize("head", [b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n", b""])
+def test_a_response_that_has_no_body_is_complete_after_its_head(
+    status: bytes, head: bytes, carry: Carry, settings: Callable[..., Settings]
+) -> None:
+    response = b"HTTP/1.1 " + status + b"\r\n" + head + b"\r\n"
+    with Server(response) as server, carry(made := settings(server.url)) as transport:
+        started = time.monotonic()
+        for _ in range(2):
+            received = transport.send(request(made))
+            assert (received.status, received.body) == (int(status[:3]), b"")
+        assert time.monotonic() - started < 5
+
+
+def test_many_empty_gzip_members_are_not_unpacked(carry: Carry, settings: Callable[..., Settings]) -> None:
+    body = gzip.compress(b"") * 20_000
+    with Server(answer(400, body, "gzip")) as server, carry(made := settings(server.url)) as transport:
+        with pytest.raises(errors.BadRequestError) as caught:
+            CALL.result(transport.send(request(made)))
+        assert caught.value.body == body
+
+
+# Addresses that cannot be used.
+
+
+def test_an_address_of_a_family_that_the_system_does_not_know_is_passed_over(
+    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = socket.socket.__init__
+
+    def without_ipv6(self: socket.socket, *args: Any, **options: Any) -> None:
+        if args and args[0] == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        make(self, *args, **options)
+
+    with Server() as server:
+        addresses = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", server.port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+        monkeypatch.setattr(socket.socket, "__init__", without_ipv6)
+        with Transport(made := settings(f"http://localhost:{server.port}")) as transport:
+            assert transport.send(request(made)).status == 200
+
+
+@pytest.mark.parametrize("host", ["https://a..example", "https://.example", f"https://{'a' * 64}.example"])
+def test_a_host_name_that_cannot_be_resolved_is_refused_at_once(host: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match="label"):
+        Settings(host=host)
+    with pytest.raises(errors.ConfigurationError, match="label"):
+        Settings(host="https://host.example", proxy=host.replace("https", "http"))
+
+
+def test_a_lookup_that_was_left_behind_is_not_used_again(
+    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server() as server:
+        left: Future[Any] = Future()
+        left.set_exception(socket.gaierror(socket.EAI_AGAIN, "Temporary failure"))
+        monkeypatch.setitem(resolver._lookups, (os.getpid(), "localhost", server.port), left)
+        with Transport(made := settings(f"http://localhost:{server.port}")) as transport:
+            assert transport.send(request(made)).status == 200
+
+
+# Connections through a proxy.
+
+
+class Tunnels:
+    """A proxy in the clear or over TLS: responds to CONNECT, then runs ``host`` on the connection."""
+
+    def __init__(self, host: Callable[[socket.socket], object], context: ssl.SSLContext | None = None) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._host, self._context = host, context
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            connection, _ = self._listener.accept()
+            connection.settimeout(20)
+            if self._context is not None:
+                connection = self._context.wrap_socket(connection, server_side=True)
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                self._host(connection)
+
+    def __enter__(self) -> Tunnels:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        self._thread.join(20)
+
+
+def test_the_time_to_connect_covers_the_proxy_and_the_host_together(
+    settings: Callable[..., Settings],
+) -> None:
+    def stalled_handshake(connection: socket.socket) -> None:
+        # Until the client goes away.
+        while connection.recv(65536):
+            pass
+
+    with Tunnels(stalled_handshake) as proxy:
+        made = settings("https://host.example", proxy=f"http://127.0.0.1:{proxy.port}", connect_timeout=0.3)
+        started = time.monotonic()
+        with Transport(made) as transport, pytest.raises(errors.ConnectionTimeoutError):
+            transport.send(request(made))
+        assert time.monotonic() - started < 0.55
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Tls]:
+    """A server's TLS context for any of the test's hosts, and the settings that trust it."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "host.example").configure_cert(context)
+    file = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(file)
+    return context, Tls(ca_file=file)
+
+
+class Inner:
+    """The host's TLS connection inside the one to the proxy."""
+
+    def __init__(self, outer: socket.socket, context: ssl.SSLContext) -> None:
+        self._outer = outer
+        self._incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self.outgoing, server_side=True)
+        self._step(self._tls.do_handshake)
+        self.flush()
+
+    def read(self) -> bytes:
+        return bytes(self._step(lambda: self._tls.read(65536)))
+
+    def write(self, data: bytes) -> None:
+        """Encrypt into ``outgoing``, as a record of its own."""
+        self._tls.write(data)
+
+    def flush(self) -> None:
+        self._outer.sendall(self.outgoing.read())
+
+    def _step(self, step: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                self.flush()
+                data = self._outer.recv(65536)
+                if not data:
+                    raise ConnectionResetError from None
+                self._incoming.write(data)
+
+
+def test_tls_through_a_tls_proxy_returns_no_second_response(
+    certified: tuple[ssl.SSLContext, Tls], settings: Callable[..., Settings]
+) -> None:
+    context, tls = certified
+
+    def host(outer: socket.socket) -> None:
+        inner = Inner(outer, context)
+        inner.read()
+        inner.write(OK)
+        # A record of its own, in the same piece.
+        inner.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+        inner.flush()
+        # The client gives this connection up.
+        inner.read()
+
+    with Tunnels(host, context) as proxy:
+        made = settings("https://host.example", proxy=f"https://127.0.0.1:{proxy.port}", tls=tls, connect_timeout=5.0)
+        with Transport(made) as transport:
+            assert transport.send(request(made)).body == b"{}"
+            with pytest.raises(errors.TransportError) as caught:
+                transport.send(request(made))
+            assert caught.value.outcome == "not_sent", "the proxy takes one connection"
+
+
+@pytest.mark.parametrize("stage", ["handshake", "response"])
+def test_tls_through_a_tls_proxy_ends_in_time(
+    stage: str, certified: tuple[ssl.SSLContext, Tls], settings: Callable[..., Settings]
+) -> None:
+    context, tls = certified
+
+    def drip(outer: socket.socket, data: bytes) -> None:
+        for index in range(len(data)):
+            outer.sendall(data[index : index + 1])
+            threading.Event().wait(0.02)
+
+    def host(outer: socket.socket) -> None:
+        if stage == "handshake":
+            # The header of a record, and then its content without an end.
+            drip(outer, b"\x16\x03\x03\x40\x00" + bytes(1000))
+            return
+        inner = Inner(outer, context)
+        inner.read()
+        inner.write(OK + b" " * 1000)
+        drip(outer, inner.outgoing.read())
+
+    with Tunnels(host, context) as proxy:
+        made = settings(
+            "https://host.example",
+            proxy=f"https://127.0.0.1:{proxy.port}",
+            tls=tls,
+            connect_timeout=0.5,
+            retry=RetryPolicy(attempts=1, deadline=0.5),
+        )
+        started = time.monotonic()
+        with Transport(made) as transport, pytest.raises(errors.TransportError):
+            transport.send(request(made))
+        assert time.monotonic() - started < 3
