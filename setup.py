@@ -1,4 +1,4 @@
-"""Packaging. What tools are set to stands in pyproject.toml; what they depend on stands here."""
+"""Package metadata and dependencies. The configuration of the tools is in pyproject.toml."""
 
 import os
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-# The modes of files are in a wheel too; they must not be those that the builder's machine gives new files.
+# A wheel contains file modes. They must not depend on the umask of the machine that builds it.
 os.umask(0o022)
 
 ROOT = Path(__file__).parent
@@ -14,30 +14,30 @@ ROOT = Path(__file__).parent
     r'__version__: Final = "([^"]+)"', (ROOT / "cybersource_flex" / "_version.py").read_text("utf-8")
 )
 
-# The tests pass with every lowest version (tox: `lowest-*`). Where older ones are known not to do, it is said why.
+# The tests pass with all lowest versions (tox: `lowest-*`). A comment gives the reason if older versions fail.
 REQUIRED = [
     "urllib3>=2.2,<3",
-    # Older versions make a DeprecationWarning with Python 3.12 and newer.
+    # Older versions raise a DeprecationWarning with Python 3.12 and newer.
     "python-dateutil>=2.9.0",
-    # Older versions have no `not_valid_after_utc`. Debian 13 has 43; Debian 12 has 38 and needs one from PyPI.
+    # Older versions have no `not_valid_after_utc`. Debian 13 has 43; Debian 12 has 38, so it needs one from PyPI.
     "cryptography>=42",
 ]
 
-# Click draws the command line and Rich what a person reads there; the emulator is an ASGI application,
-# and makes its certificates with trustme.
+# Click parses the command line, and Rich formats its output. The emulator is an ASGI application (Starlette, uvicorn),
+# and creates its certificates with trustme.
 CLI = ["click>=8.1", "rich>=13.7"]
 EMULATOR = ["starlette>=0.37", "trustme>=1.1", "uvicorn>=0.29"]
 
-# The client for event loops. Older versions do not limit the number of headers.
+# The asyncio client. Older versions do not limit the number of headers.
 ASYNC = ["aiohttp>=3.13.4,<4"]
 
-# Spans and metrics, for programs that have set OpenTelemetry up.
+# Spans and metrics, for programs that configure OpenTelemetry.
 OTEL = ["opentelemetry-api>=1.30,<2"]
 
 setup(
     name="cybersource-flex",
     version=VERSION,
-    description="CyberSource Flex API: capture contexts, encryption and transient tokens, verified at every step",
+    description="Python SDK for the CyberSource Flex API: tokenize card data without storing it",
     long_description=(ROOT / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
