@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, get_args
 
-__all__ = ["Converter", "Discriminator", "FieldTypeError", "FieldValueError", "converter", "kind_of"]
+__all__ = ["Converter", "Discriminator", "FieldTypeError", "FieldValueError", "converter", "kind_of", "load_types"]
 
 
 class FieldTypeError(TypeError):
@@ -194,6 +195,22 @@ class Discriminator:
     def __init__(self, wire: str, models: Mapping[str, type]) -> None:
         self.wire = wire
         self.models = models
+
+
+def load_types(type_name: str, package: str, seen: set[str] | None = None) -> None:
+    """Import the models that a type consists of.
+
+    Args:
+        type_name: as ``converter`` takes it.
+        package: name of the package of the generated models.
+        seen: names that were loaded already.
+    """
+    seen = {"List", "Dict", "Optional"} if seen is None else seen
+    for name in re.findall(r"\w+", type_name):
+        if name not in _SCALARS and name not in seen:
+            seen.add(name)
+            for field in getattr(converter(name, package).kind, "_fields", {}).values():
+                load_types(field.type, package, seen)
 
 
 def _named(name: str, package: str) -> Converter:

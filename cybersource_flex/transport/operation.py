@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from .. import errors
-from .._converters import FieldTypeError, FieldValueError, converter
+from .._converters import FieldTypeError, FieldValueError, converter, load_types
 from .._deprecated import warn_deprecated
 from .encoding import compact_token, fill, header_value, is_json, json_body, query_string, text_of
 from .message import Request, Response
@@ -86,6 +86,7 @@ class Operation:
     """
 
     __slots__ = (
+        "_loaded",
         *("accept", "bodies", "body_type", "content_type", "deprecated", "deprecated_parameters", "encrypted_body"),
         *("method", "models", "name", "path", "repeatable", "responses", "servers", "signed", "styles"),
     )
@@ -127,6 +128,7 @@ class Operation:
         self.servers = servers
         self.deprecated = deprecated
         self.deprecated_parameters = deprecated_parameters
+        self._loaded = False
 
     def __repr__(self) -> str:
         return f"<Operation {self.name}: {self.method} {self.path}>"
@@ -163,6 +165,8 @@ class Operation:
             raise errors.ConfigurationError(
                 f"{self.name} must be signed and the client has no auth; give it a signer such as JwtSharedSecret(...)"
             )
+        if not self._loaded:
+            self._load_error_models()
         base_url, host = self._place(settings)
         query = tuple(query)
         if self.deprecated or self.deprecated_parameters:
@@ -187,6 +191,14 @@ class Operation:
             headers=out,
             body=content,
         )
+
+    def _load_error_models(self) -> None:
+        # Not when they are needed: then, the process may have no file descriptor left to read a module.
+        self._loaded = True
+        for status, kind in self.responses.items():
+            if kind is not None and not status.startswith("2"):
+                for type_name in (kind,) if isinstance(kind, str) else kind.values():
+                    load_types(type_name, self.models)
 
     def _place(self, settings: Settings) -> tuple[str, str]:
         """Where to connect to, and the host to sign.

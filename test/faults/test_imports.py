@@ -1,0 +1,58 @@
+"""Nothing is imported for the first time on the way to an error: no file descriptor may be left to read a module."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cybersource_flex.emulator import Emulator
+
+FAULTS = [
+    *("refuse", "status-429", "status-503", "status-500", "html-502", "empty-500", "redirect", "undecodable-body"),
+    *("reset-during", "truncated", "latency;seconds=20", "html-200", "empty-200", "malformed-jwt", "expired-context"),
+    *("malformed-jwt;kind=wrong-key", "big-body;size=16MiB", "endless-headers;kind=many;size=1MiB", "interim;count=100"),
+]
+
+PROGRAM = """
+import asyncio, inspect, json, sys
+from cybersource_flex import AsyncFlexClient, FlexClient, RetryPolicy, fields
+from cybersource_flex.auth import JwtSharedSecret
+
+kind, url, auth, count = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])
+wanted, card = fields(card=["number"]), {"card": {"number": "4111111111111111"}}
+options = {"read_timeout": 0.3, "retry": RetryPolicy(attempts=1)}
+
+async def main():
+    async def wait(value):
+        return await value if inspect.isawaitable(value) else value
+
+    make = AsyncFlexClient if kind == "event loop" else FlexClient
+    client = make(JwtSharedSecret(**auth), environment=url, **options)
+    context = await wait(client.create_capture_context(wanted))
+    await wait(client.tokenize(context, card))
+    for _ in range(count):
+        before = set(sys.modules)
+        try:
+            await wait(client.create_capture_context(wanted))
+            print("no error")
+        except Exception as error:
+            print(type(error).__name__, *sorted(set(sys.modules) - before))
+    await wait(client.close())
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", ["threads", "event loop"])
+def test_an_error_imports_nothing(kind: str) -> None:
+    with Emulator() as emulator:
+        emulator.script(["ok", *FAULTS], path="/flex/v2/sessions")
+        arguments = [kind, emulator.url, json.dumps(emulator.auth), str(len(FAULTS))]
+        done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(FAULTS)
+    assert {line for line in lines if not line.endswith(("Error", "Exception"))} == set()
