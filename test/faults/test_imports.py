@@ -13,7 +13,12 @@ from cybersource_flex.emulator import Emulator
 FAULTS = [
     *("refuse", "status-429", "status-503", "status-500", "html-502", "empty-500", "redirect", "undecodable-body"),
     *("reset-during", "truncated", "latency;seconds=20", "html-200", "empty-200", "malformed-jwt", "expired-context"),
-    *("malformed-jwt;kind=wrong-key", "big-body;size=16MiB", "endless-headers;kind=many;size=1MiB", "interim;count=100"),
+    *(
+        "malformed-jwt;kind=wrong-key",
+        "big-body;size=16MiB",
+        "endless-headers;kind=many;size=1MiB",
+        "interim;count=100",
+    ),
 ]
 
 PROGRAM = """
