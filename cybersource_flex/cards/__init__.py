@@ -1,4 +1,4 @@
-"""Card data that never shows its content, and what helps with it: types, check digits, expiry dates, test cards.
+"""Card data that is never shown, and helpers for card types, check digits, expiry dates and test cards.
 
 ::
 

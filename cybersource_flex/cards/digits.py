@@ -1,4 +1,4 @@
-"""A buffer for digits that shows nothing and can be overwritten, and the one way in which card data is refused."""
+"""``Digits``: a buffer for card digits that can be wiped and never shows them, and errors about card fields."""
 
 from __future__ import annotations
 
@@ -14,60 +14,60 @@ NUMBER: Final = f"{CARD}.number"
 SECURITY_CODE: Final = f"{CARD}.securityCode"
 TYPE: Final = f"{CARD}.type"
 
-# A caller who holds the digits in a bytearray can overwrite them; a str or bytes lives until Python reuses its memory.
-Text: TypeAlias = str | bytes | bytearray
+# The caller can overwrite a bytearray. A str or bytes stays in memory until Python reuses the memory.
+DigitString: TypeAlias = str | bytes | bytearray
 
-# What the character of a digit counts for where it is doubled.
+# The Luhn value of a doubled digit, by its character code.
 _DOUBLED: Final = {48 + digit: digit * 2 % 10 + digit // 5 for digit in range(10)}
 
 
-class Problem(NamedTuple):
-    """Which field breaks which rule. Handed up instead of raised where a frame still holds what the caller gave."""
+class FieldError(NamedTuple):
+    """A field and the rule that it breaks. Functions whose frames hold card data return it instead of raising."""
 
     field: str | None
     rule: str
 
 
-def refuse(problem: Problem) -> NoReturn:
-    """Raise the error for a problem, from a frame that holds nothing else."""
-    text = problem.rule if problem.field is None else f"{problem.field} {problem.rule}"
-    raise InvalidDataError(text, field=problem.field) from None
+def raise_field_error(error: FieldError) -> NoReturn:
+    """Raise ``InvalidDataError`` from a frame that holds no card data."""
+    message = error.rule if error.field is None else f"{error.field} {error.rule}"
+    raise InvalidDataError(message, field=error.field) from None
 
 
 class Digits(bytearray):
-    """Digits that no ``repr``, format, copy or pickle shows, and that are overwritten when they go."""
+    """Digits that ``repr``, formatting, copies and pickles never show, and that are overwritten on deletion."""
 
     __slots__ = ()
 
     @classmethod
-    def of(cls, text: object, separators: bytes = b" ") -> Digits | None:
-        """The digits in a text, without the separators; None where it is no text or holds anything else."""
-        if isinstance(text, str):
-            if not text.isascii():  # the error of a failed encoding would carry the text
+    def parse(cls, value: object, separators: bytes = b" ") -> Digits | None:
+        """Read digits from a string and drop the separators. None if it is not a string or has other characters."""
+        if isinstance(value, str):
+            if not value.isascii():  # the exception of a failed encoding would contain the string
                 return None
-            given = cls(text, "ascii")
-        elif isinstance(text, (bytes, bytearray)):
-            given = cls(text)
+            raw = cls(value, "ascii")
+        elif isinstance(value, (bytes, bytearray)):
+            raw = cls(value)
         else:
             return None
-        if given.isdigit() or not given:
-            return given
-        kept = given.translate(None, separators)
-        digits = cls(kept)
-        kept[:] = bytes(len(kept))  # a plain bytearray, which does not overwrite itself
+        if raw.isdigit() or not raw:
+            return raw
+        stripped = raw.translate(None, separators)
+        digits = cls(stripped)
+        stripped[:] = bytes(len(stripped))  # a plain bytearray, which does not overwrite itself
         return digits if digits.isdigit() or not digits else None
 
     def wipe(self) -> None:
-        """Overwrite with zeros, in place."""
+        """Overwrite the digits with zeros, in place."""
         self[:] = bytes(len(self))
 
-    def text(self) -> str:
-        """The digits as a str, which nobody can overwrite."""
+    def to_str(self) -> str:
+        """The digits as a ``str``, which cannot be overwritten."""
         return self.decode("ascii")
 
     def is_luhn_valid(self) -> bool:
         """Whether the last digit is the check digit of the others (ISO/IEC 7812-1, annex B)."""
-        # In pairs from the end, with no slices: those would be copies that nobody overwrites.
+        # In pairs from the end and without slices, because a slice would be a copy that is never overwritten.
         digits = reversed(self)
         total = sum([plain - 48 + _DOUBLED[doubled] for plain, doubled in zip_longest(digits, digits, fillvalue=48)])
         return total % 10 == 0 and len(self) > 1

@@ -1,102 +1,103 @@
-"""When a card expires: one spelling out of the many that people and forms use."""
+"""Parse and normalise card expiry dates: ``12/31``, ``2031-12``, or month and year separately."""
 
 from __future__ import annotations
 
 import time
 from typing import Final
 
-from .digits import EXPIRATION_MONTH, EXPIRATION_YEAR, Problem, refuse
+from .digits import EXPIRATION_MONTH, EXPIRATION_YEAR, FieldError, raise_field_error
 
 __all__ = ["normalize_expiry"]
 
 _SPACES: Final = str.maketrans("/-.", "   ")
-_UNREADABLE: Final = Problem(
+_UNREADABLE: Final = FieldError(
     None, "expiration must be like MM/YY, MM/YYYY or YYYY-MM; without a separator only MMYYYY or YYYYMM is unambiguous"
 )
-_BOTH: Final = Problem(None, "expiration must not be given together with expiration_month or expiration_year")
-_MONTH: Final = Problem(EXPIRATION_MONTH, "must be a month from 01 to 12")
-_YEAR: Final = Problem(EXPIRATION_YEAR, "must be a year of four digits, or its last two")
-# A card is good to the last day of its month, and that day ends last where clocks are twelve hours behind UTC.
+_BOTH: Final = FieldError(None, "expiration must not be given together with expiration_month or expiration_year")
+_MONTH: Final = FieldError(EXPIRATION_MONTH, "must be a month from 01 to 12")
+_YEAR: Final = FieldError(EXPIRATION_YEAR, "must be a year of four digits, or its last two")
+# A card is valid until the last day of its month. That day ends last in the time zone twelve hours behind UTC.
 _LAST_TIME_ZONE: Final = 12 * 3600
 
 
 def normalize_expiry(expiration: str | int, year: str | int | None = None) -> tuple[str, str]:
-    """Month and year as the wire has them: ``"1/31"`` is ``("01", "2031")``.
+    """Normalise an expiry date to the form of the API: ``"1/31"`` becomes ``("01", "2031")``.
 
     Args:
-        expiration: both in one text (``MM/YY``, ``MM/YYYY``, ``YYYY-MM``, also with ``.``, spaces, or none of them
-            around a year of four digits), or the month alone if the year is given too. Two short numbers are month and
-            year in this order, as they are printed on cards; what could be read in two ways is refused.
-        year: of four digits, or the last two: ``31`` is 2031.
+        expiration: month and year in one string (``MM/YY``, ``MM/YYYY``, ``YYYY-MM``; also with ``.`` or spaces, or
+            without a separator if the year has four digits), or the month alone if ``year`` is given. Two short numbers
+            are month and year in this order, as printed on cards. Ambiguous strings are rejected.
+        year: four digits, or the last two: ``31`` is 2031.
 
     Returns:
         Month (``MM``) and year (``YYYY``), the form of ``paymentInformation.card`` in the Flex API guide.
 
     Raises:
-        InvalidDataError: it cannot be read, or is no month or year. Names the field and the rule, never the value.
+        InvalidDataError: the date is malformed, or not a month and a year. Names the field and the rule, never the
+            value.
     """
-    found = read(expiration, None, None) if year is None else read(None, expiration, year)
-    # From here on this frame may appear in a traceback.
+    result = parse_expiry(expiration, None, None) if year is None else parse_expiry(None, expiration, year)
+    # A traceback may contain this frame from here on, so it must not hold the values.
     del expiration, year
-    if isinstance(found, Problem):
-        refuse(found)
-    return found
+    if isinstance(result, FieldError):
+        raise_field_error(result)
+    return result
 
 
-def read(expiration: object, month: object, year: object) -> tuple[str, str] | Problem:
-    """Month and year as the wire has them, an empty text for each that is not given. Raises nothing."""
-    if _given(expiration):
-        if _given(month) or _given(year):
+def parse_expiry(expiration: object, month: object, year: object) -> tuple[str, str] | FieldError:
+    """Month and year in the form of the API, each an empty string if not given. Never raises."""
+    if _is_given(expiration):
+        if _is_given(month) or _is_given(year):
             return _BOTH
-        parts = _parts(expiration)
+        parts = _split(expiration)
         if parts is None:
             return _UNREADABLE
         month, year = parts
-    month = _number(month, (1, 2))
+    month = _digits(month, (1, 2))
     if month is None or (month and not 1 <= int(month) <= 12):
         return _MONTH
-    year = _number(year, (2, 4))
+    year = _digits(year, (2, 4))
     if year is None:
         return _YEAR
     return month and month.zfill(2), f"20{year}" if len(year) == 2 else year
 
 
-def passed(month: str, year: str) -> Problem | None:
-    """What is in the past, the year or the month; a card without a year has not expired."""
+def expired_error(month: str, year: str) -> FieldError | None:
+    """The error if the date has passed, for the year or the month; None otherwise, and for a card without a year."""
     if not year:
         return None
     now = time.gmtime(time.time() - _LAST_TIME_ZONE)
     if int(year) < now.tm_year:
-        return Problem(EXPIRATION_YEAR, "has passed: the card has expired")
+        return FieldError(EXPIRATION_YEAR, "has passed: the card has expired")
     if month and int(year) == now.tm_year and int(month) < now.tm_mon:
-        return Problem(EXPIRATION_MONTH, "has passed: the card has expired")
+        return FieldError(EXPIRATION_MONTH, "has passed: the card has expired")
     return None
 
 
-def _given(value: object) -> bool:
+def _is_given(value: object) -> bool:
     return value is not None and not (isinstance(value, str) and not value)
 
 
-def _number(value: object, lengths: tuple[int, ...]) -> str | None:
-    """The digits of a month or year; empty where it is not given, None where it is not one."""
-    if not _given(value):
+def _digits(value: object, lengths: tuple[int, ...]) -> str | None:
+    """The digits of a month or year. Empty if it is not given, None if it is invalid."""
+    if not _is_given(value):
         return ""
     if isinstance(value, str):
-        text = value.strip()
+        digits = value.strip()
     elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 9999:  # str() of a huge one raises
-        text = str(value)
+        digits = str(value)
     else:
         return None
-    return text if text.isascii() and text.isdigit() and len(text) in lengths else None
+    return digits if digits.isascii() and digits.isdigit() and len(digits) in lengths else None
 
 
-def _parts(expiration: object) -> tuple[str, str] | None:
-    """Month and year out of one text, unchecked; None where it is not clear which is which."""
+def _split(expiration: object) -> tuple[str, str] | None:
+    """Month and year from one string, not validated. None if the string is ambiguous."""
     if not isinstance(expiration, str):
         return None
     parts = expiration.translate(_SPACES).split()
     if len(parts) == 1 and len(parts[0]) == 6:
-        # No month is 20: a text that begins with the century begins with the year.
+        # There is no month 20, so a string that starts with 20 starts with the year.
         digits = parts[0]
         parts = [digits[:4], digits[4:]] if digits.startswith("20") else [digits[:2], digits[2:]]
         if not parts[0 if len(parts[0]) == 4 else 1].startswith("20"):

@@ -1,9 +1,9 @@
-"""Card types: their codes, what their numbers look like, and which of them a number can be of.
+"""Card types: codes, number ranges and lengths, and detecting the type from a number.
 
-The codes are those of CyberSource's table of card types. Prefixes and lengths of the big brands are the Microform
-library's, with two differences: the whole of 6011 is Discover, as the published test number has it, and UATP is added.
-The other ranges come from lists that acquirers and processors publish, and these change: they say which type a number
-*can* be of, and never that it cannot be of one.
+The codes are from CyberSource's table of card types. Prefixes and lengths of the large brands are those of the
+Microform library, with two differences: all of 6011 is Discover, as the published test number requires, and UATP is
+added. The other ranges come from lists that acquirers and processors publish, and these change: they show that a number
+*can* be of a type, and never that it cannot.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
-from .digits import Digits, Text
+from .digits import Digits, DigitString
 
 __all__ = ["CARD_TYPES", "CardType", "card_types", "is_luhn_valid"]
 
@@ -22,16 +22,16 @@ LENGTHS: Final = tuple(range(12, 20))
 
 
 class CardType(NamedTuple):
-    """A type of card, as CyberSource's table of codes has it.
+    """A card type of CyberSource's table.
 
     Attributes:
-        code: what ``paymentInformation.card.type`` says, for example ``001``.
-        name: for people.
-        network: name in Microform's ``allowedCardNetworks``, None for a type that is not one of those.
-        lengths: how many digits a number may have.
-        security_code_lengths: how many digits the security code may have.
-        told_by_number: whether a number tells the type: ``always`` (the ranges are complete: no other number is of this
-            type), ``sometimes`` (some ranges are public) or ``never``.
+        code: value of ``paymentInformation.card.type``, for example ``001``.
+        name: display name.
+        network: name in Microform's ``allowedCardNetworks``, or None if it has none.
+        lengths: allowed numbers of digits of the card number.
+        security_code_lengths: allowed numbers of digits of the security code.
+        detectable: whether the type can be detected from a number: ``always`` (the ranges are complete: no other number
+            is of this type), ``sometimes`` (some ranges are public) or ``never``.
         luhn: whether the last digit of a number has to be its Luhn check digit.
     """
 
@@ -40,7 +40,7 @@ class CardType(NamedTuple):
     network: str | None = None
     lengths: tuple[int, ...] = LENGTHS
     security_code_lengths: tuple[int, ...] = (3,)
-    told_by_number: Literal["always", "sometimes", "never"] = "never"
+    detectable: Literal["always", "sometimes", "never"] = "never"
     luhn: bool = True
 
 
@@ -58,7 +58,7 @@ _NAMES: Final = """
 075 Sodexo;076 Naranja;077 Cabal;078 Dinelco;079 Panal;080 EPM;081 Jaywan
 """
 
-# Leading digits, both ends of a range inclusive and of the same length. These ranges are complete.
+# Leading digits; both ends of a range are inclusive and of the same length. These ranges are complete.
 _COMPLETE: Final = {
     "001": "4",
     "002": "51-55 2221-2720",
@@ -70,8 +70,8 @@ _COMPLETE: Final = {
     "042": "50 5600-6010 601200-622125 622926-623999 6270-6281 6289-6439 66-69",
     "062": "620000-629999 810000-817199",
 }
-# These are not. Sources besides the published test numbers: ranges of the former Switch (024), ActiveMerchant (036,
-# 050, 054, 058), credit-card-type (050, 054), Checkout.com's page on mada (060).
+# These ranges are incomplete. Sources besides the published test numbers: ranges of the former Switch (024),
+# ActiveMerchant (036, 050, 054, 058), credit-card-type (050, 054), Checkout.com's page on mada (060).
 _PARTIAL: Final = {
     "024": "564182 6333 633110 6759 676770 676774",
     "036": "436000 501767 507589-507590 507593-507595 507597 560408 581752 585402-585405 585501-585505 585577-585582",
@@ -111,7 +111,7 @@ _NETWORKS: Final = {
     "070": "EFTPOS",
     "081": "JAYWAN",
 }
-# The Microform guide's; for UATP and the national networks those of the sources of the ranges.
+# From the Microform guide; for UATP and the national networks from the sources of the ranges.
 _LENGTHS: Final = {
     "001": tuple(range(13, 20)),
     "002": (16,),
@@ -128,8 +128,8 @@ _LENGTHS: Final = {
     "060": (16,),
     "062": (16, 19),
 }
-# By ActiveMerchant; Naranja has a check digit of its own. All brands of the Microform library, UnionPay included, have
-# Luhn's there.
+# According to ActiveMerchant; Naranja uses a different check digit. In the Microform library all brands, including
+# UnionPay, use Luhn.
 _NO_LUHN: Final = frozenset({"050", "076"})
 
 
@@ -150,65 +150,65 @@ def _table() -> dict[str, CardType]:
 
 
 CARD_TYPES: Final[Mapping[str, CardType]] = MappingProxyType(_table())
-"""Every card type by its code, the whole of CyberSource's table."""
+"""All card types of CyberSource's table, by code."""
 
 
-def is_luhn_valid(number: Text) -> bool:
+def is_luhn_valid(number: DigitString) -> bool:
     """Whether the last digit of a number is the check digit of the others (ISO/IEC 7812-1, annex B).
 
-    Spaces and dashes between the digits do not count. Anything that is not a text of two digits or more is not valid.
+    Spaces and dashes between the digits are ignored. A value that is not a string of at least two digits is not valid.
     """
-    digits = Digits.of(number, b" -")
+    digits = Digits.parse(number, b" -")
     return digits is not None and digits.is_luhn_valid()
 
 
-def card_types(number: Text, *, networks: Iterable[str] | None = None) -> tuple[CardType, ...]:
-    """The types that a whole number can be of, by its first digits and its length; more than one where brands overlap.
+def card_types(number: DigitString, *, networks: Iterable[str] | None = None) -> tuple[CardType, ...]:
+    """Detect the types of a complete card number from its first digits and length. Ranges of brands can overlap.
 
     Args:
-        number: spaces and dashes between the digits do not count.
-        networks: Microform's names (``VISA``); only these are looked for, and what is found comes in this order, as
-            Microform does with ``allowedCardNetworks``. Without it all are looked for, in the order of their codes.
+        number: the card number; spaces and dashes between the digits are ignored.
+        networks: Microform names (``VISA``) to consider; the result has their order, as in Microform's
+            ``allowedCardNetworks``. By default all types are considered, in the order of their codes.
 
     Returns:
-        The types, none where no known one fits or it is no number of 12 to 19 digits.
+        The matching types. Empty if no known type matches, or the value is not a number of 12 to 19 digits.
     """
-    digits = Digits.of(number, b" -")
-    found = () if digits is None else fitting(digits)
+    digits = Digits.parse(number, b" -")
+    types = () if digits is None else matching_types(digits)
     if networks is None:
-        return found
-    by_network = {card_type.network: card_type for card_type in found}
+        return types
+    by_network = {card_type.network: card_type for card_type in types}
     return tuple(by_network[name] for name in dict.fromkeys(networks) if name in by_network)
 
 
-def fitting(digits: Digits) -> tuple[CardType, ...]:
-    """The types that a number can be of, in the order of their codes."""
+def matching_types(digits: Digits) -> tuple[CardType, ...]:
+    """The types whose ranges and lengths match a number, in the order of their codes."""
     length = len(digits)
     if length not in LENGTHS:
         return ()
-    starts, types = _segments()
-    found = types[bisect_right(starts, int(digits[:6])) - 1]
-    return tuple([card_type for card_type in found if length in card_type.lengths])
+    starts, types_by_segment = _segments()
+    types = types_by_segment[bisect_right(starts, int(digits[:6])) - 1]
+    return tuple([card_type for card_type in types if length in card_type.lengths])
 
 
-def may_be(card_type: CardType, types: tuple[CardType, ...]) -> bool:
-    """Whether a card whose number fits `types` can be of a type that the caller names.
+def is_possible(card_type: CardType, types: tuple[CardType, ...]) -> bool:
+    """Whether a card whose number matches `types` can be of the type that the caller gives.
 
-    A type whose ranges are not wholly known goes with any number.
+    A type whose ranges are not completely known is possible for any number.
     """
     if card_type in types:
         return True
-    if card_type.code == "024":  # which numbers of Maestro's are the UK's is not wholly known, but they are Maestro's
+    if card_type.code == "024":  # its ranges are not completely known, but all are within Maestro's
         return CARD_TYPES["042"] in types
-    return card_type.told_by_number != "always"
+    return card_type.detectable != "always"
 
 
 @cache
 def _segments() -> tuple[tuple[int, ...], tuple[tuple[CardType, ...], ...]]:
-    """Where the first six digits begin to mean other types than before, and which types from there on."""
+    """The first six digits at which the set of matching types changes, and the types from each on."""
     ranges = []
-    for code, text in {**_COMPLETE, **_PARTIAL}.items():
-        for item in text.split():
+    for code, code_ranges in {**_COMPLETE, **_PARTIAL}.items():
+        for item in code_ranges.split():
             first, _, last = item.partition("-")
             low, high = int(first.ljust(6, "0")), int((last or first).ljust(6, "9"))
             ranges.append((low, high + 1, CARD_TYPES[code]))
@@ -217,4 +217,4 @@ def _segments() -> tuple[tuple[int, ...], tuple[tuple[CardType, ...], ...]]:
     for low, end, card_type in sorted(ranges):
         for index in range(starts.index(low), starts.index(end)):
             types[index].append(card_type)
-    return tuple(starts), tuple(tuple(sorted(set(found))) for found in types)
+    return tuple(starts), tuple(tuple(sorted(set(segment))) for segment in types)

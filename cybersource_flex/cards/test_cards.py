@@ -1,4 +1,4 @@
-"""Public test cards. They work in CyberSource's sandbox and in the emulator, and nowhere else."""
+"""CyberSource's public test cards, for the sandbox and the emulator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 __all__ = ["TEST_CARDS", "TEST_SECURITY_CODES"]
 
-# The first part is the testing guide's, the second what the Microform guide adds for the networks it can show.
+# From the testing guide; those after uatp from the Microform guide, for the networks that it supports.
 TEST_CARDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "visa": "4111111111111111",
@@ -43,9 +43,9 @@ TEST_CARDS: Final[Mapping[str, str]] = MappingProxyType(
         "meeza": "5078083000000002",
     }
 )
-"""Name to number. Any expiry in the future will do, and any security code unless ``TEST_SECURITY_CODES`` has one."""
+"""Card numbers by name. Use any expiry in the future, and any security code unless ``TEST_SECURITY_CODES`` has one."""
 
 TEST_SECURITY_CODES: Final[Mapping[str, str]] = MappingProxyType(
     {"visa_2": "838", "visa_3": "043", "visa_4": "258", "visa_5": "942", "visa_6": "370"}
 )
-"""The security codes that go with some of ``TEST_CARDS`` (testing guide)."""
+"""The security codes of some ``TEST_CARDS`` (testing guide)."""

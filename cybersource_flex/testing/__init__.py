@@ -1,6 +1,7 @@
-"""For the tests of programs that use this package: fixtures for pytest, and a search for secrets where none may be.
+"""Test helpers for users of this package: pytest fixtures, and ``Canaries``, which detects leaked secrets.
 
-pytest loads ``cybersource_flex.testing.plugin`` by itself; see docs/testing.md. ``Canaries`` works without pytest too.
+pytest loads ``cybersource_flex.testing.plugin`` automatically; see docs/testing.md. ``Canaries`` also works without
+pytest.
 """
 
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ __all__ = ["Canaries", "CanaryFound"]
 
 
 def __getattr__(name: str) -> object:
-    # pytest imports this package in every run of everybody who has it installed.
+    # pytest imports this package in every run once it is installed, so the import has to be fast.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import canaries

@@ -1,4 +1,4 @@
-"""Secrets that are planted, and looked for wherever none may be."""
+"""``Canaries``: plant secrets and detect them in logs, warnings, output and exceptions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
-from .encodings import forms
-from .inspection import Rendered, is_the_hosts, of_exception, of_object, of_record
+from .encodings import encodings
+from .inspection import Rendering, is_emulator_record, render_exception, render_log_record, render_object
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -23,38 +23,38 @@ _Value = TypeVar("_Value", str, bytes)
 
 
 class CanaryFound(AssertionError):
-    """A planted value turned up. The message says which one, where and in which form, and not the value."""
+    """A planted value leaked. The message names the value, the place and the encoding, and never contains the value."""
 
 
 class _Canary(NamedTuple):
     name: str
-    forms: dict[str, str]
+    encodings: dict[str, str]
 
 
 class Canaries:
-    """Plants values and searches for them, in plain and encoded: base64, base64url, hex, percent-encoded, escaped.
+    """Plants values and searches output for them: plain, base64, base64url, hex, percent-encoded and escaped.
 
-    A context manager. While it is open, every logger is at DEBUG, and what is logged, warned of and written to
-    ``sys.stdout`` and ``sys.stderr`` is kept, and passed on as before. ``check`` searches it; so does the end of the
-    block, unless an exception ends it.
+    A context manager. Inside the block every logger is set to DEBUG, and log records, warnings, ``sys.stdout`` and
+    ``sys.stderr`` are recorded and passed on unchanged. ``check`` searches the recorded output. The end of the block
+    does too, unless an exception ends it.
 
-    What the emulator logs does not count: it is the host, and sees what a host sees.
+    Log records of the emulator are ignored, because it acts as the host and receives the secrets.
 
-    Warnings that are caught (``pytest.warns``) or turned into exceptions do not come by here: hand them to ``watch``.
+    Warnings that are caught (``pytest.warns``) or turned into exceptions are not recorded; pass them to ``watch``.
     """
 
     def __init__(self) -> None:
         self._planted: list[_Canary] = []
-        self._seen: list[Rendered] = []
+        self._recorded: list[Rendering] = []
         self._streams: list[Any] = []
         self._undo: list[Callable[[], object]] = []
 
     def __repr__(self) -> str:
-        return f"<Canaries {len(self._planted)} planted, {len(self._seen)} texts seen>"
+        return f"<Canaries {len(self._planted)} planted, {len(self._recorded)} strings recorded>"
 
     def __enter__(self) -> Self:
-        self._listen_to_logs()
-        self._listen_to_warnings()
+        self._capture_logs()
+        self._capture_warnings()
         self.capture_output()
         return self
 
@@ -66,98 +66,98 @@ class Canaries:
             self.check()
 
     def plant(self, name: str, value: _Value) -> _Value:
-        """Look for a value from now on, also in what was seen before.
+        """Search for a value, also in output that was recorded before.
 
         Args:
-            name: what it is called where it is found.
-            value: a text or bytes. One of less than six characters is looked for in quotation marks alone.
+            name: name of the value in the error message.
+            value: string or bytes. If it has fewer than six characters, only quoted occurrences count.
 
         Returns:
-            The value, to hand it to whatever must keep it to itself.
+            The value, to be passed to the code under test.
         """
         if not value:
-            raise ValueError(f"{name} is empty: it would be found everywhere")
-        self._planted.append(_Canary(name, forms(value)))
+            raise ValueError(f"{name} must not be empty: an empty value occurs everywhere")
+        self._planted.append(_Canary(name, encodings(value)))
         return value
 
     def secret(self, name: str = "secret", size: int = 32) -> str:
-        """Plant a random secret of so many bytes. Returns its base64, which is the form of a shared secret."""
+        """Plant a random secret of ``size`` bytes and return its base64, the format of a shared secret."""
         import base64
 
         data = secrets.token_bytes(size)
         self.plant(f"{name}, decoded", data)
         return self.plant(name, base64.b64encode(data).decode("ascii"))
 
-    def watch(self, thing: _T, *, allow: Collection[str] = ()) -> _T:
-        """Search a thing too: its ``str``, ``repr``, attributes, pickle and JSON, as far as it has them.
+    def watch(self, value: _T, *, allow: Collection[str] = ()) -> _T:
+        """Also search an object: its ``str``, ``repr``, attributes, pickle and JSON, if it has them.
 
-        Of an exception also those that it came from, and the variables of all frames from the first one of this
-        package on. Frames before it are the caller's, which has the values because it must.
+        For an exception, its causes are searched too, and the local variables of all frames from the first one of this
+        package on. Frames before it belong to the caller, which legitimately holds the values.
 
         Args:
-            thing: anything. It is looked at now, not later.
+            value: any object. It is rendered now, not when ``check`` runs.
             allow: names of attributes that may hold a planted value, such as the ``body`` of an ``ApiException``.
 
         Returns:
-            The thing.
+            The object.
         """
-        self._seen += of_object(thing, frozenset(allow))
-        if isinstance(thing, BaseException):
-            self._seen += of_exception(thing)
-        return thing
+        self._recorded += render_object(value, frozenset(allow))
+        if isinstance(value, BaseException):
+            self._recorded += render_exception(value)
+        return value
 
-    def search(self, text: str | bytes, where: str) -> None:
-        """Search a text of the caller's own: a file that was written, an answer that was given.
+    def search(self, content: str | bytes, where: str) -> None:
+        """Also search a string or bytes, for example a file that was written or a response that was sent.
 
         Args:
-            text: what to search.
-            where: what it is called where something is found in it.
+            content: the content to search.
+            where: its name in the error message.
         """
-        self._seen.append(Rendered(where, text if isinstance(text, str) else text.decode("latin-1")))
+        self._recorded.append(Rendering(where, content if isinstance(content, str) else content.decode("latin-1")))
 
     def capture_output(self) -> None:
-        """Listen to the streams that are in place now; needed where they were replaced after the block began."""
+        """Record the current ``sys.stdout`` and ``sys.stderr``. Call it if they were replaced inside the block."""
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
-            if not any(stream is each for each in self._streams):
-                self._listen_to_stream(stream, f"sys.{name}")
+            if not any(stream is captured for captured in self._streams):
+                self._capture_stream(stream, f"sys.{name}")
 
     def check(self) -> None:
-        """Search everything that was seen so far.
+        """Search all output that was recorded so far.
 
         Raises:
-            CanaryFound: something was found; it names all of it.
+            CanaryFound: planted values were found; the message lists them.
         """
-        # Tools show the variables of frames. In this one there are none that could hold a value.
+        # Tools show the local variables of frames. No variable of this frame can hold a value.
         __tracebackhide__ = True
-        found = self._found()
-        if found:
-            more = [] if len(found) <= 20 else [f"  and {len(found) - 20} more"]
-            raise CanaryFound("\n".join(["planted values were found:", *found[:20], *more]))
+        leaks = self._leaks()
+        if leaks:
+            more = [] if len(leaks) <= 20 else [f"  and {len(leaks) - 20} more"]
+            raise CanaryFound("\n".join(["planted values were found:", *leaks[:20], *more]))
 
-    def _found(self) -> list[str]:
+    def _leaks(self) -> list[str]:
         lines: dict[str, None] = {}
-        for where, text in self._seen:
+        for where, content in self._recorded:
             for canary in self._planted:
-                form = next((form for needle, form in canary.forms.items() if needle in text), None)
-                if form is not None:
-                    lines[f"  {canary.name}: {where} ({form})"] = None
+                encoding = next((name for needle, name in canary.encodings.items() if needle in content), None)
+                if encoding is not None:
+                    lines[f"  {canary.name}: {where} ({encoding})"] = None
         return list(lines)
 
-    def _listen_to_logs(self) -> None:
-        handler = _Handler(self._seen)
+    def _capture_logs(self) -> None:
+        handler = _Handler(self._recorded)
         root = logging.getLogger()
         self._set(logging.root.manager, "disable", 0)
-        loggers = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+        loggers = [entry for entry in logging.root.manager.loggerDict.values() if isinstance(entry, logging.Logger)]
         for logger in (root, *loggers):
             if logger is root or logger.level != logging.NOTSET:
-                self._undo.append(_leveling(logger, logger.level))
+                self._undo.append(_restore_level(logger, logger.level))
                 logger.setLevel(min(logger.level or logging.DEBUG, logging.DEBUG))
             if logger is root or not logger.propagate:
                 logger.addHandler(handler)
-                self._undo.append(_removing(logger, handler))
+                self._undo.append(_remove_handler(logger, handler))
 
-    def _listen_to_warnings(self) -> None:
+    def _capture_warnings(self) -> None:
         before: Any = warnings.showwarning
 
         def show(
@@ -168,26 +168,26 @@ class Canaries:
             file: TextIO | None = None,
             line: str | None = None,
         ) -> None:
-            self._seen.extend(of_object(message, frozenset(), f"a warning, {category.__name__}"))
+            self._recorded.extend(render_object(message, frozenset(), f"a warning, {category.__name__}"))
             before(message, category, filename, lineno, file, line)
 
         self._set(warnings, "showwarning", show)
 
-    def _listen_to_stream(self, stream: Any, where: str) -> None:
-        # The method and not the stream is replaced: who captures output puts streams of its own there time and again.
+    def _capture_stream(self, stream: Any, where: str) -> None:
+        # The method is replaced, not the stream, because tools that capture output replace the stream repeatedly.
         write, line = stream.write, ""
         self._streams.append(stream)
 
-        def keep(text: str) -> Any:
-            # What is written in one line may come in many pieces.
+        def record(written: str) -> Any:
+            # One line may be written in several pieces.
             nonlocal line
-            line = (line + text)[-65536:]
-            self._seen.append(Rendered(where, line))
-            if "\n" in text:
-                line = text.rpartition("\n")[2]
-            return write(text)
+            line = (line + written)[-65536:]
+            self._recorded.append(Rendering(where, line))
+            if "\n" in written:
+                line = written.rpartition("\n")[2]
+            return write(written)
 
-        stream.write = keep
+        stream.write = record
         self._undo.append(lambda: delattr(stream, "write"))
 
     def _set(self, owner: Any, name: str, value: object) -> None:
@@ -197,22 +197,22 @@ class Canaries:
 
 
 class _Handler(logging.Handler):
-    def __init__(self, seen: list[Rendered]) -> None:
+    def __init__(self, recorded: list[Rendering]) -> None:
         super().__init__(logging.NOTSET)
-        self._seen = seen
+        self._recorded = recorded
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            if not is_the_hosts(record):
-                self._seen += of_record(record)
+            if not is_emulator_record(record):
+                self._recorded += render_log_record(record)
         except Exception:
-            # As in every handler: the call that logs goes on, and the error is shown on standard error.
+            # As in every handler, the call that logs continues and the error is reported on standard error.
             self.handleError(record)
 
 
-def _leveling(logger: logging.Logger, level: int) -> Callable[[], object]:
+def _restore_level(logger: logging.Logger, level: int) -> Callable[[], object]:
     return lambda: logger.setLevel(level)
 
 
-def _removing(logger: logging.Logger, handler: logging.Handler) -> Callable[[], object]:
+def _remove_handler(logger: logging.Logger, handler: logging.Handler) -> Callable[[], object]:
     return lambda: logger.removeHandler(handler)

@@ -1,4 +1,4 @@
-"""The forms in which a value can turn up in a text: as it is, escaped, encoded, whole or in part."""
+"""The encodings in which a secret can appear in output: plain, escaped, base64, hex and others, complete or in part."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ import json
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
-__all__ = ["SHORT", "forms"]
+__all__ = ["encodings"]
 
-#: Shorter values turn up by chance: they are looked for in quotation marks alone.
-SHORT = 6
+# Shorter values occur by chance, so only quoted occurrences count.
+_MIN_LENGTH = 6
 
-# A long value is looked for in pieces, so that one that was cut off is found as well.
+# Longer values are searched in pieces of this size, so that a truncated value is detected too.
 _PIECE = 32
 
 
-def forms(value: str | bytes) -> dict[str, str]:
-    """Texts to look for, each with the name of its form."""
+def encodings(value: str | bytes) -> dict[str, str]:
+    """The strings to search for, each with the name of its encoding."""
     data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
-    if len(data) < SHORT:
-        text = data.decode("latin-1")
-        return {f"{mark}{text}{mark}": "plain, as a whole value" for mark in ("'", '"')}
-    found: dict[str, str] = {}
-    for piece, whole in _pieces(data):
-        for text, name in _encoded(piece):
-            found.setdefault(text, name if whole else f"{name}, in part")
-    return found
+    if len(data) < _MIN_LENGTH:
+        plain = data.decode("latin-1")
+        return {f"{mark}{plain}{mark}": "plain, as a whole value" for mark in ("'", '"')}
+    names: dict[str, str] = {}
+    for piece, is_whole in _pieces(data):
+        for encoded, name in _encode(piece):
+            names.setdefault(encoded, name if is_whole else f"{name}, in part")
+    return names
 
 
 def _pieces(data: bytes) -> Iterator[tuple[bytes, bool]]:
     if len(data) < 2 * _PIECE:
         yield data, True
         return
-    # Not one of these fits into another value by chance, and one of them is in every part of twice the length.
+    # A piece is long enough not to occur by chance, and every part of twice its length contains one.
     for start in range(0, len(data) - _PIECE + 1, _PIECE):
         yield data[start : start + _PIECE], False
 
 
-def _encoded(data: bytes) -> Iterator[tuple[str, str]]:
-    text = data.decode("utf-8", "replace")
-    yield text, "plain"
+def _encode(data: bytes) -> Iterator[tuple[str, str]]:
+    string = data.decode("utf-8", "replace")
+    yield string, "plain"
     yield data.decode("latin-1"), "plain"
     yield repr(data)[2:-1], "escaped"
-    yield repr(text)[1:-1], "escaped"
-    yield json.dumps(text)[1:-1], "escaped"
+    yield repr(string)[1:-1], "escaped"
+    yield json.dumps(string)[1:-1], "escaped"
     percent = quote(data, safe="")
-    # Bytes mean nothing in lower case but their digits; the rest of the text keeps its case.
+    # Only the hexadecimal digits can be in lower case; the rest of the string keeps its case.
     for encoded in (percent, quote(data), quote_plus(data), _lower_percent(percent)):
         yield encoded, "percent-encoded"
     yield data.hex(), "hex"
@@ -55,21 +55,21 @@ def _encoded(data: bytes) -> Iterator[tuple[str, str]]:
     for encoded in _base64(data):
         yield encoded, "base64"
         yield encoded.replace("+", "-").replace("/", "_"), "base64url"
-    if text.isdecimal() and 12 <= len(text) <= 19:
+    if string.isdecimal() and 12 <= len(string) <= 19:
         for separator in " -":
-            yield separator.join(text[at : at + 4] for at in range(0, len(text), 4)), "grouped"
+            yield separator.join(string[start : start + 4] for start in range(0, len(string), 4)), "grouped"
 
 
 def _base64(data: bytes) -> Iterator[str]:
-    """The base64 of the value anywhere in a longer text: three ways to fall, less the ends that others share."""
+    """The base64 of the value inside a longer string, at each of the three alignments, without shared characters."""
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + data).decode("ascii")
-        # Characters that carry bits of what is before and after the value.
+        # Skip the characters that also encode bits of the data before and after the value.
         first = (0, 2, 3)[before]
         last = (before + len(data)) % 3
         yield encoded[first : len(encoded) - (0, 3, 2)[last]]
 
 
-def _lower_percent(text: str) -> str:
-    head, *rest = text.split("%")
+def _lower_percent(encoded: str) -> str:
+    head, *rest = encoded.split("%")
     return head + "".join("%" + part[:2].lower() + part[2:] for part in rest)

@@ -1,4 +1,4 @@
-"""What can be seen of things from outside: by logs, by tools that report exceptions, by whoever writes them down."""
+"""Render objects, exceptions and log records in every way in which logs and error reporters can show them."""
 
 from __future__ import annotations
 
@@ -10,96 +10,98 @@ from collections.abc import Callable, Collection, Iterator
 from types import FrameType
 from typing import Any, Final, NamedTuple
 
-__all__ = ["Rendered", "is_the_hosts", "of_exception", "of_object", "of_record"]
+__all__ = ["Rendering", "is_emulator_record", "render_exception", "render_log_record", "render_object"]
 
 _PACKAGE: Final = __name__.partition(".")[0]
-_OWN: Final = __name__.rpartition(".")[0]
-_HOST_THREAD: Final = "flex-emulator"
+_TESTING: Final = __name__.rpartition(".")[0]
+_EMULATOR_THREAD: Final = "flex-emulator"
 
-# What every record has. All else in one was given by whoever logged.
-_RECORD: Final = frozenset(vars(logging.makeLogRecord({})))
+# Attributes that every log record has. The caller that logs added all others.
+_STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({})))
 
 
-class Rendered(NamedTuple):
-    """A text, and where it was seen."""
+class Rendering(NamedTuple):
+    """A string that shows an object, and a description of where it appeared."""
 
     where: str
-    text: str
+    content: str
 
 
-def of_object(thing: Any, allow: Collection[str], where: str = "") -> Iterator[Rendered]:
-    """``str``, ``repr``, attributes, pickle and JSON of a thing, as far as it has them."""
-    where = where or f"a watched {type(thing).__name__}"
-    yield from _text(f"str() of {where}", thing, str)
-    yield from _text(f"repr() of {where}", thing, repr)
-    if isinstance(thing, (bytes, bytearray)):
-        yield Rendered(where, thing.decode("latin-1"))
-    for name, value in list(getattr(thing, "__dict__", {}).items()):
+def render_object(value: Any, allow: Collection[str], where: str = "") -> Iterator[Rendering]:
+    """Yield ``str``, ``repr``, attributes, pickles and JSON of an object, if it has them."""
+    where = where or f"a watched {type(value).__name__}"
+    yield from _render(f"str() of {where}", value, str)
+    yield from _render(f"repr() of {where}", value, repr)
+    if isinstance(value, (bytes, bytearray)):
+        yield Rendering(where, value.decode("latin-1"))
+    for name, attribute in list(getattr(value, "__dict__", {}).items()):
         if name not in allow:
-            yield from _text(f"attribute {name} of {where}", value, repr)
+            yield from _render(f"attribute {name} of {where}", attribute, repr)
     for protocol in (0, pickle.HIGHEST_PROTOCOL):
-        yield from _text(f"pickle of {where}", thing, lambda each: pickle.dumps(each, protocol).decode("latin-1"))  # noqa: B023
-    yield from _text(f"JSON of {where}", thing, lambda each: json.dumps(each, ensure_ascii=False))
+        yield from _render(f"pickle of {where}", value, lambda obj: pickle.dumps(obj, protocol).decode("latin-1"))  # noqa: B023
+    yield from _render(f"JSON of {where}", value, lambda obj: json.dumps(obj, ensure_ascii=False))
 
 
-def of_exception(error: BaseException, where: str = "") -> Iterator[Rendered]:
-    """The frames of an exception and of those that it came from: what they are called, and their variables."""
-    seen: set[int] = set()
-    left: list[BaseException | None] = [error]
+def render_exception(error: BaseException, where: str = "") -> Iterator[Rendering]:
+    """Yield an exception and those that caused it, with their notes and the local variables of their frames."""
+    visited: set[int] = set()
+    pending: list[BaseException | None] = [error]
     callers = _callers(error)
-    while left:
-        each = left.pop(0)
-        if each is None or id(each) in seen:
+    while pending:
+        current = pending.pop(0)
+        if current is None or id(current) in visited:
             continue
-        seen.add(id(each))
-        kind = type(each).__name__
-        place = where or (f"a watched {kind}" if each is error else f"{kind}, which {type(error).__name__} came from")
-        yield from _text(f"str() of {place}", each, str)
-        yield from _text(f"repr() of {place}", each, repr)
-        yield from _text(f"notes of {place}", getattr(each, "__notes__", ()), repr)
-        for frame, line in _frames(each, callers):
+        visited.add(id(current))
+        type_name = type(current).__name__
+        cause = f"{type_name}, the cause of {type(error).__name__}"
+        place = where or (f"a watched {type_name}" if current is error else cause)
+        yield from _render(f"str() of {place}", current, str)
+        yield from _render(f"repr() of {place}", current, repr)
+        yield from _render(f"notes of {place}", getattr(current, "__notes__", ()), repr)
+        for frame, line in _frames(current, callers):
             code = frame.f_code
-            spot = f"{os.path.basename(os.path.dirname(code.co_filename))}/{os.path.basename(code.co_filename)}:{line}"
+            folder, file = os.path.split(code.co_filename)
+            location = f"{code.co_name} ({os.path.basename(folder)}/{file}:{line})"
             for name, value in frame.f_locals.items():
-                yield from _text(f"variable {name} of {code.co_name} ({spot}) in the traceback of {place}", value, repr)
-        left += (each.__cause__, each.__context__, *getattr(each, "exceptions", ()))
+                yield from _render(f"variable {name} of {location} in the traceback of {place}", value, repr)
+        pending += (current.__cause__, current.__context__, *getattr(current, "exceptions", ()))
 
 
-def is_the_hosts(record: logging.LogRecord) -> bool:
-    """Whether a record comes from the emulator, or the server that it runs in its thread."""
-    return record.name.startswith(f"{_PACKAGE}.emulator") or record.threadName == _HOST_THREAD
+def is_emulator_record(record: logging.LogRecord) -> bool:
+    """Whether a log record comes from the emulator or from the server in its thread."""
+    return record.name.startswith(f"{_PACKAGE}.emulator") or record.threadName == _EMULATOR_THREAD
 
 
-def of_record(record: logging.LogRecord) -> Iterator[Rendered]:
-    """The message of a log record, its arguments, whatever was added to it, and its exception."""
+def render_log_record(record: logging.LogRecord) -> Iterator[Rendering]:
+    """Yield the message of a log record, its arguments, its extra attributes and its exception."""
     where = f"the log, {record.levelname} of {record.name} ({record.module}:{record.lineno})"
-    yield from _text(where, record, logging.LogRecord.getMessage)
-    yield from _text(f"{where}, format", record.msg, str)
-    yield from _text(f"{where}, arguments", record.args, repr)
+    yield from _render(where, record, logging.LogRecord.getMessage)
+    yield from _render(f"{where}, format", record.msg, str)
+    yield from _render(f"{where}, arguments", record.args, repr)
     for name, value in vars(record).items():
-        if name not in _RECORD or name in ("exc_text", "stack_info"):
-            yield from _text(f"{where}, {name}", value, str)
+        if name not in _STANDARD_ATTRIBUTES or name in ("exc_text", "stack_info"):
+            yield from _render(f"{where}, {name}", value, str)
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
-        yield from of_exception(error, f"the exception in {where}")
+        yield from render_exception(error, f"the exception in {where}")
 
 
 def _frames(error: BaseException, callers: Collection[FrameType]) -> list[tuple[FrameType, int]]:
-    """Frames from the first one of this package on. All, where there is none and it did not begin with a caller."""
-    found = list(_walk(error))
-    inside = [index for index, (frame, _) in enumerate(found) if _is_ours(frame)]
+    """The frames from the first one of this package on. All frames if none is, unless the first is a caller's."""
+    frames = list(_walk(error))
+    inside = [index for index, (frame, _) in enumerate(frames) if _is_package_frame(frame)]
     if inside:
-        return found[inside[0] :]
-    return [] if not callers or (found and found[0][0] in callers) else found
+        return frames[inside[0] :]
+    return [] if not callers or (frames and frames[0][0] in callers) else frames
 
 
 def _callers(error: BaseException) -> list[FrameType]:
-    found: list[FrameType] = []
+    callers: list[FrameType] = []
     for frame, _ in _walk(error):
-        if _is_ours(frame):
+        if _is_package_frame(frame):
             break
-        found.append(frame)
-    return found
+        callers.append(frame)
+    return callers
 
 
 def _walk(error: BaseException) -> Iterator[tuple[FrameType, int]]:
@@ -109,15 +111,15 @@ def _walk(error: BaseException) -> Iterator[tuple[FrameType, int]]:
         trace = trace.tb_next
 
 
-def _is_ours(frame: FrameType) -> bool:
+def _is_package_frame(frame: FrameType) -> bool:
     name = frame.f_globals.get("__name__", "")
-    return name.partition(".")[0] == _PACKAGE and not name.startswith(_OWN)
+    return name.partition(".")[0] == _PACKAGE and not name.startswith(_TESTING)
 
 
-def _text(where: str, thing: Any, render: Callable[[Any], str]) -> Iterator[Rendered]:
+def _render(where: str, value: Any, render: Callable[[Any], str]) -> Iterator[Rendering]:
     try:
-        text = render(thing)
+        content = render(value)
     except Exception:
-        # It has no such form, and so nothing to show in it.
+        # The object has no such representation, so nothing can leak through it.
         return
-    yield Rendered(where, text)
+    yield Rendering(where, content)

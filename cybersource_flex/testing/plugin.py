@@ -1,6 +1,6 @@
-"""The plugin for pytest: ``flex_emulator``, ``flex_client`` and ``flex_canaries``.
+"""The pytest plugin with the fixtures ``flex_emulator``, ``flex_client`` and ``flex_canaries``.
 
-Nothing is imported here but pytest: it is loaded in every run, whether a test asks for it or not.
+This module imports only pytest, because pytest loads it in every run, even if no test uses it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _CANARIES: pytest.StashKey[Canaries] = pytest.StashKey()
 
 @pytest.fixture(scope="session")
 def flex_emulator_options() -> dict[str, Any]:
-    """Arguments of the emulator. Override it to give others."""
+    """Arguments of the emulator. Override this fixture to change them."""
     return {}
 
 
 @pytest.fixture(scope="session")
 def flex_emulator(pytestconfig: pytest.Config, flex_emulator_options: dict[str, Any]) -> Iterator[Emulator]:
-    """A local Flex host, one for the whole run. Before each test it forgets its requests, scripts and faults."""
+    """A local emulator for the whole run. Its requests, scripts and faults are cleared before each test."""
     from ..emulator import Emulator
 
     with Emulator(**flex_emulator_options) as emulator:
@@ -38,7 +38,7 @@ def flex_emulator(pytestconfig: pytest.Config, flex_emulator_options: dict[str, 
 
 @pytest.fixture
 def flex_client(flex_emulator: Emulator) -> Iterator[FlexClient]:
-    """A client of the emulator's first merchant."""
+    """A client with the credentials of the emulator's first merchant."""
     from ..auth import JwtSharedSecret
     from ..client import FlexClient
 
@@ -48,7 +48,7 @@ def flex_client(flex_emulator: Emulator) -> Iterator[FlexClient]:
 
 @pytest.fixture
 def flex_canaries(request: pytest.FixtureRequest) -> Iterator[Canaries]:
-    """Plants secrets, and fails the test where one of them turns up in a log, a warning, the output or an exception."""
+    """Plants secrets and fails the test if one appears in logs, warnings, output or watched objects."""
     from .canaries import Canaries
 
     with Canaries() as canaries:
@@ -59,7 +59,7 @@ def flex_canaries(request: pytest.FixtureRequest) -> Iterator[Canaries]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave nothing of one test in the emulator for the next one."""
+    """Reset the emulator before each test that uses it."""
     emulator = item.config.stash.get(_EMULATOR, None)
     if emulator is not None and "flex_emulator" in getattr(item, "fixturenames", ()):
         emulator.behave()
@@ -68,7 +68,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
-    """Listen to the streams that ``capsys`` and ``capfd`` have put there for the test itself."""
+    """Record the streams that ``capsys`` and ``capfd`` install for the test itself."""
     canaries = item.stash.get(_CANARIES, None)
     if canaries is not None:
         canaries.capture_output()

@@ -1,4 +1,4 @@
-"""The plugin as users have it: pytest in a process of its own, with tests that pass and tests that must not."""
+"""The pytest plugin, run by pytest in a subprocess with tests that must pass and tests that must fail; ``Canaries``."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ import pytest
 
 from cybersource_flex import errors
 from cybersource_flex.testing import Canaries, CanaryFound
-from cybersource_flex.testing.encodings import forms
+from cybersource_flex.testing.encodings import encodings
 
 VALUE = "c4n4ry/with+odd=chars & more"
 
 
 def run(folder: Path, test: str, *options: str) -> str:
-    """Output of pytest over a file with this content. The plugin is loaded by name, installed or not."""
+    """The output of pytest for a file with this content. The plugin is loaded by name, whether installed or not."""
     (folder / "test_it.py").write_text(test, "utf-8")
     environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-p", "cybersource_flex.testing.plugin", "-p", "no:cacheprovider"]
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, "-W", "error", *options, "."], cwd=folder, env=environ, capture_output=True, text=True, timeout=120
     )
-    return done.stdout + done.stderr
+    return process.stdout + process.stderr
 
 
-def test_the_fixtures(tmp_path: Path) -> None:
-    shown = run(
+def test_the_fixtures_work_together(tmp_path: Path) -> None:
+    output = run(
         tmp_path,
         """
 import pytest
@@ -56,7 +56,7 @@ def test_a_payment(flex_client, flex_emulator, flex_canaries):
     flex_emulator.script(["status-500"] * 9)
     flex_emulator.shift_clock(3600)
 
-def test_nothing_is_left_of_it(address, flex_client, flex_emulator):
+def test_the_emulator_is_reset(address, flex_client, flex_emulator):
     assert flex_emulator.url == address
     assert flex_emulator.requests == []
     flex_client.create_capture_context(FIELDS)
@@ -69,7 +69,7 @@ def test_options(flex_emulator):
     assert flex_emulator.credentials_key_pem
 """,
     )
-    assert "3 passed" in shown, shown
+    assert "3 passed" in output, output
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_options(flex_emulator):
         ("flex_canaries.watch({'a': [secret]})", "repr() of a watched dict"),
         ("flex_canaries.search(secret.encode(), 'a file')", "a file"),
         ("flex_canaries.watch(ValueError(secret))", "str() of a watched ValueError"),
-        ("flex_canaries.watch(Chained(secret))", "ValueError, which Chained came from"),
+        ("flex_canaries.watch(Chained(secret))", "ValueError, the cause of Chained"),
         ("flex_canaries.watch(Thing(secret))", "attribute held of a watched Thing"),
     ],
 )
-def test_a_leak_fails_the_test_and_is_not_repeated(tmp_path: Path, leak: str, where: str) -> None:
+def test_a_leak_fails_the_test_without_showing_the_secret(tmp_path: Path, leak: str, where: str) -> None:
     secret = "s3cr3t-of-the-shop"
-    shown = run(
+    output = run(
         tmp_path,
         f"""
 import logging, os, sys, warnings
@@ -103,8 +103,8 @@ class Thing:
         self.held = held
 
 class Chained(Exception):
-    def __init__(self, text):
-        self.__cause__ = ValueError(text)
+    def __init__(self, message):
+        self.__cause__ = ValueError(message)
 
 def test_it(flex_canaries):
     secret = flex_canaries.plant("the secret", "".join(reversed({secret[::-1]!r})))
@@ -116,14 +116,14 @@ def test_it(flex_canaries):
         "--disable-warnings",
         "-l",
     )
-    assert "1 passed" in shown, shown
-    assert "1 error" in shown, shown
-    assert re.search(rf"the secret: .*{re.escape(where)}", shown), shown
-    assert secret not in shown
+    assert "1 passed" in output, output
+    assert "1 error" in output, output
+    assert re.search(rf"the secret: .*{re.escape(where)}", output), output
+    assert secret not in output
 
 
-def test_a_leak_into_captured_output_is_found_too(tmp_path: Path) -> None:
-    shown = run(
+def test_a_leak_into_captured_output_is_detected(tmp_path: Path) -> None:
+    output = run(
         tmp_path,
         """
 def test_it(flex_canaries, capsys):
@@ -132,11 +132,11 @@ def test_it(flex_canaries, capsys):
 """,
         "--show-capture=no",
     )
-    assert "1 passed, 1 error" in shown, shown
+    assert "1 passed, 1 error" in output, output
 
 
-def test_a_run_that_does_not_ask_for_it_loads_nothing(tmp_path: Path) -> None:
-    shown = run(
+def test_the_plugin_imports_nothing_unless_it_is_used(tmp_path: Path) -> None:
+    output = run(
         tmp_path,
         """
 import sys
@@ -147,17 +147,17 @@ def test_it():
     assert "cybersource_flex.testing.canaries" not in sys.modules
 """,
     )
-    assert "1 passed" in shown, shown
+    assert "1 passed" in output, output
 
 
 @pytest.mark.parametrize(
-    "seen",
+    "output",
     [
         VALUE,
         urllib.parse.quote(VALUE),
         urllib.parse.quote(VALUE, safe=""),
         urllib.parse.quote_plus(VALUE),
-        re.sub("%..", lambda found: found[0].lower(), urllib.parse.quote(VALUE, safe="")),
+        re.sub("%..", lambda match: match[0].lower(), urllib.parse.quote(VALUE, safe="")),
         VALUE.encode().hex(),
         VALUE.encode().hex().upper(),
         *(
@@ -168,32 +168,32 @@ def test_it():
         base64.urlsafe_b64encode(b"user:" + VALUE.encode()).decode().rstrip("="),
     ],
 )
-def test_forms(seen: str) -> None:
-    assert any(needle in seen for needle in forms(VALUE))
+def test_encodings_are_detected(output: str) -> None:
+    assert any(needle in output for needle in encodings(VALUE))
 
 
-def test_forms_of_bytes_of_long_and_of_short_values() -> None:
+def test_encodings_of_bytes_and_of_long_and_short_values() -> None:
     data = bytes(range(256))
-    assert any(needle in repr({"key": data}) for needle in forms(data))
-    assert any(needle in repr(data[40:120]) for needle in forms(data))
-    assert any(needle in base64.b64encode(data[5:250]).decode() for needle in forms(data))
-    assert any(needle in "4111-1111-1111-1111" for needle in forms("4111111111111111"))
-    assert any(needle in "{'securityCode': '123'}" for needle in forms("123"))
-    assert not any(needle in "line 123, port 1234" for needle in forms("123"))
+    assert any(needle in repr({"key": data}) for needle in encodings(data))
+    assert any(needle in repr(data[40:120]) for needle in encodings(data))
+    assert any(needle in base64.b64encode(data[5:250]).decode() for needle in encodings(data))
+    assert any(needle in "4111-1111-1111-1111" for needle in encodings("4111111111111111"))
+    assert any(needle in "{'securityCode': '123'}" for needle in encodings("123"))
+    assert not any(needle in "line 123, port 1234" for needle in encodings("123"))
 
 
 def test_without_pytest() -> None:
     with Canaries() as canaries:
         secret = canaries.secret("key", 24)
         assert len(base64.b64decode(secret)) == 24
-        logging.getLogger("shop").info("nothing of it")
+        logging.getLogger("shop").info("no secret here")
     with pytest.raises(CanaryFound, match="key, decoded: the log, INFO of shop"), Canaries() as canaries:
         logging.getLogger("shop").info("here: %s", base64.b64decode(canaries.secret("key")).hex())
     with pytest.raises(ValueError, match="empty"):
         Canaries().plant("nothing", "")
 
 
-def test_everything_is_put_back() -> None:
+def test_logging_warnings_and_streams_are_restored() -> None:
     logger = logging.getLogger("shop.restored")
     logger.setLevel(logging.ERROR)
     before = (sys.stdout, sys.stderr, warnings.showwarning, logging.root.level, list(logging.root.handlers))
@@ -203,7 +203,7 @@ def test_everything_is_put_back() -> None:
     assert logger.level == logging.ERROR
 
 
-def test_attributes_that_may_hold_it() -> None:
+def test_allowed_attributes_are_not_searched() -> None:
     body = b'{"number":"4111111111111111"}'
     error = errors.BadRequestError(method="GET", path="/x", status=400, body=body)
     with Canaries() as canaries:
@@ -213,10 +213,10 @@ def test_attributes_that_may_hold_it() -> None:
         canaries.watch(error)
         with pytest.raises(CanaryFound, match="attribute body of a watched BadRequestError"):
             canaries.check()
-        canaries._seen.clear()
+        canaries._recorded.clear()
 
 
-def test_the_callers_own_frames_do_not_count() -> None:
+def test_frames_of_the_caller_are_ignored() -> None:
     from cybersource_flex.cards import Card
 
     with Canaries() as canaries:

@@ -1,4 +1,4 @@
-"""Card data: what is taken and how it is written, what is refused, and that nothing of it is ever seen."""
+"""``Card`` and the helpers of ``cards``: accepted and rejected values, types, and that card data is never shown."""
 
 from __future__ import annotations
 
@@ -33,27 +33,32 @@ from cybersource_flex.cards import (
 )
 from cybersource_flex.errors import InvalidDataError
 
-# What must not be seen. No two of them have digits in common with each other or with what may be seen.
+# Values that must not be shown. None shares digits with another one, or with what may be shown.
 NUMBER = "4716638859927752"
 MONTH, YEAR, CODE = "11", "2093", "806"
 SECRETS = (NUMBER, NUMBER[:6], NUMBER[-8:], YEAR, CODE)
-GIVEN: dict[str, Any] = {"number": NUMBER, "expiration_month": MONTH, "expiration_year": YEAR, "security_code": CODE}
+ARGUMENTS: dict[str, Any] = {
+    "number": NUMBER,
+    "expiration_month": MONTH,
+    "expiration_year": YEAR,
+    "security_code": CODE,
+}
 
 PATH = "paymentInformation.card"
 
 
 def make(**changes: Any) -> Card:
-    return Card(**{**GIVEN, **changes})
+    return Card(**{**ARGUMENTS, **changes})
 
 
-def assert_hidden(text: str) -> None:
-    # An address in memory is no card data, whatever digits it has.
-    text = re.sub(r"0x[0-9a-fA-F]+", "", text)
+def assert_hidden(output: str) -> None:
+    # A memory address is not card data, even if its digits match.
+    output = re.sub(r"0x[0-9a-fA-F]+", "", output)
     for secret in SECRETS:
-        assert secret not in text
+        assert secret not in output
 
 
-def at(monkeypatch: pytest.MonkeyPatch, *when: int) -> None:
+def set_time(monkeypatch: pytest.MonkeyPatch, *when: int) -> None:
     now = datetime(*when, tzinfo=timezone.utc).timestamp()  # type: ignore[arg-type, misc]
     monkeypatch.setattr(time, "time", lambda: now)
 
@@ -71,7 +76,7 @@ def test_nothing_heavy_is_imported() -> None:
     assert not loaded & {"cryptography", "datetime", "hashlib", "hmac", "json", "re", "ssl", "urllib3"}
 
 
-# What is taken.
+# Accepted values.
 
 
 @pytest.mark.parametrize(
@@ -83,7 +88,7 @@ def test_numbers_are_normalised(number: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("expiration", "expected"),
     [
         ("12/31", ("12", "2031")),
         ("1/31", ("01", "2031")),
@@ -102,9 +107,9 @@ def test_numbers_are_normalised(number: Any) -> None:
         (" 12/99 ", ("12", "2099")),
     ],
 )
-def test_expiry_in_one_text(given: str, expected: tuple[str, str]) -> None:
-    assert normalize_expiry(given) == expected
-    data = make(expiration=given, expiration_month=None, expiration_year="", allow_expired=True).to_data()
+def test_expiry_in_one_string(expiration: str, expected: tuple[str, str]) -> None:
+    assert normalize_expiry(expiration) == expected
+    data = make(expiration=expiration, expiration_month=None, expiration_year="", allow_expired=True).to_data()
     assert (data["expirationMonth"], data["expirationYear"]) == expected
 
 
@@ -123,14 +128,14 @@ def test_expiry_in_two_values(month: Any, year: Any, expected: tuple[str, str]) 
     assert (data["expirationMonth"], data["expirationYear"]) == expected
 
 
-def test_what_is_not_given_is_not_sent() -> None:
+def test_omitted_values_are_not_sent() -> None:
     assert Card(NUMBER).to_data() == {"number": NUMBER, "type": "001"}
     empty = Card(NUMBER, expiration="", expiration_month="", expiration_year=None, security_code="", type="")
     assert empty.to_data() == {"number": NUMBER, "type": "001"}
     assert Card(NUMBER, expiration_month=5).to_data() == {"number": NUMBER, "expirationMonth": "05", "type": "001"}
 
 
-def test_the_data_has_the_names_of_the_wire() -> None:
+def test_to_data_uses_json_names() -> None:
     data = make().to_data()
     whole = {"number": NUMBER, "expirationMonth": MONTH, "expirationYear": YEAR, "securityCode": CODE, "type": "001"}
     assert data == whole
@@ -139,26 +144,26 @@ def test_the_data_has_the_names_of_the_wire() -> None:
     assert all(type(value) is str for value in data.values())
 
 
-def test_the_data_for_a_context_that_asks_for_less() -> None:
+def test_to_data_only_returns_requested_fields() -> None:
     card = make()
     assert card.to_data([f"{PATH}.number", "orderInformation.billTo.email"]) == {"number": NUMBER}
     assert list(card.to_data(["type", "expirationYear"])) == ["expirationYear", "type"]
     assert card.to_data([]) == {}
 
 
-# What is refused, and how that is said.
+# Rejected values and their errors.
 
-REFUSALS: list[tuple[dict[str, Any], str | None, str]] = [
+INVALID: list[tuple[dict[str, Any], str | None, str]] = [
     ({"number": ""}, "number", "is missing"),
     ({"number": " - "}, "number", "is missing"),
-    ({"number": None}, "number", "must be a text of digits"),
-    ({"number": int(NUMBER)}, "number", "must be a text of digits"),
-    ({"number": f"{NUMBER}x"}, "number", "must be a text of digits"),
-    ({"number": f"+{NUMBER}"}, "number", "must be a text of digits"),
-    ({"number": f"{NUMBER}\n"}, "number", "must be a text of digits"),
-    ({"number": "".join(chr(0xFF10 + int(digit)) for digit in NUMBER)}, "number", "must be a text of digits"),
-    ({"number": f"{NUMBER}\u0661"}, "number", "must be a text of digits"),
-    ({"number": f"{NUMBER}\ud800"}, "number", "must be a text of digits"),
+    ({"number": None}, "number", "must be a string of digits"),
+    ({"number": int(NUMBER)}, "number", "must be a string of digits"),
+    ({"number": f"{NUMBER}x"}, "number", "must be a string of digits"),
+    ({"number": f"+{NUMBER}"}, "number", "must be a string of digits"),
+    ({"number": f"{NUMBER}\n"}, "number", "must be a string of digits"),
+    ({"number": "".join(chr(0xFF10 + int(digit)) for digit in NUMBER)}, "number", "must be a string of digits"),
+    ({"number": f"{NUMBER}\u0661"}, "number", "must be a string of digits"),
+    ({"number": f"{NUMBER}\ud800"}, "number", "must be a string of digits"),
     ({"number": NUMBER[:11]}, "number", "must have 12 to 19 digits"),
     ({"number": NUMBER + "0000"}, "number", "must have 12 to 19 digits"),
     ({"number": NUMBER[:-1] + "5"}, "number", "must end in its Luhn check digit"),
@@ -177,11 +182,11 @@ REFUSALS: list[tuple[dict[str, Any], str | None, str]] = [
     ({"expiration_year": "9"}, "expirationYear", "must be a year of four digits"),
     ({"expiration_year": "\u0662\u0660\u0669\u0663"}, "expirationYear", "must be a year of four digits"),
     ({"expiration_year": "2001"}, "expirationYear", "has passed"),
-    ({"security_code": "80"}, "securityCode", "must be a text of 3 digits"),
-    ({"security_code": "8068"}, "securityCode", "must be a text of 3 digits"),
-    ({"security_code": "80x"}, "securityCode", "must be a text of 3 digits"),
-    ({"security_code": 806}, "securityCode", "must be a text of 3 digits"),
-    ({"number": TEST_CARDS["amex"]}, "securityCode", "must be a text of 4 digits"),
+    ({"security_code": "80"}, "securityCode", "must be a string of 3 digits"),
+    ({"security_code": "8068"}, "securityCode", "must be a string of 3 digits"),
+    ({"security_code": "80x"}, "securityCode", "must be a string of 3 digits"),
+    ({"security_code": 806}, "securityCode", "must be a string of 3 digits"),
+    ({"number": TEST_CARDS["amex"]}, "securityCode", "must be a string of 4 digits"),
     ({"number": "9" * 17 + "6", "check_luhn": False, "security_code": "80"}, "securityCode", "3 or 4 digits"),
     ({"type": "1"}, "type", "must be a code of CARD_TYPES"),
     ({"type": "022"}, "type", "must be a code of CARD_TYPES"),
@@ -195,8 +200,8 @@ REFUSALS: list[tuple[dict[str, Any], str | None, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "field", "rule"), REFUSALS)
-def test_refusals(changes: dict[str, Any], field: str | None, rule: str) -> None:
+@pytest.mark.parametrize(("changes", "field", "rule"), INVALID)
+def test_invalid_values_are_rejected(changes: dict[str, Any], field: str | None, rule: str) -> None:
     with pytest.raises(InvalidDataError, match=re.escape(rule)) as caught:
         make(**changes)
     path = None if field is None else f"{PATH}.{field}"
@@ -206,18 +211,18 @@ def test_refusals(changes: dict[str, Any], field: str | None, rule: str) -> None
 
 
 @pytest.mark.parametrize(
-    "text",
+    "expiration",
     ["1231", "131", "12", "2031", "20312", "201220", "2031-12-31", "12/31/01", "2031/2031", "Dec 2031", "/", "abcdef"],
 )
-def test_an_expiry_that_is_not_clear_is_refused(text: str) -> None:
-    for attempt in (lambda: normalize_expiry(text), lambda: Card(NUMBER, expiration=text)):
+def test_an_ambiguous_expiry_is_rejected(expiration: str) -> None:
+    for attempt in (lambda: normalize_expiry(expiration), lambda: Card(NUMBER, expiration=expiration)):
         with pytest.raises(InvalidDataError) as caught:
             attempt()
-        assert text not in str(caught.value) or text == "/"
+        assert expiration not in str(caught.value) or expiration == "/"
 
 
 @pytest.mark.parametrize(
-    ("text", "field"),
+    ("expiration", "field"),
     [
         ("13/31", "expirationMonth"),
         ("31/12", "expirationMonth"),
@@ -225,25 +230,25 @@ def test_an_expiry_that_is_not_clear_is_refused(text: str) -> None:
         ("12/1", "expirationYear"),
     ],
 )
-def test_an_expiry_with_a_wrong_part_names_it(text: str, field: str) -> None:
+def test_the_error_names_the_invalid_part_of_an_expiry(expiration: str, field: str) -> None:
     with pytest.raises(InvalidDataError) as caught:
-        normalize_expiry(text)
+        normalize_expiry(expiration)
     assert caught.value.field == f"{PATH}.{field}"
 
 
-def test_a_card_is_good_to_the_last_hour_of_its_month_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    at(monkeypatch, 2031, 12, 31, 23, 59, 59)
+def test_a_card_is_valid_until_its_month_has_ended_in_every_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_time(monkeypatch, 2031, 12, 31, 23, 59, 59)
     Card(NUMBER, expiration="12/31")
-    at(monkeypatch, 2032, 1, 1, 11, 59, 59)  # still December where clocks are twelve hours behind
+    set_time(monkeypatch, 2032, 1, 1, 11, 59, 59)  # still December twelve hours behind UTC
     Card(NUMBER, expiration="12/31")
-    at(monkeypatch, 2032, 1, 1, 12, 0, 0)
+    set_time(monkeypatch, 2032, 1, 1, 12, 0, 0)
     with pytest.raises(InvalidDataError) as caught:
         Card(NUMBER, expiration="12/31")
     assert caught.value.field == f"{PATH}.expirationYear"
     assert Card(NUMBER, expiration="12/31", allow_expired=True).to_data()["expirationYear"] == "2031"
     Card(NUMBER, expiration_year="2032")
     Card(NUMBER, expiration_month="12")
-    at(monkeypatch, 2032, 2, 1, 12, 0, 0)
+    set_time(monkeypatch, 2032, 2, 1, 12, 0, 0)
     with pytest.raises(InvalidDataError) as caught:
         Card(NUMBER, expiration="01/32")
     assert caught.value.field == f"{PATH}.expirationMonth"
@@ -289,7 +294,7 @@ def test_a_card_is_good_to_the_last_hour_of_its_month_anywhere(monkeypatch: pyte
         ("meeza", "042 067"),
     ],
 )
-def test_every_test_card_has_its_types(name: str, codes: str) -> None:
+def test_types_of_every_test_card(name: str, codes: str) -> None:
     number = TEST_CARDS[name]
     assert is_luhn_valid(number)
     assert [card_type.code for card_type in card_types(number)] == codes.split()
@@ -300,8 +305,8 @@ def test_every_test_card_has_its_types(name: str, codes: str) -> None:
         assert Card(number, type=code).to_data()["type"] == code
 
 
-def test_no_test_card_goes_untested() -> None:
-    (mark,) = (mark for mark in test_every_test_card_has_its_types.pytestmark)  # type: ignore[attr-defined]
+def test_every_test_card_is_tested() -> None:
+    (mark,) = (mark for mark in test_types_of_every_test_card.pytestmark)  # type: ignore[attr-defined]
     assert sorted(name for name, _ in mark.args[1]) == sorted(TEST_CARDS)
     assert set(TEST_SECURITY_CODES) < set(TEST_CARDS)
 
@@ -351,7 +356,7 @@ def test_no_test_card_goes_untested() -> None:
         ("999999", 16, ""),
     ],
 )
-def test_ends_of_ranges(prefix: str, length: int, codes: str) -> None:
+def test_boundaries_of_ranges(prefix: str, length: int, codes: str) -> None:
     number = prefix.ljust(length, "0")
     assert [card_type.code for card_type in card_types(number)] == codes.split()
 
@@ -359,12 +364,12 @@ def test_ends_of_ranges(prefix: str, length: int, codes: str) -> None:
 def test_networks_select_and_order_the_types() -> None:
     number = TEST_CARDS["cartes_bancaires"]
     for networks in (["CARTESBANCAIRES", "VISA"], ["VISA", "CARTESBANCAIRES"], ["MASTERCARD", "VISA"], ["AMEX"], []):
-        found = [card_type.network for card_type in card_types(number, networks=networks)]
-        assert found == [name for name in networks if name != "MASTERCARD" and name != "AMEX"]
-    assert [kind.code for kind in card_types(TEST_CARDS["maestro_uk"], networks=["MAESTRO"])] == ["042"]
+        result = [card_type.network for card_type in card_types(number, networks=networks)]
+        assert result == [name for name in networks if name != "MASTERCARD" and name != "AMEX"]
+    assert [card_type.code for card_type in card_types(TEST_CARDS["maestro_uk"], networks=["MAESTRO"])] == ["042"]
 
 
-def test_types_that_numbers_do_not_tell_go_with_any_number() -> None:
+def test_undetectable_types_are_accepted_for_any_number() -> None:
     for code in ("036", "060", "065", "068", "081"):
         assert make(type=code).type == code
     assert make(type="033").type == "001"
@@ -372,7 +377,7 @@ def test_types_that_numbers_do_not_tell_go_with_any_number() -> None:
     assert Card(TEST_CARDS["maestro"], type="024").type == "024"
 
 
-def test_the_table_is_whole() -> None:
+def test_card_types_is_complete() -> None:
     assert sorted(CARD_TYPES) == [f"{code:03}" for code in range(1, 82) if code not in (22, 69)]
     assert all(code == card_type.code and card_type.name for code, card_type in CARD_TYPES.items())
     networks = sorted(card_type.network for card_type in CARD_TYPES.values() if card_type.network)
@@ -381,8 +386,8 @@ def test_the_table_is_whole() -> None:
         " MEEZA PAYPAK UATP VISA"
     )
     assert " ".join(networks) == documented
-    untold = {card_type.network for card_type in CARD_TYPES.values() if card_type.told_by_number == "never"} - {None}
-    assert untold == {"JAYWAN", "KCP", "PAYPAK"}
+    undetectable = {card_type.network for card_type in CARD_TYPES.values() if card_type.detectable == "never"} - {None}
+    assert undetectable == {"JAYWAN", "KCP", "PAYPAK"}
     assert [code for code, card_type in CARD_TYPES.items() if card_type.security_code_lengths != (3,)] == ["003"]
     with pytest.raises(TypeError):
         CARD_TYPES["001"] = CARD_TYPES["002"]  # type: ignore[index]
@@ -391,15 +396,15 @@ def test_the_table_is_whole() -> None:
 @pytest.mark.parametrize(
     "not_a_number", ["", "4", "abc", "4111x", None, 4111111111111111, "41111111111111111111", "\u0661" * 16]
 )
-def test_helpers_take_anything(not_a_number: Any) -> None:
+def test_helpers_accept_any_value(not_a_number: Any) -> None:
     assert card_types(not_a_number) == ()
     assert not is_luhn_valid(not_a_number)
 
 
-def test_luhn_can_be_left_out() -> None:
+def test_the_luhn_check_can_be_skipped() -> None:
     wrong = NUMBER[:-1] + "5"
     assert Card(wrong, check_luhn=False).masked == "XXXXXXXXXXXX7755"
-    # Hipercard and Naranja do not have it.
+    # Hipercard and Naranja do not use it.
     assert Card("6062820000000009").masked == "XXXXXXXXXXXX0009"
     assert Card("5895620000000001", type="076").type == "076"
     with pytest.raises(InvalidDataError, match="Luhn"):
@@ -419,13 +424,13 @@ def test_luhn_over_random_numbers() -> None:
         at_digit = chosen.randrange(len(good))
         wrong = good[:at_digit] + str((int(good[at_digit]) + chosen.randrange(1, 10)) % 10) + good[at_digit + 1 :]
         assert not is_luhn_valid(wrong)  # Luhn finds every single wrong digit
-        # Naranja apart, no other type of a random number does without.
+        # Besides Naranja, every type of a random number requires it.
         if "050" not in [card_type.code for card_type in card_types(wrong)]:
             with pytest.raises(InvalidDataError, match="Luhn"):
                 Card(wrong)
 
 
-# Nothing is seen.
+# Card data is never shown.
 
 
 def test_repr_shows_the_last_four_digits_at_most() -> None:
@@ -441,21 +446,21 @@ def test_repr_shows_the_last_four_digits_at_most() -> None:
 
 
 @pytest.mark.parametrize("spec", ["s", ">40", "d", ".3", "x"])
-def test_format_specs_are_refused(spec: str) -> None:
+def test_format_specs_are_rejected(spec: str) -> None:
     with pytest.raises(TypeError) as caught:
         format(make(), spec)
     assert_hidden(str(caught.value))
 
 
-def test_no_attribute_shows_it() -> None:
+def test_no_attribute_shows_card_data() -> None:
     card = make()
     with pytest.raises(TypeError):
         vars(card)
     for name in dir(card):
         assert_hidden(repr(getattr(card, name, None)) + str(getattr(card, name, None)))
     for name in Card.__slots__:
-        held = getattr(card, name)
-        assert_hidden(f"{held} {held!r} {pprint.pformat([held])}")
+        value = getattr(card, name)
+        assert_hidden(f"{value} {value!r} {pprint.pformat([value])}")
     assert_hidden(pprint.pformat({"card": card, "data": card.to_data()}))
     for wrong in (lambda: json.dumps({"card": card}), lambda: list(card), lambda: {**card}):  # type: ignore[call-overload, misc]
         with pytest.raises(TypeError) as caught:
@@ -471,26 +476,26 @@ def test_logs_show_nothing(template: str) -> None:
     logger = logging.Logger("cards")
     logger.addHandler(logging.StreamHandler(stream))
     card = make()
-    for shown in (card, card.to_data(), card._number):
-        logger.error(template, {"card": shown} if "(card)" in template else shown)
+    for argument in (card, card.to_data(), card._number):
+        logger.error(template, {"card": argument} if "(card)" in template else argument)
     assert stream.getvalue().count("\n") == 3
     assert_hidden(stream.getvalue())
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_pickles_are_refused(protocol: int) -> None:
+def test_pickling_is_rejected(protocol: int) -> None:
     card = make()
-    for held in (card, card.to_data(), card._number):
+    for value in (card, card.to_data(), card._number):
         with pytest.raises(TypeError, match="cannot be copied or pickled"):
-            pickle.dumps(held, protocol)
+            pickle.dumps(value, protocol)
 
 
-def test_copies_are_refused() -> None:
+def test_copying_is_rejected() -> None:
     card = make()
     for copier in (copy.copy, copy.deepcopy):
-        for held in (card, card.to_data(), card._number):
+        for value in (card, card.to_data(), card._number):
             with pytest.raises(TypeError, match="cannot be copied or pickled"):
-                copier(held)
+                copier(value)
     with pytest.raises(TypeError, match="cannot be copied or pickled"):
         card.__getstate__()
     again = card.to_data().copy()
@@ -498,40 +503,40 @@ def test_copies_are_refused() -> None:
     assert again == card.to_data()
 
 
-def shown_with_locals(attempt: Callable[[], object]) -> str:
+def format_error_with_locals(attempt: Callable[[], object]) -> str:
     try:
         attempt()
     except (InvalidDataError, TypeError) as error:
         trace = error.__traceback__
         assert trace is not None
-        # Without this frame and the test's, which know what they gave.
+        # Without this frame and the test's, which contain the arguments.
         inner = trace.tb_next.tb_next if trace.tb_next is not None else None
-        shown = traceback.TracebackException(type(error), error, inner, capture_locals=True)
+        formatted = traceback.TracebackException(type(error), error, inner, capture_locals=True)
         pickled = pickle.loads(pickle.dumps(error)) if isinstance(error, InvalidDataError) else error  # noqa: S301
-        return "".join(shown.format()) + repr(error) + repr(pickled) + repr(vars(pickled))
-    raise AssertionError("not refused")
+        return "".join(formatted.format()) + repr(error) + repr(pickled) + repr(vars(pickled))
+    raise AssertionError("no error was raised")
 
 
-@pytest.mark.parametrize(("changes", "field", "rule"), REFUSALS)
+@pytest.mark.parametrize(("changes", "field", "rule"), INVALID)
 def test_tracebacks_with_locals_show_nothing(changes: dict[str, Any], field: str | None, rule: str) -> None:
-    given = {**GIVEN, **changes}
-    shown = shown_with_locals(lambda: Card(**given))
-    assert rule in shown
-    assert "self = <Card wiped>" in shown
-    assert_hidden(shown)
+    arguments = {**ARGUMENTS, **changes}
+    output = format_error_with_locals(lambda: Card(**arguments))
+    assert rule in output
+    assert "self = <Card wiped>" in output
+    assert_hidden(output)
     for value in changes.values():
         if isinstance(value, str) and len(value) > 3:
-            assert value not in shown
+            assert value not in output
 
 
-@pytest.mark.parametrize("given", [(NUMBER,), (NUMBER, "31"), ("11", NUMBER), (int(NUMBER), 31)])
-def test_tracebacks_of_the_helpers_show_nothing(given: tuple[Any, ...]) -> None:
-    shown = shown_with_locals(lambda: normalize_expiry(*given))
-    assert "must be" in shown
-    assert_hidden(shown)
+@pytest.mark.parametrize("arguments", [(NUMBER,), (NUMBER, "31"), ("11", NUMBER), (int(NUMBER), 31)])
+def test_tracebacks_of_the_helpers_show_nothing(arguments: tuple[Any, ...]) -> None:
+    output = format_error_with_locals(lambda: normalize_expiry(*arguments))
+    assert "must be" in output
+    assert_hidden(output)
 
 
-def test_equal_cards_are_equal_and_none_has_a_hash() -> None:
+def test_cards_compare_by_value_and_are_not_hashable() -> None:
     assert make() == make(number="4716 6388 5992 7752")
     for changes in (
         {"number": TEST_CARDS["visa"]},
@@ -580,7 +585,7 @@ def test_a_wiped_card_cannot_be_used(use: Callable[[Card], object]) -> None:
     assert card != make()
 
 
-def test_a_block_wipes_at_its_end_whatever_happens() -> None:
+def test_a_with_block_wipes_the_card_even_after_an_exception() -> None:
     with make() as card:
         number = card._number
         assert not card.wiped
@@ -594,23 +599,23 @@ def test_a_block_wipes_at_its_end_whatever_happens() -> None:
     assert number == bytes(16)
 
 
-def test_a_refused_card_is_wiped() -> None:
+def test_a_rejected_card_is_wiped() -> None:
     card = Card.__new__(Card)
     with pytest.raises(InvalidDataError):
-        card.__init__(**{**GIVEN, "security_code": "x"})  # type: ignore[misc]
+        card.__init__(**{**ARGUMENTS, "security_code": "x"})  # type: ignore[misc]
     assert card.wiped
 
 
-def test_buffers_are_overwritten_when_they_go() -> None:
+def test_buffers_are_overwritten_on_deletion() -> None:
     digits = make()._number
     assert digits is not None
-    seen = memoryview(digits)
+    view = memoryview(digits)
     digits.__del__()
-    assert bytes(seen) == bytes(16)
+    assert bytes(view) == bytes(16)
 
 
-def test_what_the_caller_holds_stays_the_callers() -> None:
-    given = bytearray(NUMBER, "ascii")
-    card = Card(given)
+def test_wiping_does_not_change_the_callers_buffer() -> None:
+    number = bytearray(NUMBER, "ascii")
+    card = Card(number)
     card.wipe()
-    assert given == NUMBER.encode()
+    assert number == NUMBER.encode()
