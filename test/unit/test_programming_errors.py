@@ -433,7 +433,7 @@ def test_a_record_that_cannot_be_searched_is_reported(
 ) -> None:
     from cybersource_flex.testing import Canaries
 
-    monkeypatch.setattr("cybersource_flex.testing.canaries.of_record", raising(TypeError("a bug")))
+    monkeypatch.setattr("cybersource_flex.testing.canaries.render_log_record", raising(TypeError("a bug")))
     with Canaries():
         logging.getLogger("shop").warning("hello")
     assert "TypeError: a bug" in capsys.readouterr().err
