@@ -282,14 +282,14 @@ def calls() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         full = api(stub).get_part_with_http_info(
-            "a/b", 3, 5, since=date(2026, 1, 2), tags=["A", "C"], mode="OFF", timeout_=True, timeout=1.5
+            "a-b", 3, 5, since=date(2026, 1, 2), tags=["A", "C"], mode="OFF", timeout_=True, timeout=1.5
         )
         thing: Thing = api(stub).get_part("a", 3, 5)
     assert [(found.category, found.filename) for found in caught] == [(DeprecationWarning, __file__)] * 2
     assert full.data == thing
     assert thing.mode == "NEW"
     asked = stub.asked[0]
-    assert asked.target == "/things/a%2Fb/parts/3?since=2026-01-02&tags=A&tags=C&mode=OFF&timeout=true"
+    assert asked.target == "/things/a-b/parts/3?since=2026-01-02&tags=A&tags=C&mode=OFF&timeout=true"
     assert asked.headers["X-Limit"] == "5"
     assert stub.asked[1].target == "/things/a/parts/3"
 
