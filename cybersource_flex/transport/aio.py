@@ -334,7 +334,8 @@ class _Protocol(ResponseHandler):
 
     def close(self) -> None:
         # An ordinary close keeps the connection until the server has read everything, which may be never.
-        if self.transport is not None and self.transport.get_write_buffer_size():
+        transport = self.transport
+        if transport is not None and not transport.is_closing() and transport.get_write_buffer_size():
             self.abort()
         else:
             super().close()

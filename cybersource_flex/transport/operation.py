@@ -194,11 +194,15 @@ class Operation:
 
     def _load_error_models(self) -> None:
         # Not when they are needed: then, the process may have no file descriptor left to read a module.
+        try:
+            for status, kind in self.responses.items():
+                if kind is not None and not status.startswith("2"):
+                    for type_name in (kind,) if isinstance(kind, str) else kind.values():
+                        load_types(type_name, self.models)
+        except OSError:
+            # There is none left now. Connecting fails for the same reason and says so; the next call tries again.
+            return
         self._loaded = True
-        for status, kind in self.responses.items():
-            if kind is not None and not status.startswith("2"):
-                for type_name in (kind,) if isinstance(kind, str) else kind.values():
-                    load_types(type_name, self.models)
 
     def _place(self, settings: Settings) -> tuple[str, str]:
         """Where to connect to, and the host to sign.

@@ -79,7 +79,15 @@ auth = JwtSharedSecret("merchant", "key", "A" * 43 + "=")
 report = {}
 
 def descriptors():
-    return len(os.listdir("/dev/fd"))
+    # Listing a directory would need one more.
+    return sum(map(is_open, range(soft)))
+
+def is_open(number):
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 def count(outcomes, names):
     \"\"\"How many calls got their own response, and what became of the others.\"\"\"

@@ -163,7 +163,7 @@ ROWS: list[Row] = [
         for encoding in ("gzip", "deflate", "br", "zstd")
         for status, call, expected, outcome, attempts in (
             ("normal", tokens, errors.ResponseDecodingError, "accepted", 1),
-            ("normal", details, errors.ResponseDecodingError, "accepted", 1),
+            ("normal", details, errors.NotFoundError, "rejected", 1),
             ("normal", sessions, errors.ResponseDecodingError, "accepted", 1),
             ("400", tokens, errors.BadRequestError, "rejected", 1),
             ("401", sessions, errors.AuthenticationError, "rejected", 1),
