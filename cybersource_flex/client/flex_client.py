@@ -88,6 +88,9 @@ class FlexClient(Foundation[KeySource]):
     def _connect(self, configuration: Configuration, keys: KeySource | None) -> None:
         if keys is not None:
             check_source("keys", keys)
+        # Loaded now, with what it needs: at the first call, no file descriptor may be left to read a module.
+        from ..transport.sync import Transport  # noqa: F401
+
         api_client = ApiClient(configuration)
         cached = CachedKeys(self._fetch_key)
         self._set(

@@ -10,6 +10,9 @@ from .._sealed import forget
 from .attempts import Attempts
 from .clock import Clock
 from .content_coding import BodyTooLargeError, ContentCodingError, decode_body
+
+# Loaded here and not when it is needed: then, the process may have no file descriptor left to read a module.
+from .diagnosis import circumstances
 from .message import Response
 from .retry import RetryPolicy
 from .settings import Settings, check_seconds, check_type
@@ -132,10 +135,6 @@ class Sender:
         self._blocking = getattr(settings.auth, "blocks", False) is True
         self.clock = Clock(correct=settings.correct_clock)
         self._accepted: Accepted = {}
-        # Loaded here and not when it is needed: then, the process may have no file descriptor left to read a module.
-        from .diagnosis import circumstances
-
-        self._circumstances = circumstances
 
     def _course(self, request: Request, timeout: float | None, retry: RetryPolicy | None) -> Course:
         if timeout is not None:
@@ -164,7 +163,7 @@ class Sender:
     def _known(self, sent: Request, response: Response) -> dict[str, Any] | None:
         """Count what is accepted; after a 401, tell what is known about the call."""
         if response.status == 401:
-            return self._circumstances(sent, self._settings, self.clock, self._accepted, response)
+            return circumstances(sent, self._settings, self.clock, self._accepted, response)
         if sent.operation.signed and 200 <= response.status < 300:
             # Without a lock: a count that another thread overwrites is one that nobody will miss.
             key = sent.operation.name, sent.body is not None
