@@ -1,4 +1,4 @@
-"""The command line: ``cybersource-flex``. Needs the extra ``cli``; what starts the emulator needs ``emulator`` too."""
+"""The ``cybersource-flex`` command line. Requires the extra ``cli``; the emulator also requires ``emulator``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code: 0 fine, 1 it did not work, 2 wrong usage."""
+    """Run the command line and exit: 0 for success, 1 for failure, 2 for wrong usage."""
     try:
         from .commands import cli
     except ModuleNotFoundError as cause:

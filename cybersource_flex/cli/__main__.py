@@ -1,4 +1,4 @@
-"""``python -m cybersource_flex.cli``: the command line where no script is installed."""
+"""Run the command line with ``python -m cybersource_flex.cli``."""
 
 from . import main
 

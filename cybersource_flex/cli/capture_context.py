@@ -1,4 +1,4 @@
-"""``cybersource-flex capture-context``: a verified capture context, for scripts."""
+"""``cybersource-flex capture-context``: create, verify and print a capture context, for scripts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .tokenize_files import client_from_options
 
 __all__ = ["Options", "run"]
 
-_CARD = ("number", "expirationMonth", "expirationYear", "securityCode?", "type?")
+_DEFAULT_CARD_FIELDS = ("number", "expirationMonth", "expirationYear", "securityCode?", "type?")
 
 
 class Options(NamedTuple):
-    """What was asked for on the command line."""
+    """The options of the command."""
 
     card: tuple[str, ...]
     amount_details: tuple[str, ...]
@@ -34,19 +34,21 @@ class Options(NamedTuple):
 
 
 def run(options: Options) -> None:
-    """Print a capture context, once it is verified.
+    """Create and verify a capture context, and print it.
 
     Raises:
-        click.ClickException: the options are wrong, or the configuration; its exit code is 2.
-        FlexError: there is none.
+        click.ClickException: the options or the configuration are invalid; exit code 2.
+        FlexError: the context could not be created or verified.
     """
     groups = {name: getattr(options, name) for name in ("card", "amount_details", "bill_to", "ship_to")}
     if options.target_origin and any(groups.values()):
-        raise click.UsageError("a context for Microform (--target-origin) has no fields to choose")
+        raise click.UsageError(
+            "--target-origin is for Microform, which has no fields to choose; leave out the field options"
+        )
     if not options.target_origin and (options.network or options.payment_type):
-        raise click.UsageError("--network and --payment-type go with --target-origin")
+        raise click.UsageError("--network and --payment-type need --target-origin")
     try:
-        wanted = fields(**(groups if any(groups.values()) else {"card": _CARD}))
+        requested_fields = fields(**(groups if any(groups.values()) else {"card": _DEFAULT_CARD_FIELDS}))
     except ConfigurationError as cause:
         raise ConfigurationExit(str(cause)) from None
     with client_from_options(options.environment, options.host) as client:
@@ -57,7 +59,7 @@ def run(options: Options) -> None:
                 allowed_payment_types=options.payment_type,
             )
         else:
-            context = client.create_capture_context(wanted)
+            context = client.create_capture_context(requested_fields)
     click.echo(json.dumps(_report(context), indent=2) if options.as_json else context.jwt)
 
 

@@ -1,4 +1,4 @@
-"""The commands and their options. What they do stands in a module each."""
+"""The click commands of ``cybersource-flex`` and their options. Each command is implemented in a separate module."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..errors import FlexError
 __all__ = ["cli"]
 
 
-def _reported(command: Callable[..., None]) -> Callable[..., None]:
-    """What this package raises on purpose is one line on standard error and exit code 1, not a traceback."""
+def _report_flex_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Print a ``FlexError`` as one line on standard error and exit with code 1, instead of showing a traceback."""
 
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
@@ -29,7 +29,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _needs_emulator() -> None:
+def _require_emulator() -> None:
     try:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
@@ -39,6 +39,15 @@ def _needs_emulator() -> None:
         ) from cause
 
 
+_output_file = click.Path(dir_okay=False, path_type=Path)
+_input_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON. Its keys do not change.")
+_environment_option = click.option(
+    "--environment", help="Environment of the host, such as test or production. Overrides the variables."
+)
+_host_option = click.option("--host", help="URL of the host, such as https://apitest.cybersource.com.")
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def cli() -> None:
@@ -46,21 +55,19 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option(
-    "--url", help="Run against this host instead of a local emulator, for example https://apitest.cybersource.com."
-)
-@_reported
+@click.option("--url", help="URL of a host to use instead of a local emulator: https://apitest.cybersource.com.")
+@_report_flex_errors
 def demo(url: str | None) -> None:
-    """Go through the five steps and show each artefact decoded.
+    """Run the five steps of tokenization and show each message.
 
-    Without --url a local emulator is started for it. With --url the credentials come from the environment:
-    CYBERSOURCE_AUTH, CYBERSOURCE_MERCHANT_ID, CYBERSOURCE_KEY_ID, CYBERSOURCE_SECRET_KEY and the others that
-    docs/configuration.md lists.
+    Without --url, the command starts a local emulator. With --url, it reads the credentials from the environment
+    variables CYBERSOURCE_AUTH, CYBERSOURCE_MERCHANT_ID, CYBERSOURCE_KEY_ID, CYBERSOURCE_SECRET_KEY and the others
+    listed in docs/configuration.md.
     """
     from .demo import run, run_against_emulator
 
     if url is None:
-        _needs_emulator()
+        _require_emulator()
         run_against_emulator()
     else:
         run(url)
@@ -69,19 +76,19 @@ def demo(url: str | None) -> None:
 @cli.command()
 @click.option(
     "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="JSON file with the configuration dictionary of CyberSource's own SDK, in place of the environment.",
+    type=_input_file,
+    help="JSON file with a configuration dictionary of CyberSource's official SDK. Replaces the environment.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs; the keys do not change between versions.")
-@click.option("--offline", is_flag=True, help="Leave out what needs the host.")
-@click.option("--send-token", is_flag=True, help="With OAuth: try the access token, which goes to the host.")
-@_reported
+@_json_option
+@click.option("--offline", is_flag=True, help="Skip the checks that send requests to the host.")
+@click.option("--send-token", is_flag=True, help="With OAuth, send the access token to the host to check it.")
+@_report_flex_errors
 def doctor(config: Path | None, as_json: bool, offline: bool, send_token: bool) -> None:
-    """Say what is wrong with the configuration, and what soon will be.
+    """Check the configuration for problems.
 
-    Reads the same variables as FlexClient.from_env(), looks at keys, certificates and their ends, asks the host for its
-    time, and has it judge one signed request: a capture context for one field. No secret is sent. The exit code is 0
-    without problems, 1 with, 2 for wrong usage.
+    The command reads the same variables as FlexClient.from_env(). It checks keys and certificates and when they
+    expire, compares the clock with the host's, and sends one signed request: a capture context for one field. It
+    sends no secret. The exit code is 0 without problems, 1 with problems and 2 for wrong usage.
     """
     from .doctor import run
 
@@ -89,48 +96,53 @@ def doctor(config: Path | None, as_json: bool, offline: bool, send_token: bool) 
         sys.exit(1)
 
 
-_file = click.Path(dir_okay=False, path_type=Path)
-_existing = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
 @cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to listen on.")
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 for a free one.")
-@click.option("--merchant", multiple=True, metavar="ID", help="A merchant that may call; can be given again.")
-@click.option("--portfolio", metavar="ID", help="The merchants share a meta key that this portfolio created.")
-@click.option("--p12", type=_file, help="Write the first merchant's P12 file there, and have clients use that.")
-@click.option("--p12-portfolio", is_flag=True, help="Make it the portfolio's P12: a meta key.")
+@click.option(
+    "--port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 for a free one.",
+)
+@click.option("--merchant", multiple=True, metavar="ID", help="Id of a merchant. Can be repeated.")
+@click.option("--portfolio", metavar="ID", help="Id of a portfolio whose meta key the merchants share.")
+@click.option("--p12", type=_output_file, help="Write the first merchant's P12 file to this path and use it.")
+@click.option("--p12-portfolio", is_flag=True, help="Issue the P12 file to the portfolio: a meta key.")
 @click.option(
     "--p12-password",
     envvar="CYBERSOURCE_P12_PASSWORD",
-    help="Of the P12 files; else $CYBERSOURCE_P12_PASSWORD, or one that is made up.",
+    help="Password of the P12 files. Default: $CYBERSOURCE_P12_PASSWORD, or a generated one.",
 )
-@click.option("--response-mle-p12", type=_file, help="Write a key for encrypted answers there, a P12 file.")
-@click.option("--request-mle-cert", type=_file, help="Write the certificate for encrypted requests there, PEM.")
+@click.option("--response-mle-p12", type=_output_file, help="Write the key for encrypted responses to this P12 file.")
+@click.option("--request-mle-cert", type=_output_file, help="Write the certificate for encrypted requests, in PEM.")
 @click.option("--access-token", is_flag=True, help="Issue an OAuth access token and print it.")
-@click.option("--tls", is_flag=True, help="Serve https, with a certificate of an authority made up for it.")
-@click.option("--ca-file", type=_file, help="Write that authority's certificate there, PEM, for clients to trust.")
+@click.option("--tls", is_flag=True, help="Serve https with a certificate of a generated CA.")
+@click.option("--ca-file", type=_output_file, help="Write the certificate of the generated CA, in PEM.")
 @click.option(
     "--client-certificates",
     type=click.Choice(["optional", "required"]),
-    help="Whether clients may or must show a certificate (mutual TLS).",
+    help="Accept or require client certificates (mutual TLS).",
 )
-@click.option("--client-cert", type=_file, help="Write a client's certificate there, PEM.")
-@click.option("--client-key", type=_file, help="Write its private key there, PEM.")
-@click.option("--signed-host", multiple=True, metavar="NAME", help="Another host that may be signed; can be repeated.")
-@click.option("--payment-credentials", is_flag=True, help="Serve payment credentials: keeps card numbers in memory.")
-@click.option("--credentials-key", type=_file, help="Write the private key that opens them there, PEM.")
-@click.option("--scenario", metavar="NAME;PARAMETER=VALUE", help="What goes wrong with each request.")
-@click.option("--list-scenarios", is_flag=True, help="Say what can go wrong, and end.")
-@click.option("--force", is_flag=True, help="Write over files that exist.")
-@_reported
+@click.option("--client-cert", type=_output_file, help="Write a client certificate, in PEM.")
+@click.option("--client-key", type=_output_file, help="Write the private key of the client certificate, in PEM.")
+@click.option(
+    "--signed-host", multiple=True, metavar="NAME", help="Additional host name that clients may sign. Can be repeated."
+)
+@click.option("--payment-credentials", is_flag=True, help="Serve payment credentials. Keeps card numbers in memory.")
+@click.option("--credentials-key", type=_output_file, help="Write the private key that decrypts them, in PEM.")
+@click.option("--scenario", metavar="NAME;PARAMETER=VALUE", help="Fault to inject into every request.")
+@click.option("--list-scenarios", is_flag=True, help="List the scenarios and exit.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@_report_flex_errors
 def emulator(list_scenarios: bool, **options: Any) -> None:
-    """Serve a local Flex host until interrupted, with merchants and keys made up for it.
+    """Serve a local Flex host until interrupted.
 
-    Prints the variables that FlexClient.from_env(), demo --url and doctor need. Files are written before it serves, all
-    that are secret for their owner alone. The exit code is 1 where it cannot serve or write, 2 for wrong usage.
+    Merchants and keys are generated. The command prints the environment variables for FlexClient.from_env(), demo
+    --url and doctor. It writes all files before it serves; files with secrets are readable only by their owner. The
+    exit code is 1 if it cannot serve or write a file, and 2 for wrong usage.
     """
-    _needs_emulator()
+    _require_emulator()
     from . import emulator as command
 
     if list_scenarios:
@@ -141,16 +153,16 @@ def emulator(list_scenarios: bool, **options: Any) -> None:
 
 @cli.command()
 @click.argument("token", required=False)
-@click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File with the token.")
-@click.option("--full", is_flag=True, help="Show long texts whole.")
-@click.option("--json", "as_json", is_flag=True, help="For programs; the keys do not change between versions.")
-@_reported
+@click.option("--file", type=_input_file, help="File that contains the token.")
+@click.option("--full", is_flag=True, help="Do not abbreviate long strings.")
+@_json_option
+@_report_flex_errors
 def inspect(token: str | None, file: Path | None, full: bool, as_json: bool) -> None:
-    """Show what a token says, without believing it.
+    """Show the contents of a token without verifying it.
 
-    TOKEN is any JWT or JWE of Flex, or the path of a file with it; - or none reads standard input. Nothing is verified
-    and nothing is sent. Card numbers are masked. The exit code is 0 for a well-formed token, 1 for another, 2 for wrong
-    usage.
+    TOKEN is any JWT or JWE of Flex, or the path of a file that contains one. Use - or no argument for standard
+    input. The command sends nothing and masks card numbers. The exit code is 0 for a well-formed token, 1 for a
+    malformed one and 2 for wrong usage.
     """
     from .inspect import run
 
@@ -160,69 +172,64 @@ def inspect(token: str | None, file: Path | None, full: bool, as_json: bool) -> 
 
 @cli.command()
 @click.argument("token", required=False)
-@click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File with the token.")
-@click.option("--context", help="For a transient token: its capture context, or the path of a file with it.")
+@click.option("--file", type=_input_file, help="File that contains the token.")
+@click.option("--context", help="Capture context of a transient token, or the path of a file that contains it.")
 @click.option(
     "--context-expired-ok/--no-context-expired-ok",
     default=True,
     show_default=True,
-    help="Take a context that expired within the 15 minutes that its tokens live for.",
+    help="Accept a context that expired less than 15 minutes ago, the lifetime of its tokens.",
 )
-@click.option("--environment", help="Fetch the key there: test, production, ... In place of the environment variables.")
-@click.option("--host", help="The same, by address: https://apitest.cybersource.com.")
+@click.option("--environment", help="Environment to fetch the key from, such as test. Overrides the variables.")
+@click.option("--host", help="URL of the host to fetch the key from, such as https://apitest.cybersource.com.")
 @click.option(
     "--jwk",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Take the key from this file and ask no host: JWK, JWKS or PEM. Can be repeated.",
+    type=_input_file,
+    help="Read the key from this file (JWK, JWKS or PEM) instead of a host. Can be repeated.",
 )
-@click.option("--at", metavar="TIME", help="Verify as of then: seconds since 1970, or 2026-11-22T12:00:00Z.")
+@click.option("--at", metavar="TIME", help="Verify as of this time: seconds since 1970, or 2026-11-22T12:00:00Z.")
 @click.option(
     "--leeway",
     default=30.0,
     show_default=True,
     type=click.FloatRange(0, 600),
     envvar="CYBERSOURCE_LEEWAY",
-    help="Seconds that clocks may differ; else $CYBERSOURCE_LEEWAY.",
+    help="Allowed clock difference in seconds. $CYBERSOURCE_LEEWAY sets the default.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs; the keys do not change between versions.")
-@_reported
+@_json_option
+@_report_flex_errors
 def verify(**options: Any) -> None:
-    """Say whether a capture context or transient token is genuine and valid.
+    """Verify a capture context or transient token.
 
-    TOKEN is the JWT, or the path of a file with it; - or none reads standard input. Without --jwk the key comes from
-    the host that the variables of FlexClient.from_env() name; no credentials are needed. The exit code is 0 for
-    verified, 1 for not verified, 2 for wrong usage or configuration, 3 where the key could not be fetched.
+    TOKEN is the JWT, or the path of a file that contains it. Use - or no argument for standard input. Without
+    --jwk, the key is fetched from the host of the FlexClient.from_env() variables, which needs no credentials. The
+    exit code is 0 if the token is verified, 1 if not, 2 for wrong usage or configuration and 3 if the key could not
+    be fetched.
     """
     from .verify import Options, run
 
     sys.exit(run(Options(**options)))
 
 
-_environment = click.option("--environment", help="test, production, ... in place of what the variables say.")
-_host = click.option("--host", help="The same, by address: https://apitest.cybersource.com.")
-
-
 @cli.command("capture-context")
-@click.option("--card", multiple=True, metavar="FIELD", help="Field of the card; one with ? at its end is optional.")
-@click.option(
-    "--amount-details", multiple=True, metavar="FIELD", help="The same, of the amount: totalAmount, currency."
-)
-@click.option("--bill-to", multiple=True, metavar="FIELD", help="The same, of the billing address.")
-@click.option("--ship-to", multiple=True, metavar="FIELD", help="The same, of the shipping address.")
-@click.option("--target-origin", multiple=True, metavar="URL", help="For Microform, on pages of this origin.")
-@click.option("--network", multiple=True, metavar="NAME", help="Card network that Microform takes: VISA.")
-@click.option("--payment-type", multiple=True, metavar="NAME", help="Payment type that Microform takes: CARD, CHECK.")
-@_environment
-@_host
-@click.option("--json", "as_json", is_flag=True, help="For programs; the keys do not change between versions.")
-@_reported
+@click.option("--card", multiple=True, metavar="FIELD", help="Field of the card. A ? at the end makes it optional.")
+@click.option("--amount-details", multiple=True, metavar="FIELD", help="Field of the amount: totalAmount, currency.")
+@click.option("--bill-to", multiple=True, metavar="FIELD", help="Field of the billing address.")
+@click.option("--ship-to", multiple=True, metavar="FIELD", help="Field of the shipping address.")
+@click.option("--target-origin", multiple=True, metavar="URL", help="Origin of pages that embed Microform.")
+@click.option("--network", multiple=True, metavar="NAME", help="Card network that Microform accepts, such as VISA.")
+@click.option("--payment-type", multiple=True, metavar="NAME", help="Payment type that Microform accepts: CARD, CHECK.")
+@_environment_option
+@_host_option
+@_json_option
+@_report_flex_errors
 def capture_context(**options: Any) -> None:
-    """Ask for a capture context, verify it, and print its JWT.
+    """Create and verify a capture context and print its JWT.
 
-    Options with FIELD, URL or NAME can be given again. Without any it is for a card: number, expirationMonth,
-    expirationYear, securityCode? and type?. Credentials come from the variables of FlexClient.from_env(). The exit code
-    is 1 where there is no context, 2 for wrong usage or configuration.
+    Options with FIELD, URL or NAME can be repeated. Without any, the context is for a card: number,
+    expirationMonth, expirationYear, securityCode? and type?. Credentials are read from the FlexClient.from_env()
+    variables. The exit code is 1 if the context could not be created, and 2 for wrong usage or configuration.
     """
     from .capture_context import Options, run
 
@@ -230,21 +237,23 @@ def capture_context(**options: Any) -> None:
 
 
 @cli.command()
-@click.option("--input", required=True, type=_existing, help="File with a card a line, as JSON.")
-@click.option("--output", required=True, type=_file, help="File that a line for each is added to.")
-@click.option("--concurrency", default=8, show_default=True, type=click.IntRange(1, 64), help="Cards at a time.")
-@click.option("--retry-failed", is_flag=True, help="Try lines again that failed before.")
-@_environment
-@_host
-@click.option("--production-cards", is_flag=True, help="Allow a host that is not for tests, and so real cards.")
-@_reported
+@click.option("--input", required=True, type=_input_file, help="File with one card per line, as JSON.")
+@click.option("--output", required=True, type=_output_file, help="File to append one result per card to.")
+@click.option(
+    "--concurrency", default=8, show_default=True, type=click.IntRange(1, 64), help="Number of parallel requests."
+)
+@click.option("--retry-failed", is_flag=True, help="Retry lines that failed in an earlier run.")
+@_environment_option
+@_host_option
+@click.option("--production-cards", is_flag=True, help="Allow a host that is not a test host, and so real cards.")
+@_report_flex_errors
 def tokenize(**options: Any) -> None:
-    """Make a transient token of each card in a file, for tests and migrations.
+    """Create a transient token for each card in a file.
 
-    A line of the input is a JSON object: {"id": "order-1", "card": {"number": "4111111111111111", ...}}. Lines that are
-    in the output already are not done again, so after an interruption the same command goes on. Credentials come from
-    the variables of FlexClient.from_env(). The exit code is 0 if every line has its token, 1 if not, 2 for wrong usage
-    or configuration.
+    For tests and migrations. Each input line is a JSON object: {"id": "order-1", "card": {"number":
+    "4111111111111111", ...}}. Lines that already have a result in the output are skipped, so the same command
+    resumes an interrupted run. Credentials are read from the FlexClient.from_env() variables. The exit code is 0 if
+    every line has a token, 1 if not, and 2 for wrong usage or configuration.
     """
     from .tokenize_files import Options, run
 
@@ -253,14 +262,14 @@ def tokenize(**options: Any) -> None:
 
 @cli.command()
 @click.argument("report", type=click.File("rb"))
-@click.option("--json", "as_json", is_flag=True, help="For programs; the names of the causes do not change.")
-@_reported
+@_json_option
+@_report_flex_errors
 def explain(report: BinaryIO, as_json: bool) -> None:
-    """Say why a request was answered with 401, from a saved REPORT.
+    """Explain a 401 response from a saved REPORT.
 
-    REPORT is a file with what AuthenticationError.report() returned, as JSON; - reads standard input. All causes that
-    are known are listed, the likeliest first, with what speaks for (+) and against (-) each. Nothing is sent. The exit
-    code is 2 for a file that is no such report.
+    REPORT is a JSON file with the result of AuthenticationError.report(). Use - for standard input. The command
+    lists all known causes, the likeliest first, with the evidence for (+) and against (-) each. It sends nothing.
+    The exit code is 2 if the file is not such a report.
     """
     from .explain import run
 
@@ -268,13 +277,14 @@ def explain(report: BinaryIO, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs; the keys do not change between versions.")
-@_reported
+@_json_option
+@_report_flex_errors
 def provenance(as_json: bool) -> None:
-    """Say what the generated files of this package were made from, and whether they are still the same.
+    """Verify the generated files of this package.
 
-    Hashes each of them and compares it with the record that the package brings. Nothing is sent. The exit code is 0
-    where all are the same and no other file lies among them, else 1.
+    The command shows what the files were generated from, hashes each of them and compares it with the record in the
+    package. It sends nothing. The exit code is 0 if all files are unchanged and there are no other files in their
+    folders, and 1 otherwise.
     """
     from .provenance import run
 

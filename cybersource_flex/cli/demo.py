@@ -1,4 +1,4 @@
-"""The five steps of the Flex API, each artefact shown."""
+"""``cybersource-flex demo``: run the five steps of the Flex API and show each message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUMBER = "4111111111111111"
 
 
 def run_against_emulator() -> None:
-    """The demo against an emulator that lives as long as the demo."""
+    """Run the demo against an emulator that is started for it."""
     from ..emulator import Emulator
 
     with Emulator() as emulator, FlexClient.from_env(emulator.environ) as client:
@@ -26,13 +26,13 @@ def run_against_emulator() -> None:
 
 
 def run(url: str) -> None:
-    """The demo against any host, with all else as the environment says.
+    """Run the demo against a host, with credentials from the environment.
 
     Raises:
-        FlexError: the environment is not complete, or a step failed; what came before it has been shown.
+        FlexError: the configuration is invalid, or a step failed. The results of earlier steps have been printed.
     """
     with warnings.catch_warnings():
-        # Said by `doctor` to whoever chose it; a Python warning would only blur the output.
+        # `doctor` reports deprecated schemes. A Python warning would only clutter the output.
         warnings.simplefilter("ignore", DeprecationWarning)
         client = FlexClient.from_env(environment=url)
     with client:
@@ -48,10 +48,10 @@ def _run(client: FlexClient, host: str) -> None:
         f"Flex API, from card number to transient token, against {host} at {client.api_client.configuration.host}"
     )
 
-    console.step(1, "Ask for a capture context", "POST /flex/v2/sessions, signed")
-    wanted = fields(card=["number", "expirationMonth", "expirationYear", "type?", "securityCode?"])
-    console.json("request", {"fields": wanted.to_dict()})
-    context = client.create_capture_context(wanted)
+    console.step(1, "Create a capture context", "POST /flex/v2/sessions, signed")
+    requested_fields = fields(card=["number", "expirationMonth", "expirationYear", "type?", "securityCode?"])
+    console.json("request", {"fields": requested_fields.to_dict()})
+    context = client.create_capture_context(requested_fields)
     header, payload, _ = context.jwt.split(".")
     console.json("capture context, header", decode_json_part(header))
     console.json("capture context, payload", abbreviate(decode_json_part(payload)))
@@ -59,9 +59,9 @@ def _run(client: FlexClient, host: str) -> None:
     kid = decode_json_part(header)["kid"]
     console.step(2, "Verify it with the host's long-term key", f"GET /flex/v2/public-keys/{kid}")
     console.json("key", abbreviate(api.get_public_key(kid).to_dict()))
-    console.verified(f"capture context, {context.type}, good for {context.expires_in().seconds} s")
+    console.verified(f"capture context, {context.type}, valid for {context.expires_in().seconds} s")
 
-    console.step(3, "Encrypt the card to the one-time key in it", "RSA-OAEP, A256GCM")
+    console.step(3, "Encrypt the card with the one-time key in the context", "RSA-OAEP, A256GCM")
     card = {
         "number": _NUMBER,
         "expirationMonth": "12",
@@ -71,7 +71,7 @@ def _run(client: FlexClient, host: str) -> None:
     }
     jwe = encrypt(context, {"paymentInformation": {"card": card}})
     masked = {**card, "number": f"{_NUMBER[:6]}XXXXXX{_NUMBER[-4:]}", "securityCode": "XXX"}
-    console.json("card, masked here", masked)
+    console.json("card (masked for display)", masked)
     console.json("JWE, header", decode_json_part(jwe.partition(".")[0]))
     console.line(f"{jwe.count('.') + 1} parts, {len(jwe)} characters", style="dim")
 
@@ -81,10 +81,10 @@ def _run(client: FlexClient, host: str) -> None:
     console.json("transient token, header", decode_json_part(header))
     console.json("transient token, payload", abbreviate(decode_json_part(payload)))
 
-    console.step(5, "Verify it with the one-time key of our own capture context", "no request")
+    console.step(5, "Verify it with the one-time key of the capture context", "no request")
     token = client.verify_transient_token(token_jwt, context)
     console.verified(
-        f"transient token, {token.masked_number or 'number not shown'}, good for {token.expires_in().seconds} s"
+        f"transient token, {token.masked_number or 'number not shown'}, valid for {token.expires_in().seconds} s"
     )
 
     console.title("\nPay with it: POST /pts/v2/payments")

@@ -1,4 +1,4 @@
-"""``cybersource-flex doctor``: what is wrong with a configuration, and what soon will be."""
+"""``cybersource-flex doctor``: check a configuration and print or report the results."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["run"]
 
 
 def run(config: Path | None, *, as_json: bool, offline: bool, send_token: bool) -> bool:
-    """Examine a configuration and show what was found.
+    """Check a configuration and print the findings.
 
     Args:
         config: a JSON file with the official SDK's dictionary; None for the environment.
-        as_json: show JSON, once all is known, in place of lines as they come.
-        offline: leave out what needs the host.
-        send_token: let an access token go to the host.
+        as_json: print JSON after all checks, instead of one line after each check.
+        offline: skip the checks that send requests to the host.
+        send_token: whether an access token may be sent to the host.
 
     Returns:
         Whether there are no problems.
@@ -41,66 +41,69 @@ def run(config: Path | None, *, as_json: bool, offline: bool, send_token: bool) 
         hint = "the settings are in docs/configuration.md"
         findings = [Finding("configuration", "problem", str(cause), hint)]
     if as_json:
-        seen = list(findings)
-        click.echo(json.dumps(_report(seen, source, plan), indent=2))
+        results = list(findings)
+        click.echo(json.dumps(_report(results, source, plan), indent=2))
     else:
-        seen = _shown(findings, source)
-    return _count(seen, "problem") == 0
+        results = _print(findings, source)
+    return _count(results, "problem") == 0
 
 
-def _shown(findings: Iterable[Finding], source: str) -> list[Finding]:
+def _print(findings: Iterable[Finding], source: str) -> list[Finding]:
+    """Print each finding when its check is done, and return all."""
     console = Console()
     console.title(f"Configuration from {source}")
-    seen = []
+    printed = []
     for finding in findings:
-        seen.append(finding)
+        printed.append(finding)
         console.finding(finding.level, finding.check, finding.text, finding.hint)
-    problems, warnings = _count(seen, "problem"), _count(seen, "warning")
-    console.title(f"{_amount(problems, 'problem')}, {_amount(warnings, 'warning')}")
-    return seen
+    problems, warnings = _count(printed, "problem"), _count(printed, "warning")
+    console.title(f"{_plural(problems, 'problem')}, {_plural(warnings, 'warning')}")
+    return printed
 
 
-def _report(seen: list[Finding], source: str, plan: Plan | None) -> dict[str, Any]:
-    problems = _count(seen, "problem")
+def _report(findings: list[Finding], source: str, plan: Plan | None) -> dict[str, Any]:
+    problems = _count(findings, "problem")
     return {
         "ok": problems == 0,
         "problems": problems,
-        "warnings": _count(seen, "warning"),
+        "warnings": _count(findings, "warning"),
         "source": source,
         "scheme": None if plan is None else plan.scheme,
-        "findings": [{**each._asdict(), "hint": each.hint or None, "facts": dict(each.facts)} for each in seen],
+        "findings": [
+            {**finding._asdict(), "hint": finding.hint or None, "facts": dict(finding.facts)} for finding in findings
+        ],
     }
 
 
-def _count(seen: list[Finding], level: str) -> int:
-    return sum(each.level == level for each in seen)
+def _count(findings: list[Finding], level: str) -> int:
+    return sum(finding.level == level for finding in findings)
 
 
-def _amount(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+def _plural(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def _load(path: Path) -> Any:
-    """The dictionary in a JSON file. Raises ``ConfigurationError``, which has nothing of the file's content in it."""
-    wrong = None
+    """Read the dictionary in a JSON file. Raises ``ConfigurationError`` without content of the file."""
+    reason = None
     try:
-        return json.loads(path.read_text("utf-8"), object_pairs_hook=_once)
+        return json.loads(path.read_text("utf-8"), object_pairs_hook=_reject_duplicates)
     except OSError as cause:
-        wrong = cause.strerror or type(cause).__name__
+        reason = cause.strerror or type(cause).__name__
     except json.JSONDecodeError as cause:
-        wrong = f"not JSON, in line {cause.lineno}"
+        reason = f"not JSON, in line {cause.lineno}"
     except ConfigurationError:
         raise
     except (ValueError, RecursionError):
         # Not UTF-8, a number with thousands of digits, or too many levels.
-        wrong = "not JSON"
-    raise ConfigurationError(f"{path}: {wrong}")
+        reason = "not JSON"
+    raise ConfigurationError(f"{path}: {reason}")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
         names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ConfigurationError(f"given twice: {', '.join(twice)}")
-    return found
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        raise ConfigurationError(f"given twice: {', '.join(duplicates)}")
+    return members

@@ -1,4 +1,4 @@
-"""``cybersource-flex explain``: why a request was answered with 401, from a report that was saved. Asks nobody."""
+"""``cybersource-flex explain``: list the likely causes of a 401 response from a saved report. Sends no request."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from .console import Console
 
 __all__ = ["run"]
 
-# A report has about one of them.
-_MOST_KIB: Final = 256
+# A report is about 1 KiB long.
+_MAX_KIB: Final = 256
+# The score from which a cause is possible.
 _POSSIBLE: Final = 30
 
 
 def run(file: BinaryIO, *, as_json: bool) -> None:
-    """Show what the causes of a 401 can be, the likeliest first.
+    """Print the possible causes of a 401, the likeliest first.
 
     Args:
-        file: JSON, as ``AuthenticationError.report()`` has it.
-        as_json: show JSON in place of text.
+        file: the report of ``AuthenticationError.report()`` as JSON.
+        as_json: print JSON instead of text.
 
     Raises:
-        click.BadParameter: it is no such report.
+        click.BadParameter: the file is not such a report.
     """
     report = _read(file)
     try:
         causes = diagnose(report["facts"])
-    except InvalidFactError as wrong:
-        raise _bad(str(wrong)) from None
+    except InvalidFactError as cause:
+        raise _invalid_report(str(cause)) from None
     if as_json:
         click.echo(json.dumps({"causes": [_as_json(cause) for cause in causes], "report": report}, indent=2))
     else:
@@ -45,22 +46,22 @@ def _show(report: Mapping[str, Any], causes: tuple[Cause, ...]) -> None:
     attempts = report["attempts"]
     console.title(f"{report['method']} {report['path']}: 401")
     if attempts:
-        when = datetime.fromtimestamp(attempts[-1]["started"], timezone.utc)
-        console.line(f"{len(attempts)} attempt{'s' * (len(attempts) > 1)}, the last at {when:%Y-%m-%d %H:%M:%S} UTC")
+        last = datetime.fromtimestamp(attempts[-1]["started"], timezone.utc)
+        console.line(f"{len(attempts)} attempt{'s' * (len(attempts) > 1)}, the last at {last:%Y-%m-%d %H:%M:%S} UTC")
     if report["correlation_id"] is not None:
         console.line(f"v-c-correlation-id {report['correlation_id']}: CyberSource's support asks for it")
     for number, cause in enumerate(causes, 1):
-        word = _word(cause.score)
-        console.title(f"{number}. {cause.title} ({word})")
-        for text in cause.speaks_for:
-            console.line(f"+ {text}", "" if cause.score else "dim")
-        for text in cause.speaks_against:
-            console.line(f"- {text}", "" if cause.score else "dim")
+        style = "" if cause.score else "dim"
+        console.title(f"{number}. {cause.title} ({_likelihood(cause.score)})")
+        for evidence in cause.speaks_for:
+            console.line(f"+ {evidence}", style)
+        for evidence in cause.speaks_against:
+            console.line(f"- {evidence}", style)
         if cause.score:
             console.line(cause.advice, "italic")
 
 
-def _word(score: int) -> str:
+def _likelihood(score: int) -> str:
     if score >= LIKELY:
         return "likely"
     if score >= _POSSIBLE:
@@ -69,48 +70,48 @@ def _word(score: int) -> str:
 
 
 def _as_json(cause: Cause) -> dict[str, Any]:
-    return {**cause._asdict(), "likelihood": _word(cause.score)}
+    return {**cause._asdict(), "likelihood": _likelihood(cause.score)}
 
 
 def _read(file: BinaryIO) -> dict[str, Any]:
-    data = file.read(_MOST_KIB * 1024 + 1)
-    if len(data) > _MOST_KIB * 1024:
-        raise _bad(f"it is larger than {_MOST_KIB} KiB")
+    content = file.read(_MAX_KIB * 1024 + 1)
+    if len(content) > _MAX_KIB * 1024:
+        raise _invalid_report(f"it is larger than {_MAX_KIB} KiB")
     try:
-        found = json.loads(data)
+        report = json.loads(content)
     except (ValueError, RecursionError):
-        # Its text would quote the file.
-        raise _bad("it is not JSON") from None
-    if not isinstance(found, dict) or found.get("report") != "cybersource-flex 401":
-        raise _bad("it is not what AuthenticationError.report() returns")
-    if found.get("version") != 1:
-        raise _bad("it is of another version of reports than 1; use the cybersource-flex that it comes from")
-    wrong = next((name for name, right in _RIGHT.items() if not right(found.get(name))), None)
-    if wrong is not None:
-        raise _bad(f"its member {wrong!r} is missing or wrong")
-    return found
+        # Raised without the cause, whose message would quote the file.
+        raise _invalid_report("it is not JSON") from None
+    if not isinstance(report, dict) or report.get("report") != "cybersource-flex 401":
+        raise _invalid_report("it is not what AuthenticationError.report() returns")
+    if report.get("version") != 1:
+        raise _invalid_report("it has another version than 1; use the version of cybersource-flex that created it")
+    invalid = next((name for name, is_valid in _MEMBERS.items() if not is_valid(report.get(name))), None)
+    if invalid is not None:
+        raise _invalid_report(f"its member {invalid!r} is missing or invalid")
+    return report
 
 
 def _is_line(value: Any) -> bool:
-    # It is printed: nothing that moves the cursor of a terminal.
+    # The value is printed, so it must not contain control characters.
     return isinstance(value, str) and value.isprintable() and len(value) <= 300
 
 
 def _is_attempt(value: Any) -> bool:
     started = value.get("started") if isinstance(value, dict) else None
-    # The year 2100: what lies beyond has no date everywhere.
+    # Up to the year 2100: not every platform has dates beyond it.
     return isinstance(started, (int, float)) and not isinstance(started, bool) and 0 <= started < 4_102_444_800
 
 
-_RIGHT: Final[Mapping[str, Callable[[Any], bool]]] = {
+_MEMBERS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "method": _is_line,
     "path": _is_line,
     "status": lambda value: isinstance(value, int) and value == 401,
     "correlation_id": lambda value: value is None or _is_line(value),
-    "attempts": lambda value: isinstance(value, list) and all(_is_attempt(each) for each in value),
+    "attempts": lambda value: isinstance(value, list) and all(_is_attempt(attempt) for attempt in value),
     "facts": lambda value: isinstance(value, dict) and bool(value),
 }
 
 
-def _bad(why: str) -> click.BadParameter:
-    return click.BadParameter(f"this is no report of a 401: {why}", param_hint="'REPORT'")
+def _invalid_report(reason: str) -> click.BadParameter:
+    return click.BadParameter(f"this is not a report of a 401: {reason}", param_hint="'REPORT'")

@@ -507,7 +507,7 @@ def test_a_capture_context_for_microform(emulator: Emulator) -> None:
         (["--card", "nubmer"], 2, "did you mean 'number'?"),
         (["--card", "4111111111111111"], 2, "card has no field of the name that was given"),
         (["--card", "number", "--target-origin", "https://shop.example.com"], 2, "no fields to choose"),
-        (["--network", "VISA"], 2, "go with --target-origin"),
+        (["--network", "VISA"], 2, "need --target-origin"),
         (["--environment", "nowhere"], 2, "environment must be one of"),
         (["--host", "https://a.example", "--environment", "test"], 2, "either --host or --environment"),
         (["--target-origin", "http://shop.example.com"], 1, "BadRequestError"),
