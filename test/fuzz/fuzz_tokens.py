@@ -1,9 +1,9 @@
-"""Coverage-guided fuzzing (atheris) of whatever reads a token: no error but the documented ones, no long thought.
+"""Coverage-guided fuzzing (atheris) of the token parsers: only documented errors, and no slow inputs.
 
     python test/fuzz/fuzz_tokens.py [seconds] [corpus folder]
 
-The first byte of an input says who reads the rest. Signatures are taken for good in some of the targets, so that what
-lies behind them is reached. An input that breaks a rule is written to ``crash-...``, and the exit code is not 0.
+The first byte of an input selects the parser. Some targets accept every signature, so that the code after the check is
+reached. An input that breaks a rule is written to ``crash-...``, and the exit code is not 0.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 try:
     import atheris
 except ImportError:
-    print("NOT FUZZED: atheris is not there for this Python", file=sys.stderr)  # noqa: T201
+    print("NOT FUZZED: atheris is not available for this Python", file=sys.stderr)  # noqa: T201
     sys.exit(0)
 
 with atheris.instrument_imports(include=["cybersource_flex.jose"]):
@@ -45,8 +45,8 @@ def jwk(name: str, kid: str) -> dict[str, Any]:
     return {**json.loads((VECTORS / "keys" / f"{name}.jwk.json").read_text("utf-8")), "kid": kid}
 
 
-class Believing(keys.PublicKey):
-    """Takes every signature for good."""
+class AcceptAnySignature(keys.PublicKey):
+    """A key that accepts every signature."""
 
     __slots__ = ()
 
@@ -65,7 +65,7 @@ class Keys:
         return None
 
 
-STRICT, LAX = Keys(keys.PublicKey), Keys(Believing)
+STRICT, LAX = Keys(keys.PublicKey), Keys(AcceptAnySignature)
 HEADER, TOKEN_HEADER = b64(b'{"kid":"zz","alg":"RS256"}'), b64(b'{"kid":"one","alg":"RS256"}')
 CONTEXT = json.dumps(
     {
@@ -88,34 +88,34 @@ TOKEN = json.dumps(
     }
 ).encode()
 VERIFIED = capture_context.verify_capture_context(f"{HEADER}.{b64(CONTEXT)}.AAAA", LAX, now=NOW)
-BELIEVED = capture_context.verify_capture_context(f"{HEADER}.{b64(CONTEXT)}.AAAA", LAX, now=NOW)
-object.__setattr__(BELIEVED, "key", Believing(jwk("flex_onetime", "one")))
+LAX_CONTEXT = capture_context.verify_capture_context(f"{HEADER}.{b64(CONTEXT)}.AAAA", LAX, now=NOW)
+object.__setattr__(LAX_CONTEXT, "key", AcceptAnySignature(jwk("flex_onetime", "one")))
 MERCHANT = load_pem_private_key((VECTORS / "keys" / "response_mle.key.pem").read_bytes(), None)
 assert isinstance(MERCHANT, RSAPrivateKey)
 PACKED = base64.urlsafe_b64decode(storage.store_capture_context(VERIFIED)[4:].rstrip(".") + "==")
 
 
-def read(found: Any) -> None:
-    for name in dir(type(found)):
+def read(result: Any) -> None:
+    for name in dir(type(result)):
         if not name.startswith("_"):
-            getattr(found, name)
-    repr(found)
+            getattr(result, name)
+    repr(result)
 
 
-def text(data: bytes) -> str:
+def decode(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
 TARGETS: list[Callable[[bytes], object]] = [
-    lambda data: capture_context.verify_capture_context(text(data), STRICT, now=NOW),
-    lambda data: transient_token.verify_transient_token(text(data), VERIFIED, now=NOW),
+    lambda data: capture_context.verify_capture_context(decode(data), STRICT, now=NOW),
+    lambda data: transient_token.verify_transient_token(decode(data), VERIFIED, now=NOW),
     lambda data: capture_context.verify_capture_context(f"{b64(data)}.{b64(CONTEXT)}.AAAA", LAX, now=NOW),
     lambda data: read(capture_context.verify_capture_context(f"{HEADER}.{b64(data)}.AAAA", LAX, now=NOW)),
-    lambda data: read(transient_token.verify_transient_token(f"{TOKEN_HEADER}.{b64(data)}.AAAA", BELIEVED, now=NOW)),
-    lambda data: storage.restore_capture_context(text(data), STRICT, now=NOW),
+    lambda data: read(transient_token.verify_transient_token(f"{TOKEN_HEADER}.{b64(data)}.AAAA", LAX_CONTEXT, now=NOW)),
+    lambda data: storage.restore_capture_context(decode(data), STRICT, now=NOW),
     lambda data: storage.restore_capture_context(f"fc1.{b64(data)}.", LAX, now=NOW),
-    lambda data: storage.restore_capture_context(text(data), STRICT, SEAL, now=NOW),
-    lambda data: payment_credentials.open_payment_credentials(text(data), MERCHANT, LAX, now=NOW),
+    lambda data: storage.restore_capture_context(decode(data), STRICT, SEAL, now=NOW),
+    lambda data: payment_credentials.open_payment_credentials(decode(data), MERCHANT, LAX, now=NOW),
     lambda data: compact.parse_jwe(f"{b64(data)}.AAAA.AAAA.AAAA.AAAA", "token"),
 ]
 HEADERS = (b'{"kid":"zz","alg":"RS256"}', b'{"alg":"RSA-OAEP-256","enc":"A256GCM","exp":1,"kid":"\\u0041"}')
@@ -137,7 +137,7 @@ def run(data: bytes) -> None:
     except TokenError:
         pass
     except ValueError as error:
-        # A stored text that is sealed, with no key to open it: a mistake of the caller's.
+        # A stored string that is encrypted, and no key to decrypt it: an error of the caller.
         if "sealed" not in str(error):
             raise
 
@@ -158,7 +158,7 @@ def main() -> None:
         corpus = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(folder)
         corpus.mkdir(parents=True, exist_ok=True)
         for number, seed in enumerate(SEEDS):
-            # Twice: what is loaded on first use is not counted.
+            # Runs twice, so that imports on first use are not counted.
             for check in (run, one):
                 check(seed)
             (corpus / f"seed-{number}").write_bytes(seed)

@@ -1,6 +1,6 @@
-"""Run in an environment that holds the wheel and nothing else: what it brought, and that all of it imports.
+"""Runs in an environment that contains only the wheel. Checks its dependencies, and that every module can be imported.
 
-Prints what it found and leaves with exit code 1 where that is not what was promised.
+Prints the result, and exits with 1 if it is not as expected.
 """
 
 from __future__ import annotations
@@ -17,33 +17,35 @@ from pathlib import Path
 
 import cybersource_flex
 
-PROMISED = {"urllib3", "python-dateutil", "cryptography"}
-# What those three need themselves, and what the environment had before.
-THEIR_NEEDS = {"cffi", "pycparser", "six", "tzdata", "typing-extensions"}
+EXPECTED = {"urllib3", "python-dateutil", "cryptography"}
+# Dependencies of these three, and packages that the environment already contains.
+INDIRECT = {"cffi", "pycparser", "six", "tzdata", "typing-extensions"}
 TOOLS = {"pip", "setuptools", "wheel"}
-# What needs the extra of its name, or pytest.
-APART = ("cli", "emulator", "testing")
+# Folders that need the extra of their name, or pytest.
+OPTIONAL_FOLDERS = ("cli", "emulator", "testing")
 
 
 def modules() -> Iterator[str]:
-    """Every module outside of those folders, imported; without the few that join in with a package of another extra."""
+    """Import every module outside of those folders, except modules that need a package of another extra."""
     optional = [line for line in requires("cybersource-flex") or [] if "extra ==" in line]
-    apart = {line.partition(";")[0] for line in optional if re.search("cli|emulator", line.partition("extra ==")[2])}
-    others = [line for line in optional if line.partition(";")[0] not in apart]
-    for found in pkgutil.walk_packages(cybersource_flex.__path__, "cybersource_flex.", onerror=lambda name: None):
-        if found.name.split(".")[1] in APART:
+    with_cli_or_emulator = {
+        line.partition(";")[0] for line in optional if re.search("cli|emulator", line.partition("extra ==")[2])
+    }
+    others = [line for line in optional if line.partition(";")[0] not in with_cli_or_emulator]
+    for module in pkgutil.walk_packages(cybersource_flex.__path__, "cybersource_flex.", onerror=lambda name: None):
+        if module.name.split(".")[1] in OPTIONAL_FOLDERS:
             continue
         try:
-            import_module(found.name)
+            import_module(module.name)
         except ModuleNotFoundError as cause:
             if not any(line.startswith(str(cause.name).partition(".")[0]) for line in others):
                 raise
         else:
-            yield found.name
+            yield module.name
 
 
 def altered(folder: Path) -> list[str]:
-    """The generated files that are not what their record says."""
+    """The generated files that differ from the record."""
     record = json.loads((folder / "provenance.json").read_bytes())
     return [
         path
@@ -55,16 +57,16 @@ def altered(folder: Path) -> list[str]:
 def main() -> int:
     lines = [line for line in requires("cybersource-flex") or [] if "extra ==" not in line]
     named = {re.split(r"[^A-Za-z0-9._-]", line)[0] for line in lines}
-    installed = {found.metadata["Name"].lower().replace("_", "-") for found in distributions()} - TOOLS
-    surplus = installed - PROMISED - THEIR_NEEDS - {"cybersource-flex"}
-    missing = PROMISED - installed
+    installed = {distribution.metadata["Name"].lower().replace("_", "-") for distribution in distributions()} - TOOLS
+    surplus = installed - EXPECTED - INDIRECT - {"cybersource-flex"}
+    missing = EXPECTED - installed
     for name in cybersource_flex.__all__:
         getattr(cybersource_flex, name)
     imported = list(modules())
     folder = Path(cybersource_flex.__path__[0])
     differing = altered(folder)
     sys.stdout.write(f"{folder}\nbrought: {', '.join(sorted(installed))}; imported {len(imported)} modules\n")
-    if named != PROMISED or surplus or missing or differing or "site-packages" not in folder.parts:
+    if named != EXPECTED or surplus or missing or differing or "site-packages" not in folder.parts:
         sys.stdout.write(f"named {sorted(named)}; surplus {sorted(surplus)}; missing {sorted(missing)}\n")
         sys.stdout.write(f"not as generated: {differing}\n")
         return 1

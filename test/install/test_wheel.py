@@ -1,4 +1,4 @@
-"""The wheel and the sdist: the same bytes whoever builds them, and nothing but the package inside."""
+"""The wheel and the sdist: every machine builds the same bytes, and they contain only the package."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "cybersource_flex"
-# 2026-01-01; a zip archive has no time before 1980.
+# 2026-01-01. A zip archive cannot store times before 1980.
 EPOCH = "1767225600"
 
-# Bytes: of the wheel, and of what a server imports of it, without command line, emulator and pytest plugin.
+# Size limits in bytes: the wheel, and the modules that a server imports, without command line, emulator and plugin.
 MOST, MOST_OF_LIBRARY = 400_000, 250_000
 APART = ("cli", "emulator", "testing")
 
@@ -38,7 +38,7 @@ def needs_builder() -> None:
 
 
 def checkout(where: Path) -> Path:
-    """A copy of what a clone has of the sources, and of what may lie about in one."""
+    """A copy of the sources in a clone, with files that may be left over there."""
     where.mkdir(parents=True)
     for name in SOURCES:
         if (ROOT / name).is_dir():
@@ -52,7 +52,7 @@ def checkout(where: Path) -> Path:
 
 
 def build(source: Path, out: Path, kind: str, **environment: str) -> Path:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", f"--{kind}", "--outdir", str(out), str(source)],
         env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH, **environment},
         capture_output=True,
@@ -61,9 +61,9 @@ def build(source: Path, out: Path, kind: str, **environment: str) -> Path:
         errors="replace",
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (made,) = out.iterdir()
-    return made
+    assert process.returncode == 0, process.stdout + process.stderr
+    (archive,) = out.iterdir()
+    return archive
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +83,14 @@ def sdist(folder: Path) -> Path:
 
 
 @pytest.fixture
-def tightly() -> Iterator[None]:
-    """New files are for their owner alone, until the test ends."""
+def restrictive_umask() -> Iterator[None]:
+    """New files are readable by their owner only, until the test ends."""
     before = os.umask(0o077)
     yield
     os.umask(before)
 
 
-def test_another_machine_builds_the_same_bytes(wheel: Path, folder: Path, tightly: None) -> None:
+def test_another_machine_builds_the_same_bytes(wheel: Path, folder: Path, restrictive_umask: None) -> None:
     source = checkout(folder / "elsewhere" / "deeper")
     for path in source.rglob("*"):
         os.utime(path, (1_000_000_000, 1_000_000_000))
@@ -99,12 +99,12 @@ def test_another_machine_builds_the_same_bytes(wheel: Path, folder: Path, tightl
     assert again.read_bytes() == wheel.read_bytes()
 
 
-def test_the_time_is_that_of_the_source(wheel: Path) -> None:
+def test_file_times_are_those_of_the_commit(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         assert {entry.date_time for entry in archive.infolist()} == {(2026, 1, 1, 0, 0, 0)}
 
 
-def test_the_sdist_has_what_the_wheel_is_built_from(wheel: Path, sdist: Path, folder: Path) -> None:
+def test_the_sdist_contains_the_sources_of_the_wheel(wheel: Path, sdist: Path, folder: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
         archive.extractall(folder / "unpacked", filter="data")
@@ -114,7 +114,7 @@ def test_the_sdist_has_what_the_wheel_is_built_from(wheel: Path, sdist: Path, fo
     assert build(source, folder / "from-sdist", "wheel").read_bytes() == wheel.read_bytes()
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_contains_only_the_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     meta = {name for name in names if ".dist-info/" in name}
@@ -128,7 +128,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert not {name for name in names if re.search(r"\.(pyc|mustache|ya?ml|md)$|(^|/)tests?/", name)}
 
 
-def test_every_file_of_the_package_is_as_it_lies_in_the_tree(wheel: Path) -> None:
+def test_every_file_of_the_package_equals_that_in_the_tree(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             if name.startswith(f"{PACKAGE}/"):
@@ -149,7 +149,7 @@ def test_the_wheel_stays_small(wheel: Path) -> None:
 def test_the_wheel_verifies_itself(wheel: Path) -> None:
     pytest.importorskip("click", reason="NOT TESTED: cybersource-flex provenance out of the wheel (pip install click)")
     pytest.importorskip("rich", reason="NOT TESTED: cybersource-flex provenance out of the wheel (pip install rich)")
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-W", "error", "-m", "cybersource_flex.cli", "provenance"],
         cwd=wheel.parent,
         env={**os.environ, "PYTHONPATH": str(wheel)},
@@ -158,5 +158,5 @@ def test_the_wheel_verifies_itself(wheel: Path) -> None:
         encoding="utf-8",
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith("verified: ")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stdout.startswith("verified: ")

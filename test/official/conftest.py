@@ -1,4 +1,4 @@
-"""The official SDK in an environment of its own, made once and kept, and a process in it that takes requests."""
+"""The official SDK in a separate environment, which is created once, and a process in it that runs its calls."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-# Seconds; this only ends a hang.
-PATIENCE = 60
+# Seconds. Only a process that hangs takes this long.
+TIMEOUT = 60
 
 Ask = Callable[..., Any]
 
 
 class SdkError(Exception):
-    """What the SDK raised, by its class, the status and body of the answer if it had any, and the text."""
+    """An exception of the SDK: its class and message, and the status and body of the response if there was one."""
 
-    def __init__(self, answer: dict[str, Any]) -> None:
-        super().__init__(f"{answer['error']}: {answer['text']}")
-        self.name: str = answer["error"]
-        self.status: int | None = answer.get("status")
-        self.body: str | None = answer.get("body")
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__(f"{result['error']}: {result['message']}")
+        self.name: str = result["error"]
+        self.status: int | None = result.get("status")
+        self.body: str | None = result.get("body")
 
 
 @pytest.fixture(scope="session")
 def sdk_python() -> Path:
-    """The interpreter with the official SDK. Its environment is made anew only when the pins change."""
+    """The interpreter with the official SDK. Its environment is created again only if the pinned versions change."""
     folder = Path(os.environ["CYBERSOURCE_FLEX_OFFICIAL_SDK"])
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     pins, stamp = (HERE / "requirements.txt").read_text("utf-8"), folder / "installed.txt"
-    wanted = f"{sys.version}\n{pins}"
-    if not stamp.is_file() or stamp.read_text("utf-8") != wanted:
+    expected = f"{sys.version}\n{pins}"
+    if not stamp.is_file() or stamp.read_text("utf-8") != expected:
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*install, "--requirement", HERE / "requirements.txt"], check=True)
-        stamp.write_text(wanted, "utf-8")
+        stamp.write_text(expected, "utf-8")
     return python
 
 
 @dataclass
 class Sdk:
-    """The process with the SDK. One for all tests: importing the SDK alone takes more than a second."""
+    """The process with the SDK. All tests share one, because importing the SDK takes more than a second."""
 
     process: subprocess.Popen[str]
     errors: Path
 
     def __call__(self, what: str, argument: str = "", **more: Any) -> Any:
-        """The result, or `SdkError`."""
+        """Run a call and return its result, or raise `SdkError`."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        watch = threading.Timer(PATIENCE, self.process.kill)
+        watch = threading.Timer(TIMEOUT, self.process.kill)
         watch.start()
         try:
             self.process.stdin.write(json.dumps({"what": what, "argument": argument, **more}) + "\n")
@@ -66,22 +66,22 @@ class Sdk:
         finally:
             watch.cancel()
         assert line, self.errors.read_text("utf-8", "replace")[-3000:]
-        answer = json.loads(line)
-        if "error" in answer:
-            raise SdkError(answer)
-        return answer["result"]
+        result = json.loads(line)
+        if "error" in result:
+            raise SdkError(result)
+        return result["value"]
 
 
 @pytest.fixture(scope="session")
 def start_sdk(sdk_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bytes], Sdk]]:
-    """Starts the process, trusting certifi's authorities and one more."""
+    """Starts the process. It trusts the CAs of certifi and one more."""
     folder = tmp_path_factory.mktemp("sdk")
     started: list[subprocess.Popen[str]] = []
 
     def start(ca_pem: bytes) -> Sdk:
         show = [sdk_python, "-c", "import certifi; print(certifi.where())"]
-        known = Path(subprocess.run(show, check=True, capture_output=True, text=True).stdout.strip())
-        (folder / "ca.pem").write_bytes(known.read_bytes() + b"\n" + ca_pem)
+        certifi_bundle = Path(subprocess.run(show, check=True, capture_output=True, text=True).stdout.strip())
+        (folder / "ca.pem").write_bytes(certifi_bundle.read_bytes() + b"\n" + ca_pem)
         errors = folder / "stderr.txt"
         with errors.open("w") as sink:
             process = subprocess.Popen(
@@ -97,5 +97,5 @@ def start_sdk(sdk_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
     yield start
     for process in started:
-        # Closes its input, which ends it.
-        process.communicate(timeout=PATIENCE)
+        # Closes its input, so that it exits.
+        process.communicate(timeout=TIMEOUT)

@@ -1,16 +1,16 @@
-"""Runs in the official SDK's environment: one JSON request a line in, one JSON answer a line out.
+"""Runs in the official SDK's environment. It reads one JSON request per line and writes one JSON result per line.
 
     python sdk_client.py CA_BUNDLE LOG_FOLDER
 
-The SDK is used as it is, through its public classes. It prints to standard output, which therefore becomes
-standard error here. Its CA bundle is `certifi.where()`, for which it has no setting: that function is replaced
-before the SDK is imported, so that certifi's own file stays as it is.
+The SDK is used unchanged, through its public classes. It prints to standard output, which is redirected to standard
+error here. Its CA bundle is `certifi.where()`, for which it has no setting. That function is replaced before the SDK is
+imported, so that certifi's file stays unchanged.
 """
 
 import json
 import sys
 
-answers, sys.stdout = sys.stdout, sys.stderr
+results, sys.stdout = sys.stdout, sys.stderr
 bundle, logs = sys.argv[1:]
 
 import certifi  # noqa: E402
@@ -62,10 +62,10 @@ def call(request):
 
 for line in sys.stdin:
     try:
-        answer = {"result": call(json.loads(line))}
+        result = {"value": call(json.loads(line))}
     except ApiException as error:
-        answer = {"error": "ApiException", "status": error.status, "text": str(error.reason), "body": error.body}
+        result = {"error": "ApiException", "status": error.status, "message": str(error.reason), "body": error.body}
     except Exception as error:
-        answer = {"error": type(error).__name__, "text": str(error)}
-    answers.write(json.dumps(answer) + "\n")
-    answers.flush()
+        result = {"error": type(error).__name__, "message": str(error)}
+    results.write(json.dumps(result) + "\n")
+    results.flush()

@@ -1,16 +1,16 @@
-"""CyberSource's own Python SDK as a client of the emulator: what it signs is accepted, what it gets verifies.
+"""CyberSource's official Python SDK as a client of the emulator: its signatures are accepted, its tokens verify.
 
-`tox run -e official`. The SDK lives in an environment of its own, since it replaces urllib3; see conftest.py.
+Run with `tox run -e official`. The SDK has a separate environment, since it replaces urllib3; see conftest.py.
 
-How it is brought to a local host without changing a line of it:
+It is connected to a local host without changing its code:
 
-- Over https, with `run_environment` set to `localhost:<port>`. It puts `https://` in front, both for API calls and
-  for the key fetch of its capture-context verifier, and signs `localhost:<port>` as the host. It trusts
-  `certifi.where()` and nothing else, and has no setting for that: the client script replaces this function of
-  certifi (not of the SDK) by one that names certifi's bundle with the emulator's authority added.
-- Over plain http, as the proxy of a merchant would stand between: `IntermediateHost` is the emulator,
-  `run_environment` and so the signed host stay those of the real service. Its verifier does not know
-  `IntermediateHost`, so there the key is handed to the function by which the verifier checks the signature.
+- Over https, with `run_environment` set to `localhost:<port>`. The SDK adds `https://`, both for API calls and for the
+  key fetch of its capture-context verifier, and signs `localhost:<port>` as the host. It trusts only `certifi.where()`
+  and has no setting for that. The client script replaces this function of certifi (not of the SDK) by one that returns
+  certifi's bundle with the emulator's CA added.
+- Over plain http, with the emulator as the merchant's proxy: `IntermediateHost` is the emulator, and `run_environment`,
+  which is the signed host, stays that of the real service. The verifier does not support `IntermediateHost`, so the key
+  is passed to the function with which the verifier checks the signature.
 """
 
 from __future__ import annotations
@@ -45,25 +45,25 @@ MICROFORM = {
 BODIES = {"flex": json.dumps(FIELDS), "microform": json.dumps(MICROFORM)}
 TYPES = {"flex": "api-0.1.0", "microform": "mf-2.1.0"}
 SCHEMES = ["HTTP_Signature", "JWT shared secret", "JWT P12"]
-WAYS = [
+CONFIGURATIONS = [
     pytest.param(scheme, meta, mle, id="-".join([scheme, *["meta key"] * meta, *["response MLE"] * mle]))
     for scheme in SCHEMES
     for meta in (False, True)
     for mle in (False, True)
     if not (mle and scheme == "HTTP_Signature")
 ]
-# One key each; the second is the portfolio's.
+# One key each. The second belongs to the portfolio.
 MERCHANTS = [Merchant.generate(MERCHANT), Merchant.generate(MERCHANT, PORTFOLIO)]
 
 
 @dataclass
 class Setting:
-    """An emulator and the files for a merchant in front of it."""
+    """An emulator, and the files of a merchant that calls it."""
 
     emulator: Emulator
     folder: Path
     sdk: Any
-    # Of the SDK's configuration: which host it is.
+    # The settings of the SDK's configuration that select the host.
     host: dict[str, str]
 
     def config(self, scheme: str, meta: bool = False, mle: bool = False, **more: Any) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Setting:
         return {**config, **more}
 
     def claims(self) -> dict[str, Any]:
-        """Those of the JWT in the last authenticated request."""
+        """The claims of the JWT in the last authenticated request."""
         sent = [request for request in self.emulator.requests if "authorization" in request.headers][-1]
         part = sent.headers["authorization"].split(".")[1]
         claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=="))
@@ -97,7 +97,7 @@ class Setting:
 
 
 def write_files(e: Emulator, folder: Path) -> None:
-    # The SDK caches P12 files by their name alone, so each has another one.
+    # The SDK caches P12 files by name, so each needs a different name.
     (folder / "own.p12").write_bytes(e.make_p12(PASSWORD))
     (folder / "portfolio.p12").write_bytes(e.make_p12(PASSWORD, portfolio=True))
     (folder / "own_response.p12").write_bytes(e.make_response_mle_p12(PASSWORD))
@@ -139,7 +139,7 @@ def part(jwt: str, number: int) -> dict[str, Any]:
 
 
 def transient_token(e: Emulator, context: str) -> dict[str, Any]:
-    """The claims of a token made by hand: neither our SDK nor theirs has a part in it."""
+    """The claims of a token that neither this SDK nor the official one creates."""
 
     def b64url(data: bytes) -> str:
         return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -158,12 +158,12 @@ def transient_token(e: Emulator, context: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["flex", "microform"])
-@pytest.mark.parametrize(("scheme", "meta", "mle"), WAYS)
-def test_it_creates_and_verifies_capture_contexts(
+@pytest.mark.parametrize(("scheme", "meta", "mle"), CONFIGURATIONS)
+def test_the_sdk_creates_and_verifies_capture_contexts(
     https: Setting, kind: str, scheme: str, meta: bool, mle: bool
 ) -> None:
-    made = https.sdk(kind, BODIES[kind], config=https.config(scheme, meta, mle))
-    assert made["status"] == 201
+    result = https.sdk(kind, BODIES[kind], config=https.config(scheme, meta, mle))
+    assert result["status"] == 201
     record = https.emulator.requests[-1]
     assert (record.method, record.target) == ("POST", f"/{kind}/v2/sessions")
     assert (record.merchant_id, record.scheme) == (MERCHANT, scheme.split(" ")[0].lower().replace("_", "-"))
@@ -171,13 +171,13 @@ def test_it_creates_and_verifies_capture_contexts(
         claims = https.claims()
         assert claims["iss"] == (PORTFOLIO if meta else MERCHANT)
         assert ("v-c-response-mle-kid" in claims) == mle
-    parsed = https.sdk("parse", made["data"], environment=https.host["run_environment"])
-    assert parsed == part(made["data"], 1)
+    parsed = https.sdk("parse", result["data"], environment=https.host["run_environment"])
+    assert parsed == part(result["data"], 1)
     assert parsed["ctx"][0]["type"] == TYPES[kind]
     assert parsed["flx"]["origin"] == https.emulator.url
 
 
-def test_its_verifier_fetches_the_key_and_refuses_what_is_changed(https: Setting) -> None:
+def test_the_sdks_verifier_fetches_the_key_and_rejects_changed_contexts(https: Setting) -> None:
     context = https.sdk("flex", BODIES["flex"], config=https.config("JWT shared secret"))["data"]
     first, payload, mac = context.split(".")
     claims = {**part(context, 1), "jti": "changed"}
@@ -192,8 +192,8 @@ def test_its_verifier_fetches_the_key_and_refuses_what_is_changed(https: Setting
         https.sdk("parse", f"{unknown}.{payload}.{mac}", environment=https.host["run_environment"])
 
 
-@pytest.mark.parametrize(("scheme", "meta", "mle"), WAYS)
-def test_it_reads_payment_details(https: Setting, scheme: str, meta: bool, mle: bool) -> None:
+@pytest.mark.parametrize(("scheme", "meta", "mle"), CONFIGURATIONS)
+def test_the_sdk_reads_payment_details(https: Setting, scheme: str, meta: bool, mle: bool) -> None:
     config = https.config(scheme, meta, mle)
     context = https.sdk("flex", BODIES["flex"], config=config)["data"]
     token = transient_token(https.emulator, context)
@@ -206,36 +206,36 @@ def test_it_reads_payment_details(https: Setting, scheme: str, meta: bool, mle: 
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_behind_an_intermediate_host(http: Setting, scheme: str) -> None:
+def test_the_sdk_uses_an_intermediate_host(http: Setting, scheme: str) -> None:
     changes = {"key_file_name": "behind_proxy"} if scheme == "JWT P12" else {}
-    made = http.sdk("flex", BODIES["flex"], config=http.config(scheme, **changes))
+    result = http.sdk("flex", BODIES["flex"], config=http.config(scheme, **changes))
     record = http.emulator.requests[-1]
     if scheme == "HTTP_Signature":
         assert record.headers["host"] == "apitest.cybersource.com"
     else:
         assert record.headers["host"] == http.emulator.url.removeprefix("http://")
         assert http.claims()["request-host"] == "apitest.cybersource.com"
-    kid = part(made["data"], 0)["kid"]
-    assert http.sdk("verify", made["data"], jwk=raw(http.emulator, "GET", f"/flex/v2/public-keys/{kid}"))
+    kid = part(result["data"], 0)["kid"]
+    assert http.sdk("verify", result["data"], jwk=raw(http.emulator, "GET", f"/flex/v2/public-keys/{kid}"))
 
 
 @pytest.mark.parametrize("kind", ["flex", "microform"])
 @pytest.mark.parametrize("scheme", ["JWT shared secret", "JWT P12"])
-def test_it_encrypts_requests(https: Setting, kind: str, scheme: str) -> None:
+def test_the_sdk_encrypts_requests(https: Setting, kind: str, scheme: str) -> None:
     method = "generate_flex_api_capture_context" if kind == "flex" else "generate_capture_context"
     more: dict[str, Any] = {"mapToControlMLEonAPI": {method: True}}
     if scheme == "JWT shared secret":
         more["mleForRequestPublicCertPath"] = str(https.folder / "sjc.pem")
-    made = https.sdk(kind, BODIES[kind], config=https.config(scheme, mle=True, **more))
-    assert made["status"] == 201
+    result = https.sdk(kind, BODIES[kind], config=https.config(scheme, mle=True, **more))
+    assert result["status"] == 201
     record = https.emulator.requests[-1]
     assert list(json.loads(record.body)) == ["encryptedRequest"]
     assert record.opened is not None
     assert json.loads(record.opened) == json.loads(BODIES[kind])
-    assert https.sdk("parse", made["data"], environment=https.host["run_environment"])
+    assert https.sdk("parse", result["data"], environment=https.host["run_environment"])
 
 
-def test_answers_were_really_encrypted(https: Setting) -> None:
+def test_responses_are_really_encrypted(https: Setting) -> None:
     https.sdk("flex", BODIES["flex"], config=https.config("JWT P12", mle=True))
     strange = {
         "responseMleKID": https.claims()["v-c-response-mle-kid"],
@@ -243,26 +243,26 @@ def test_answers_were_really_encrypted(https: Setting) -> None:
     }
     with pytest.raises(Exception, match="decryption") as caught:
         https.sdk("flex", BODIES["flex"], config=https.config("JWT P12", mle=True, **strange))
-    # Not the ApiException of errors from the host but another class of that name, without status and body.
+    # This is not the ApiException of error responses, but another class of that name without status and body.
     assert (caught.value.name, caught.value.status) == ("ApiException", None)
     assert https.emulator.requests[-1].status == 201
 
 
 @pytest.mark.parametrize("mle", [False, True])
-def test_errors_reach_it(https: Setting, mle: bool) -> None:
+def test_errors_reach_the_sdk(https: Setting, mle: bool) -> None:
     with pytest.raises(Exception, match="Not Found") as missing:
         https.sdk("details", "0" * 64, config=https.config("JWT P12", mle=mle))
     assert (missing.value.status, json.loads(missing.value.body)["responseStatus"]["status"]) == (404, 404)
     wrong = https.config("JWT shared secret", mle=mle, merchant_secretkey=Merchant.generate().secret_key)
-    with pytest.raises(Exception, match="Unauthorized") as refused:
+    with pytest.raises(Exception, match="Unauthorized") as rejected:
         https.sdk("flex", BODIES["flex"], config=wrong)
-    assert json.loads(refused.value.body) == {"response": {"rmsg": "Authentication Failed"}}
+    assert json.loads(rejected.value.body) == {"response": {"rmsg": "Authentication Failed"}}
     assert "another secret" in (https.emulator.requests[-1].refusal or "")
 
 
 def test_access_tokens(https: Setting) -> None:
     token = https.emulator.issue_access_token()
-    # Without a name in ssl_client_cert it complains of a missing refresh token.
+    # Without a value in ssl_client_cert the SDK reports a missing refresh token.
     more = {"authentication_type": "OAUTH", "refresh_token": "none", "ssl_client_cert": "none"}
     config = {"merchantid": MERCHANT, **https.host, **more, "access_token": token}
     assert https.sdk("flex", BODIES["flex"], config=config)["status"] == 201

@@ -1,4 +1,4 @@
-"""What the benchmarks make of what they measured. Nothing is timed here."""
+"""The benchmarks' comparison with targets and the baseline. Nothing is measured here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def regression() -> Iterator[ModuleType]:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Its dataclass looks its own module up.
+    # The dataclass looks up its module.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     yield module
@@ -59,7 +59,7 @@ def test_worse_by_more_than_a_fifth(
     assert regression.worse(regression.Metric("a.b", "", "", 1.0, better), value, baseline) is expected
 
 
-def test_a_change_below_the_noise_is_none(regression: ModuleType) -> None:
+def test_a_change_below_the_noise_is_not_worse(regression: ModuleType) -> None:
     metric = regression.Metric("a.b", "", "", 0.25, noise=0.05)
     assert not regression.worse(metric, 0.049, 0.005)
     assert not regression.worse(metric, 0.01, -0.01)
@@ -67,38 +67,38 @@ def test_a_change_below_the_noise_is_none(regression: ModuleType) -> None:
     assert regression.worse(metric, 1.21, 1.0)
 
 
-class Measures:
-    """Measures again: hands out what it was given, in order, and counts."""
+class Measurements:
+    """Measures again: returns the given values in order, and records the subjects."""
 
-    def __init__(self, *found: Mapping[str, float]) -> None:
-        self.found = list(found)
-        self.asked: list[str] = []
+    def __init__(self, *values: Mapping[str, float]) -> None:
+        self.values = list(values)
+        self.subjects: list[str] = []
 
     def __call__(self, subject: str) -> Mapping[str, float]:
-        self.asked.append(subject)
-        return self.found.pop(0)
+        self.subjects.append(subject)
+        return self.values.pop(0)
 
 
-def test_what_is_good_is_not_measured_again(regression: ModuleType) -> None:
+def test_a_passing_metric_is_not_measured_again(regression: ModuleType) -> None:
     metrics = [regression.Metric("call.a", "", "", 1.0)]
-    again = Measures()
+    again = Measurements()
     assert regression.check(metrics, {"call.a": 1.1}, {"call.a": 1.0}, again) == {}
-    assert again.asked == []
+    assert again.subjects == []
 
 
-def test_noise_is_measured_away_and_a_change_stays(regression: ModuleType) -> None:
+def test_noise_disappears_and_a_change_remains(regression: ModuleType) -> None:
     metrics = [regression.Metric(f"call.{name}", "", "", 1.0) for name in "ab"]
     metrics.append(regression.Metric("other.c", "", "", 1.0, "higher"))
     baseline = {"call.a": 1.0, "call.b": 1.0, "other.c": 1.0}
-    again = Measures(
+    again = Measurements(
         {"call.a": 1.1, "call.b": 1.6}, {"other.c": 0.7}, {"call.a": 9.0, "call.b": 1.4}, {"other.c": 0.75}
     )
     values = {"call.a": 1.3, "call.b": 1.5, "other.c": 0.5}
     assert regression.check(metrics, values, baseline, again, attempts=3) == {"call.b": 1.4, "other.c": 0.75}
-    assert again.asked == ["call", "other", "call", "other"]
+    assert again.subjects == ["call", "other", "call", "other"]
 
 
-def test_only_ratios_with_a_target_and_a_baseline_are_judged(regression: ModuleType) -> None:
+def test_only_ratios_with_a_target_and_a_baseline_are_compared(regression: ModuleType) -> None:
     metrics = [
         regression.Metric("a.informs", "", "", None),
         regression.Metric("a.absolute", "", "", 1.0, unit="KB"),
@@ -108,4 +108,4 @@ def test_only_ratios_with_a_target_and_a_baseline_are_judged(regression: ModuleT
     ]
     values = {"a.informs": 9.0, "a.absolute": 9.0, "a.ideal": 9.0, "a.new": 9.0}
     baseline = {"a.informs": 1.0, "a.absolute": 1.0, "a.ideal": 1.0, "b.unmeasured": 1.0}
-    assert regression.check(metrics, values, baseline, Measures()) == {}
+    assert regression.check(metrics, values, baseline, Measurements()) == {}

