@@ -13,7 +13,7 @@ PAGES = [
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
 ]
 # `text` is what is not run: output, trees, shortened tokens.
-LANGUAGES = {"python", "sh", "json", "text"}
+LANGUAGES = {"python", "sh", "json", "text", "mermaid"}
 
 
 def lines(page: str) -> list[str]:
@@ -86,3 +86,12 @@ def test_blocks_say_their_language(page: str) -> None:
     assert len(fences) % 2 == 0
     assert {fence[3:] for fence in fences[::2]} <= LANGUAGES
     assert set(fences[1::2]) <= {"```"}
+
+
+def test_the_files_that_the_architecture_names_exist() -> None:
+    """Paths are relative to the repository or to the package."""
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`([\w./]+/|[\w./]+\.(?:py|yaml|toml|json|md))`", page)
+    assert len(paths) > 20
+    for path in paths:
+        assert (ROOT / path).exists() or (ROOT / "cybersource_flex" / path).exists(), f"ARCHITECTURE.md names {path}"
