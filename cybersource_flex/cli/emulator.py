@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from ..emulator import SCENARIOS, Emulator, Merchant
-from ..emulator.address import AddressError, is_loopback
+from ..emulator.server.http_server import AddressError, is_loopback
 from .console import Console
 from .errors import ConfigurationExit
 
 if TYPE_CHECKING:
-    from ..emulator.tls import ClientCertificates
+    from ..emulator.server.http_server import ClientCertificates
 
 __all__ = ["Options", "list_scenarios", "serve"]
 

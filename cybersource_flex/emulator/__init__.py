@@ -32,10 +32,10 @@ it real card data.
 from __future__ import annotations
 
 try:
-    from .exchange import RecordedRequest
-    from .merchants import Merchant
-    from .scenarios import SCENARIOS, Scenario, ScenarioKind
-    from .server import Emulator
+    from .auth.credentials import Merchant
+    from .emulator import Emulator
+    from .faults.scenarios import SCENARIOS, Scenario, ScenarioKind
+    from .server.messages import RecordedRequest
 except ModuleNotFoundError as error:
     if error.name is not None and error.name.split(".")[0] in {"starlette", "uvicorn", "h11", "anyio"}:
         raise ImportError(

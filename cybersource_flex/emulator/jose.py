@@ -1,4 +1,7 @@
-"""Just enough JWS and JWE, written from the RFCs over `cryptography`, and strict about the compact form."""
+"""JWS and JWE in compact form, implemented from the RFCs with `cryptography` and strict about the encoding.
+
+Independent of the SDK's own implementation, so that a mistake there is detected.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
-# RSA-OAEP in JOSE means SHA-1 for the hash and for MGF1 (RFC 7518, 4.3): not a weakness here, and what Flex
-# wants.
+# RSA-OAEP in JOSE uses SHA-1 for the hash and for MGF1 (RFC 7518, 4.3). Flex requires it, and it is not a weakness
+# there.
 OAEP_SHA1 = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)  # noqa: S303
 OAEP_SHA256 = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
 _OAEP = {"RSA-OAEP": OAEP_SHA1, "RSA-OAEP-256": OAEP_SHA256}
@@ -29,31 +32,31 @@ def encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
-def decode(text: str) -> bytes:
-    """Undo `encode`; ValueError for padding, other characters, or leftover bits that are not zero."""
-    if not _BASE64URL.fullmatch(text) or len(text) % 4 == 1:
+def decode(encoded: str) -> bytes:
+    """Decode base64url. ValueError for padding, other characters, or trailing bits that are not zero."""
+    if not _BASE64URL.fullmatch(encoded) or len(encoded) % 4 == 1:
         raise ValueError("not base64url without padding")
-    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if encode(data) != text:
+    data = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+    if encode(data) != encoded:
         raise ValueError("not canonical base64url")
     return data
 
 
 def parse_json(data: bytes | str) -> Any:
-    """JSON, strictly: UTF-8, no NaN; ValueError for all that goes wrong, too deep a nesting as well."""
+    """Parse strict JSON: UTF-8, no NaN. ValueError for anything else, including too deep nesting."""
     try:
-        text = data.decode("utf-8") if isinstance(data, bytes) else data
-        return json.loads(text, parse_constant=_no_constant)
+        string = data.decode("utf-8") if isinstance(data, bytes) else data
+        return json.loads(string, parse_constant=_reject_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def _no_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
 def parse_object(data: bytes | str) -> dict[str, Any]:
-    """A JSON object; ValueError for anything else."""
+    """Parse a JSON object. ValueError for anything else."""
     value = parse_json(data)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
@@ -61,24 +64,24 @@ def parse_object(data: bytes | str) -> dict[str, Any]:
 
 
 def compact_json(value: object) -> bytes:
-    """JSON as the real host writes it inside its tokens: no spaces, and "=" as an escape sequence."""
-    # "=" can only stand inside a string in what is serialised here, so a plain replacement is safe.
+    """JSON as the real host serialises it in its tokens: no spaces, and "=" as an escape sequence."""
+    # "=" occurs only in strings, so a plain replacement is safe.
     return json.dumps(value, separators=(",", ":")).replace("=", "\\u003d").encode("ascii")
 
 
 def sign_rs256(key: rsa.RSAPrivateKey, header: dict[str, object], payload: dict[str, object]) -> str:
-    """A compact JWS with RS256; the members keep the order given."""
-    return sign_text(key, f"{encode(compact_json(header))}.{encode(compact_json(payload))}")
+    """A compact JWS with RS256. The members keep their order."""
+    return sign_input(key, f"{encode(compact_json(header))}.{encode(compact_json(payload))}")
 
 
-def sign_text(key: rsa.RSAPrivateKey, signed: str) -> str:
-    """The same for the first two parts, whatever they are."""
+def sign_input(key: rsa.RSAPrivateKey, signed: str) -> str:
+    """Sign the first two parts of a JWS with RS256, without checking them."""
     signature = key.sign(signed.encode("ascii"), padding.PKCS1v15(), hashes.SHA256())
     return f"{signed}.{encode(signature)}"
 
 
 def public_jwk(key: rsa.RSAPublicKey, kid: str) -> dict[str, str]:
-    """The members of an RSA public key, without `use`: its place differs between the two documents."""
+    """An RSA public key as JWK members, without `use`: its position differs between the two documents."""
     numbers = key.public_numbers()
     return {
         "kty": "RSA",
@@ -88,36 +91,39 @@ def public_jwk(key: rsa.RSAPublicKey, kid: str) -> dict[str, str]:
     }
 
 
-# Signatures with RSA, by the name of `alg`. In PS the salt is as long as the hash (RFC 7518, 3.5).
+# RSA signatures, by `alg`. With PS algorithms the salt is as long as the hash (RFC 7518, 3.5).
 _HASHES: dict[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 _SIGNATURES: dict[str, tuple[padding.AsymmetricPadding, hashes.HashAlgorithm]] = {
-    **{f"RS{bits}": (padding.PKCS1v15(), used) for bits, used in _HASHES.items()},
-    **{f"PS{bits}": (padding.PSS(padding.MGF1(used), used.digest_size), used) for bits, used in _HASHES.items()},
+    **{f"RS{bits}": (padding.PKCS1v15(), algorithm) for bits, algorithm in _HASHES.items()},
+    **{
+        f"PS{bits}": (padding.PSS(padding.MGF1(algorithm), algorithm.digest_size), algorithm)
+        for bits, algorithm in _HASHES.items()
+    },
 }
 RSA_ALGORITHMS = frozenset(_SIGNATURES)
 
 
 def verifies(key: rsa.RSAPublicKey, algorithm: str, signed: bytes, signature: bytes) -> bool:
-    """Whether an RSA signature fits; `algorithm` is one of `RSA_ALGORITHMS`."""
-    scheme, used = _SIGNATURES[algorithm]
+    """Whether an RSA signature is valid; `algorithm` is one of `RSA_ALGORITHMS`."""
+    scheme, hash_algorithm = _SIGNATURES[algorithm]
     try:
-        key.verify(signature, signed, scheme, used)
+        key.verify(signature, signed, scheme, hash_algorithm)
     except InvalidSignature:
         return False
     return True
 
 
 class JweError(ValueError):
-    """The text is not a JWE of the wanted kind."""
+    """The string is not a compact JWE with the expected algorithms."""
 
 
 class DecryptionError(ValueError):
-    """The JWE is well formed but does not open with the key."""
+    """The JWE is well-formed but cannot be decrypted with the key."""
 
 
 @dataclass(frozen=True)
 class CompactJwe:
-    """A parsed, not yet opened JWE."""
+    """A parsed JWE, before decryption."""
 
     header: dict[str, Any]
     associated_data: bytes
@@ -127,30 +133,30 @@ class CompactJwe:
     tag: bytes
 
     @classmethod
-    def parse(cls, text: str, algorithms: Sequence[str] = ("RSA-OAEP",)) -> CompactJwe:
-        """Split and check: `alg`, A256GCM, 96-bit IV, 128-bit tag, no compression, no `crit`."""
-        parts = text.split(".")
+    def parse(cls, jwe: str, algorithms: Sequence[str] = ("RSA-OAEP",)) -> CompactJwe:
+        """Parse and check: `alg`, A256GCM, 96-bit IV, 128-bit tag, no compression, no `crit`."""
+        parts = jwe.split(".")
         if len(parts) != 5 or not all(parts):
             raise JweError("a compact JWE has five parts, none empty")
         try:
             header = parse_object(decode(parts[0]))
             encrypted_key, iv, ciphertext, tag = (decode(part) for part in parts[1:])
         except ValueError as error:
-            raise JweError(f"a part of the JWE cannot be read: {error}") from None
+            raise JweError(f"a part of the JWE cannot be decoded: {error}") from None
         if header.get("alg") not in algorithms:
             raise JweError(f"alg of the JWE must be {' or '.join(algorithms)}")
         if header.get("enc") != "A256GCM":
             raise JweError("enc of the JWE must be A256GCM")
         if "zip" in header or "crit" in header:
-            raise JweError("zip and crit are not used in this JWE")
+            raise JweError("zip and crit are not allowed in this JWE")
         if not isinstance(header.get("kid"), str):
-            raise JweError("kid of the JWE is missing, or no text")
+            raise JweError("kid of the JWE is missing or not a string")
         if len(iv) != 12 or len(tag) != 16:
             raise JweError("the IV must have 12 bytes and the tag 16")
         return cls(header, parts[0].encode("ascii"), encrypted_key, iv, ciphertext, tag)
 
-    def open(self, key: rsa.RSAPrivateKey) -> bytes:
-        """The plaintext; DecryptionError when the key, the tag or the associated data do not fit."""
+    def decrypt(self, key: rsa.RSAPrivateKey) -> bytes:
+        """Return the plaintext. DecryptionError when the key, the tag or the associated data do not match."""
         padding = _OAEP[self.header["alg"]]
         try:
             content_key = key.decrypt(self.encrypted_key, padding)
@@ -161,13 +167,13 @@ class CompactJwe:
         try:
             return AESGCM(content_key).decrypt(self.iv, self.ciphertext + self.tag, self.associated_data)
         except InvalidTag:
-            raise DecryptionError("the authentication tag does not fit") from None
+            raise DecryptionError("the authentication tag does not match") from None
 
 
-def seal(key: rsa.RSAPublicKey, header: dict[str, object], plaintext: bytes) -> str:
+def encrypt(key: rsa.RSAPublicKey, header: dict[str, object], plaintext: bytes) -> str:
     """A compact JWE with RSA-OAEP-256 and A256GCM; `header` must name both."""
     associated_data = encode(compact_json(header))
     content_key, iv = os.urandom(32), os.urandom(12)
-    sealed = AESGCM(content_key).encrypt(iv, plaintext, associated_data.encode("ascii"))
-    parts = (key.encrypt(content_key, OAEP_SHA256), iv, sealed[:-16], sealed[-16:])
+    encrypted = AESGCM(content_key).encrypt(iv, plaintext, associated_data.encode("ascii"))
+    parts = (key.encrypt(content_key, OAEP_SHA256), iv, encrypted[:-16], encrypted[-16:])
     return ".".join((associated_data, *(encode(part) for part in parts)))

@@ -62,7 +62,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Reset the emulator before each test that uses it."""
     emulator = item.config.stash.get(_EMULATOR, None)
     if emulator is not None and "flex_emulator" in getattr(item, "fixturenames", ()):
-        emulator.behave()
+        emulator.reset_faults()
         emulator.clear()
 
 

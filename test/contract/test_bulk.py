@@ -34,10 +34,10 @@ def host() -> Iterator[Emulator]:
 
 @pytest.fixture
 def emulator(host: Emulator) -> Iterator[Emulator]:
-    host.behave()
+    host.reset_faults()
     host.clear()
     yield host
-    host.behave()
+    host.reset_faults()
     assert not workers()
 
 
@@ -65,7 +65,7 @@ def sent(emulator: Emulator, path: str) -> int:
 def test_results_come_in_the_order_of_the_items(client: FlexClient, emulator: Emulator) -> None:
     numbers = [VISA, TEST_CARDS["mastercard"], TEST_CARDS["amex"], TEST_CARDS["jcb"]] * 5
     # Some are answered late, so that others would overtake them.
-    emulator.faults(rate=0.3, seed=3, scenarios=["latency;seconds=0.05"], path="/flex/v2/tokens")
+    emulator.inject_random_faults(rate=0.3, seed=3, scenarios=["latency;seconds=0.05"], path="/flex/v2/tokens")
     found = list(client.tokenize_many({"card": {"number": number}} for number in numbers))
     assert [result.index for result in found] == list(range(20))
     assert [result.token and result.token.masked_number and result.token.masked_number[-4:] for result in found] == [
@@ -148,12 +148,12 @@ def test_failures_stop_nothing(client: FlexClient, emulator: Emulator) -> None:
 
 
 def test_a_call_that_fails_says_what_became_of_it(client: FlexClient, emulator: Emulator) -> None:
-    emulator.script(["reset-after-request"], path="/flex/v2/tokens")
+    emulator.queue_scenarios(["reset-after-request"], path="/flex/v2/tokens")
     (failed,) = client.tokenize_many([GOOD])
     assert isinstance(failed.error, errors.ConnectionBrokenError)
     assert failed.error.outcome == "unknown"
     assert sent(emulator, "/flex/v2/tokens") == 1
-    emulator.script(["reset-after-request"], path="/flex/v2/tokens")
+    emulator.queue_scenarios(["reset-after-request"], path="/flex/v2/tokens")
     (repeated,) = client.tokenize_many([GOOD], retry=RetryPolicy(base=0.01, repeat_any=True))
     assert repeated.error is None
 
@@ -189,7 +189,7 @@ def test_items_are_taken_as_there_is_room(client: FlexClient, concurrency: int, 
 
 def test_a_slow_first_item_holds_the_others_only_so_far(client: FlexClient, emulator: Emulator) -> None:
     source = Source(end=40)
-    emulator.script(["latency;seconds=0.3"], path="/flex/v2/tokens")
+    emulator.queue_scenarios(["latency;seconds=0.3"], path="/flex/v2/tokens")
     seen: list[int] = []
     results = client.tokenize_many(source, concurrency=2, progress=lambda done, failed: seen.append(done))
     assert next(results).index == 0
@@ -199,7 +199,7 @@ def test_a_slow_first_item_holds_the_others_only_so_far(client: FlexClient, emul
 
 def test_as_they_are_done(client: FlexClient, emulator: Emulator) -> None:
     # The first item's context is asked for first: with one worker more than that, it is overtaken.
-    emulator.script(["latency;seconds=0.5"], path="/flex/v2/tokens")
+    emulator.queue_scenarios(["latency;seconds=0.5"], path="/flex/v2/tokens")
     found = [result.index for result in client.tokenize_many([GOOD] * 6, concurrency=2, ordered=False)]
     assert sorted(found) == list(range(6))
     assert found != sorted(found)
@@ -232,7 +232,7 @@ def _interrupt(client: FlexClient, emulator: Emulator, interruption: type[BaseEx
         raise interruption
 
     # One is done at once, and then both workers are busy: the fourth has not begun.
-    emulator.script(["ok", *["latency;seconds=2"] * 3], path="/flex/v2/tokens")
+    emulator.queue_scenarios(["ok", *["latency;seconds=2"] * 3], path="/flex/v2/tokens")
     source = Source()
     with pytest.raises(interruption):
         list(client.tokenize_many(source, concurrency=2, progress=interrupt))
@@ -281,7 +281,7 @@ def test_fields_and_a_context_contradict(client: FlexClient) -> None:
 
 def test_nothing_is_seen_of_cards(client: FlexClient, emulator: Emulator) -> None:
     """Results, their exceptions with the variables of all frames, logs and output."""
-    emulator.faults(rate=0.5, seed=7, scenarios=["status-500", "reset-during", "html-502", "truncated"])
+    emulator.inject_random_faults(rate=0.5, seed=7, scenarios=["status-500", "reset-during", "html-502", "truncated"])
     with Canaries() as canaries:
         number = canaries.plant("card number", "4622943127013705")
         code = canaries.plant("security code", "739")

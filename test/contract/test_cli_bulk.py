@@ -44,10 +44,10 @@ def emulator(host: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.delenv(name)
     for name, value in host.environ.items():
         monkeypatch.setenv(name, value)
-    host.behave()
+    host.reset_faults()
     host.clear()
     yield host
-    host.behave()
+    host.reset_faults()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("flex-tokenize")]
 
 
@@ -152,7 +152,7 @@ def test_a_line_that_cannot_be_read(emulator: Emulator, line: str, words: str) -
 
 
 def test_failures_and_what_is_said_of_them(emulator: Emulator) -> None:
-    emulator.script(["ok", "status-500", "reset-after-request"], path="/flex/v2/tokens")
+    emulator.queue_scenarios(["ok", "status-500", "reset-after-request"], path="/flex/v2/tokens")
     put(
         {"id": "late", "card": GOOD},
         {"id": "broken", "card": GOOD},
@@ -211,7 +211,7 @@ def test_what_is_done_is_not_done_again(emulator: Emulator) -> None:
 
 
 def test_failures_can_be_tried_again(emulator: Emulator) -> None:
-    emulator.script(["status-500"], path="/flex/v2/tokens")
+    emulator.queue_scenarios(["status-500"], path="/flex/v2/tokens")
     put_cards(3)
     assert tokenize("--concurrency", "1").exit_code == 1
     emulator.clear()
@@ -443,7 +443,7 @@ def card_number() -> str:
 def test_nothing_of_a_card_is_anywhere(emulator: Emulator) -> None:
     """In what is written, printed and logged, whatever goes wrong."""
     scenarios = ["status-500", "html-502", "reset-during", "truncated", "malformed-jwt", "html-200", "wrong-digest"]
-    emulator.faults(rate=0.5, seed=11, scenarios=scenarios)
+    emulator.inject_random_faults(rate=0.5, seed=11, scenarios=scenarios)
     with Canaries() as canaries:
         lines: list[object] = []
         for index in range(24):

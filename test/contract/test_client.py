@@ -228,7 +228,7 @@ def refused(client: FlexClient, emulator: Emulator) -> str:
     assert error.correlation_id
     assert "401" in str(error)
     assert error.correlation_id in str(error)
-    return emulator.requests[-1].refusal or ""
+    return emulator.requests[-1].rejection_reason or ""
 
 
 def signers(emulator: Emulator, **changes: str) -> Iterator[Signer]:

@@ -140,7 +140,7 @@ def test_message_level_encryption(emulator: Emulator, folder: Path) -> None:
         assert mle.operations == switched
         first = accepted(client, emulator)
         assert b"encryptedRequest" in first.body
-        assert b'"fields"' in (first.opened or b"")
+        assert b'"fields"' in (first.decrypted_body or b"")
 
 
 @pytest.mark.parametrize("kid", [{}, {"CYBERSOURCE_MLE_RESPONSE_KID": "7"}])

@@ -29,7 +29,7 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.mark.parametrize("verb", ["capture context", "microform context"])
 def test_a_slow_key_ends_the_call_at_its_deadline(verb: str, emulator: Emulator, connect: type[FlexClient]) -> None:
-    emulator.script(["latency;seconds=20"] * 5, path=KEYS)
+    emulator.queue_scenarios(["latency;seconds=20"] * 5, path=KEYS)
     policy = RetryPolicy(deadline=0.3)
     with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
         call: Any = partial(client.create_capture_context, FIELDS)
@@ -47,7 +47,7 @@ def test_a_slow_key_ends_the_call_at_its_deadline(verb: str, emulator: Emulator,
 
 
 def test_the_deadline_of_one_caller_is_not_that_of_another(emulator: Emulator, connect: type[FlexClient]) -> None:
-    emulator.script(["latency;seconds=1"], path=KEYS)
+    emulator.queue_scenarios(["latency;seconds=1"], path=KEYS)
     with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client, ThreadPoolExecutor(2) as pool:
         hasty = pool.submit(client.create_capture_context, FIELDS, retry=RetryPolicy(deadline=0.3))
         while not any("/public-keys/" in request.target for request in emulator.requests):
@@ -64,7 +64,7 @@ def test_the_deadline_of_one_caller_is_not_that_of_another(emulator: Emulator, c
 def test_a_key_that_cannot_be_fetched_is_reported_to_all_who_wait(
     emulator: Emulator, connect: type[FlexClient]
 ) -> None:
-    emulator.script(["404-key"], path=KEYS)
+    emulator.queue_scenarios(["404-key"], path=KEYS)
     with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
         with pytest.raises(errors.UnknownKeyError):
             client.create_capture_context(FIELDS, retry=RetryPolicy(deadline=5))
@@ -106,7 +106,7 @@ def test_a_failed_fetch_does_not_touch_what_its_callers_do_next(emulator: Emulat
         ready.wait()
         return [first, *steps]
 
-    emulator.script(["status-500"] * 40, path=KEYS)
+    emulator.queue_scenarios(["status-500"] * 40, path=KEYS)
     options = {"environment": emulator.url, "retry": RetryPolicy(attempts=1)}
     with FlexClient(None, **options) as client, ThreadPoolExecutor(20) as pool:  # type: ignore[arg-type]
         outcomes = [each.result() for each in [pool.submit(work, client) for _ in range(20)]]
@@ -138,7 +138,7 @@ def test_a_fetch_that_was_cancelled_is_no_unknown_key(emulator: Emulator) -> Non
         jwt = (await client.create_capture_context(FIELDS)).jwt
         await client.close()
         other = AsyncFlexClient(None, environment=emulator.url)
-        emulator.script(["latency;seconds=20"], path=KEYS)
+        emulator.queue_scenarios(["latency;seconds=20"], path=KEYS)
         call = asyncio.create_task(other.verify_capture_context(jwt))
         while sum("/public-keys/" in each.target for each in emulator.requests) != 2:
             await asyncio.sleep(0)

@@ -111,11 +111,11 @@ def test_a_wrong_secret(emulator: Emulator) -> None:
     assert refused["level"] == "problem"
     assert refused["facts"]["status"] == 401
     assert refused["facts"]["correlation_id"] in refused["text"]
-    assert refused["hint"] == "the emulator says why: the signature of the token does not fit: another secret"
+    assert refused["hint"] == "the emulator says why: the signature of the token does not match: another secret"
 
 
 def test_the_hint_of_a_host_that_does_not_say_why() -> None:
-    with Emulator(explain=False) as emulator:
+    with Emulator(include_rejection_header=False) as emulator:
         _, found = examined(**{**emulator.environ, "CYBERSOURCE_SECRET_KEY": "A" * 43 + "="})
     assert found["signed_request"]["hint"].startswith("usual causes: a key of the other environment")
 

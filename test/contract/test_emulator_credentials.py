@@ -27,14 +27,14 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
 from cybersource_flex.emulator import Emulator, Merchant, RecordedRequest
-from cybersource_flex.emulator.authentication import authenticate
-from cybersource_flex.emulator.authority import Authority, Refused
-from cybersource_flex.emulator.business_center import BusinessCenter
-from cybersource_flex.emulator.directory import Directory
-from cybersource_flex.emulator.exchange import Received
-from cybersource_flex.emulator.mle import opened
-from cybersource_flex.emulator.problems import Problem
-from cybersource_flex.emulator.tls import ServerTls
+from cybersource_flex.emulator.auth.auth_context import AuthContext, AuthenticationError
+from cybersource_flex.emulator.auth.authentication import authenticate
+from cybersource_flex.emulator.auth.certificates import CertificateIssuer
+from cybersource_flex.emulator.auth.credentials import CredentialStore
+from cybersource_flex.emulator.auth.message_encryption import decrypt_request
+from cybersource_flex.emulator.server.error_responses import ApiError
+from cybersource_flex.emulator.server.http_server import ServerTls
+from cybersource_flex.emulator.server.messages import ReceivedRequest
 
 KEYS = Path(__file__).parents[1] / "vectors" / "keys"
 SESSIONS, TOKENS, DETAILS = "/flex/v2/sessions", "/flex/v2/tokens", "/flex/v2/payment-details/"
@@ -246,13 +246,13 @@ def last(e: Emulator) -> RecordedRequest:
 
 @pytest.mark.parametrize("alg", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])
 def test_a_certificate_signs_with(e: Emulator, alg: str) -> None:
-    assert session(e, token(alg=alg)).status == 201, last(e).refusal
+    assert session(e, token(alg=alg)).status == 201, last(e).rejection_reason
     assert (last(e).scheme, last(e).merchant_id) == ("jwt", ACME)
 
 
 @pytest.mark.parametrize("merchant", [ACME, OTHER])
 def test_a_meta_key_serves_all_merchants_of_the_portfolio(e: Emulator, merchant: str) -> None:
-    assert session(e, meta(merchant=merchant)).status == 201, last(e).refusal
+    assert session(e, meta(merchant=merchant)).status == 201, last(e).rejection_reason
     secret = with_secret(base64.b64decode(META_SECRET))
     assert session(e, meta(merchant=merchant, kid=META_KEY_ID, sign=secret, alg="HS256")).status == 201
     assert last(e).merchant_id == merchant
@@ -260,7 +260,7 @@ def test_a_meta_key_serves_all_merchants_of_the_portfolio(e: Emulator, merchant:
 
 def test_a_merchant_with_several_keys(e: Emulator) -> None:
     for headers in (token(), shared_secret(), meta(), {"Authorization": "Bearer fake-access-token"}):
-        assert session(e, {"Content-Type": "application/json", **headers}).status == 201, last(e).refusal
+        assert session(e, {"Content-Type": "application/json", **headers}).status == 201, last(e).rejection_reason
 
 
 def serial(name: str) -> int:
@@ -272,8 +272,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("X.509 serial", {"kid": str(serial("merchant"))}, "serialNumber attribute"),
     ("X.509 serial, hexadecimal", {"kid": f"{serial('merchant'):X}"}, "serialNumber attribute"),
     ("unknown kid", {"kid": "1" * 22}, "unknown here"),
-    ("PS256 named RS256", {"sign": lambda _, signed: with_key(MERCHANT_KEY)("PS256", signed)}, "does not fit"),
-    ("RS256 named PS256", {"alg": "PS256", "sign": lambda _, s: with_key(MERCHANT_KEY)("RS256", s)}, "does not fit"),
+    ("PS256 named RS256", {"sign": lambda _, signed: with_key(MERCHANT_KEY)("PS256", signed)}, "does not match"),
+    ("RS256 named PS256", {"alg": "PS256", "sign": lambda _, s: with_key(MERCHANT_KEY)("RS256", s)}, "does not match"),
     ("the public key as secret", {"alg": "HS256", "sign": with_secret(public_pem(MERCHANT_KEY))}, "kid names a certi"),
     ("RS256 for a shared secret", {"kid": KEY_ID}, "kid names a shared secret"),
     ("none", {"alg": "none", "sign": lambda *_: b"x"}, "not accepted"),
@@ -289,7 +289,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "does not belong",
     ),
     ("unknown response key", {"v_c_response_mle_kid": "1" * 22}, "names no response key"),
-    ("response key as number", {"v_c_response_mle_kid": 5}, "must be text"),
+    ("response key as number", {"v_c_response_mle_kid": 5}, "must be a string"),
 ]
 
 
@@ -297,13 +297,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 def test_refused(e: Emulator, changes: dict[str, Any], cause: str) -> None:
     reply = session(e, token(**changes))
     assert (reply.status, reply.json()) == (401, {"response": {"rmsg": "Authentication Failed"}})
-    assert cause in (last(e).refusal or "")
+    assert cause in (last(e).rejection_reason or "")
     assert (last(e).scheme, last(e).merchant_id) == (None, None)
 
 
 def test_the_response_key_of_a_meta_key_is_the_portfolios(e: Emulator) -> None:
     assert session(e, meta(v_c_response_mle_kid=MLE_KID)).status == 401
-    assert f"certificate of '{PORTFOLIO}'" in (last(e).refusal or "")
+    assert f"certificate of '{PORTFOLIO}'" in (last(e).rejection_reason or "")
     # A bare public key says nothing of its owner.
     assert session(e, meta(v_c_response_mle_kid="bare-key")).status == 201
 
@@ -313,7 +313,7 @@ def test_the_validity_of_a_certificate_is_that_of_the_emulators_clock(e: Emulato
     for moment, cause in ((1767225600 - 1, "not valid before"), (2082758400 + 1, "expired on")):
         clock.now = moment
         assert session(e, token(now=moment)).status == 401
-        assert cause in (last(e).refusal or "")
+        assert cause in (last(e).rejection_reason or "")
         assert session(e, shared_secret(now=moment)).status == 201
     for moment in (1767225600, 2082758400):
         clock.now = moment
@@ -328,15 +328,15 @@ def test_a_jti_is_used_once_per_key(e: Emulator) -> None:
 
 def test_an_http_signature_is_not_made_with_a_certificate(e: Emulator) -> None:
     assert session(e, http_signature(host="apitest.cybersource.com", kid=KID)).status == 401
-    assert "shared secret" in (last(e).refusal or "")
+    assert "shared secret" in (last(e).rejection_reason or "")
 
 
 def test_behind_an_intermediate_host_both_forms_of_the_host_header_pass(e: Emulator) -> None:
     own = e.url.removeprefix("http://")
     for host in (own, "apitest.cybersource.com", "api.cybersource.com"):
-        assert session(e, http_signature(host=host)).status == 201, last(e).refusal
-        assert session(e, {**token(request_host=host), "Host": own}).status == 201, last(e).refusal
-        assert session(e, {**token(request_host=own), "Host": host}).status == 201, last(e).refusal
+        assert session(e, http_signature(host=host)).status == 201, last(e).rejection_reason
+        assert session(e, {**token(request_host=host), "Host": own}).status == 201, last(e).rejection_reason
+        assert session(e, {**token(request_host=own), "Host": host}).status == 201, last(e).rejection_reason
 
 
 def test_merchants_do_not_see_each_others_tokens(e: Emulator) -> None:
@@ -374,7 +374,7 @@ def test_access_tokens(e: Emulator) -> None:
     assert status("fake-access-token") == 201
     assert (last(e).scheme, last(e).merchant_id) == ("access-token", ACME)
     assert status("unknown") == 401
-    assert "known access token" in (last(e).refusal or "")
+    assert "known access token" in (last(e).rejection_reason or "")
     assert status("fake-access-token", **{"v-c-merchant-id": ACME}) == 201
     assert status("fake-access-token", **{"v-c-merchant-id": OTHER}) == 401
     first, second = e.issue_access_token(), e.issue_access_token(OTHER)
@@ -382,7 +382,7 @@ def test_access_tokens(e: Emulator) -> None:
     assert last(e).merchant_id == OTHER
     e.revoke_access_token(first)
     assert status(first) == 401
-    assert last(e).refusal == "the access token was revoked"
+    assert last(e).rejection_reason == "the access token was revoked"
     assert status(e.issue_access_token()) == 201
     for wrong in (first, "never-issued"):
         with pytest.raises(ValueError, match="no such access token") as caught:
@@ -417,7 +417,7 @@ def test_answers_are_encrypted_on_request(e: Emulator, monkeypatch: pytest.Monke
     assert (missing.status, json.loads(answer(missing))["responseStatus"]["status"]) == (404, 404)
     wrong = session(e, token(body=b"{}", v_c_response_mle_kid=MLE_KID), b"{}")
     assert (wrong.status, "fields" in answer(wrong).decode()) == (400, True)
-    assert "fields" in (last(e).refusal or "")
+    assert "fields" in (last(e).rejection_reason or "")
 
     # Before it is known who calls, nothing is encrypted.
     for reply in (
@@ -441,8 +441,8 @@ def test_encrypted_requests_are_opened(e: Emulator) -> None:
     assert certificate == x509.load_pem_x509_certificate(pem("sjc.crt.pem"))
     body = encrypted()
     for sign in (token, shared_secret, meta):
-        assert session(e, sign(body=body), body).status == 201, last(e).refusal
-    assert (last(e).body, last(e).opened) == (body, GOOD)
+        assert session(e, sign(body=body), body).status == 201, last(e).rejection_reason
+    assert (last(e).body, last(e).decrypted_body) == (body, GOOD)
     assert answer(session(e, token(body=body, v_c_response_mle_kid=MLE_KID), body)).count(b".") == 2
     # As the official SDKs in other languages and the guide have it.
     for header in ({"cty": "JWT"}, {"iat": str(NOW)}):
@@ -468,7 +468,7 @@ WRONG_REQUESTS: list[tuple[str, bytes, str]] = [
     ("short content key", encrypted(key_size=16), "256 bits"),
     ("zip", encrypted(zip="DEF"), "zip and crit"),
     ("crit", encrypted(crit=["exp"]), "zip and crit"),
-    ("changed", json.dumps({"encryptedRequest": JWE[:-4] + "AAAA"}).encode(), "tag does not fit"),
+    ("changed", json.dumps({"encryptedRequest": JWE[:-4] + "AAAA"}).encode(), "tag does not match"),
     ("two members", json.dumps({"encryptedRequest": JWE, "fields": {}}).encode(), "one member"),
     ("no text", b'{"encryptedRequest":{}}', "one member"),
     ("no JWE", b'{"encryptedRequest":"a.b.c"}', "five parts"),
@@ -482,8 +482,8 @@ def test_wrong_encrypted_requests(e: Emulator, body: bytes, cause: str) -> None:
     (detail,) = reply.json()["details"]
     assert detail["location"] == "encryptedRequest"
     assert cause in detail["message"]
-    assert cause in (last(e).refusal or "")
-    assert last(e).opened is None
+    assert cause in (last(e).rejection_reason or "")
+    assert last(e).decrypted_body is None
     assert answer(session(e, token(body=body, v_c_response_mle_kid=MLE_KID), body))
 
 
@@ -492,10 +492,10 @@ def test_encrypted_requests_need_a_jwt(e: Emulator) -> None:
     access = {"Authorization": "Bearer fake-access-token", "Content-Type": "application/json"}
     for headers in (http_signature(body=body, host="apitest.cybersource.com"), access):
         assert session(e, headers, body).status == 401
-        assert "needs authentication with a JWT" in (last(e).refusal or "")
+        assert "needs authentication with a JWT" in (last(e).rejection_reason or "")
     # Not an authenticated operation: the body is what it is.
     assert send(e, "POST", TOKENS, {"Content-Type": "application/json"}, body).status == 400
-    assert last(e).opened is None
+    assert last(e).decrypted_body is None
 
 
 def test_what_only_looks_encrypted_is_for_the_operation_to_judge(e: Emulator) -> None:
@@ -508,14 +508,14 @@ def test_rsa_oaep_by_choice() -> None:
     sjc = pem("sjc.key.pem"), pem("sjc.crt.pem")
     with Emulator(merchants=MERCHANTS, clock=lambda: NOW, request_mle=sjc, accept_rsa_oaep=True, key_pool=1) as running:
         for body in (encrypted(), encrypted(oaep=OAEP_SHA1, alg="RSA-OAEP", cty="JWT")):
-            assert session(running, token(body=body), body).status == 201, last(running).refusal
+            assert session(running, token(body=body), body).status == 201, last(running).rejection_reason
 
 
 # --- what the official SDK sends ------------------------------------------------------------------------
 
 
-def judge(merchants: list[Merchant]) -> Authority:
-    return Authority(Directory(merchants), hosts=(), clock=lambda: NOW, clock_tolerance=0, jwt_leeway=0)
+def judge(merchants: list[Merchant]) -> AuthContext:
+    return AuthContext(CredentialStore(merchants), hosts=(), clock=lambda: NOW, clock_tolerance=0, jwt_leeway=0)
 
 
 @pytest.mark.parametrize(
@@ -540,14 +540,14 @@ def test_vectors_of_the_official_sdk_are_accepted(vectors: Callable[[str], Any],
         )
         headers = tuple(vector["outputs"]["headers"].items())
         body = (inputs.get("body") or "").encode("utf-8")
-        request = Received.of(inputs["method"], inputs["request_target_path"], headers, body)
+        request = ReceivedRequest.of(inputs["method"], inputs["request_target_path"], headers, body)
         authority = judge([merchant])
         caller = authenticate(authority, request)
         assert caller.merchant == merchant, vector["name"]
         wanted = vector["outputs"].get("payload", {}).get("v-c-response-mle-kid")
         assert (caller.response_key.key_id if caller.response_key else None) == wanted
-        changed = Received.of(inputs["method"], inputs["request_target_path"] + "x", headers, body)
-        with pytest.raises(Refused):
+        changed = ReceivedRequest.of(inputs["method"], inputs["request_target_path"] + "x", headers, body)
+        with pytest.raises(AuthenticationError):
             authenticate(authority, changed)
     assert metas >= 2
 
@@ -555,31 +555,33 @@ def test_vectors_of_the_official_sdk_are_accepted(vectors: Callable[[str], Any],
 def test_requests_that_the_official_sdk_encrypted(vectors: Callable[[str], Any]) -> None:
     content = vectors("mle_request.json")
     assert len(content["vectors"]) == 3
-    center = BusinessCenter(lambda: NOW, (pem("sjc.key.pem"), pem("sjc.crt.pem")))
+    center = CertificateIssuer(lambda: NOW, (pem("sjc.key.pem"), pem("sjc.crt.pem")))
     for vector in content["vectors"]:
         inputs, outputs = vector["inputs"], vector["outputs"]
         body = outputs["body_on_the_wire"].encode()
         headers = (("Authorization", f"Bearer {outputs['token']}"),)
-        request = Received.of(inputs["method"], inputs["request_target_path"], headers, body)
+        request = ReceivedRequest.of(inputs["method"], inputs["request_target_path"], headers, body)
         caller = authenticate(judge(MERCHANTS), request)
-        assert opened(center, caller, body, ("RSA-OAEP-256",)) == inputs["plaintext_body"].encode(), vector["name"]
-        with pytest.raises(Problem):
-            opened(BusinessCenter(lambda: NOW), caller, body, ("RSA-OAEP-256",))
+        assert decrypt_request(center, caller, body, ("RSA-OAEP-256",)) == inputs["plaintext_body"].encode(), vector[
+            "name"
+        ]
+        with pytest.raises(ApiError):
+            decrypt_request(CertificateIssuer(lambda: NOW), caller, body, ("RSA-OAEP-256",))
 
 
 def test_wire_captures_of_the_official_sdk(vectors: Callable[[str], Any]) -> None:
     captures = vectors("wire_captures.json")["captures"]
     assert len(captures) == 19
-    center = BusinessCenter(lambda: NOW, (pem("sjc.key.pem"), pem("sjc.crt.pem")))
+    center = CertificateIssuer(lambda: NOW, (pem("sjc.key.pem"), pem("sjc.crt.pem")))
     seen: dict[str, int] = {}
     for capture in captures:
         sent, config = capture["request"], capture["config"]
         # The name of the test server it was sent to was taken out.
         headers = tuple((name, "127.0.0.1" if value.startswith("<") else value) for name, value in sent["headers"])
         body = (sent.get("body") or "").encode()
-        request = Received.of(sent["method"], sent["path"], headers, body)
+        request = ReceivedRequest.of(sent["method"], sent["path"], headers, body)
         if config["authentication_type"] == "MUTUAL_AUTH":
-            with pytest.raises(Refused, match="no credential"):
+            with pytest.raises(AuthenticationError, match="no credential"):
                 authenticate(judge(MERCHANTS), request)
             continue
         caller = authenticate(judge(MERCHANTS), request)
@@ -588,7 +590,7 @@ def test_wire_captures_of_the_official_sdk(vectors: Callable[[str], Any]) -> Non
         assert (caller.merchant.portfolio_id is not None) == bool(config.get("use_metakey")), capture["name"]
         wanted = config.get("responseMleKID")
         assert (caller.response_key.key_id if caller.response_key else None) == wanted, capture["name"]
-        plain = opened(center, caller, body, ("RSA-OAEP-256",))
+        plain = decrypt_request(center, caller, body, ("RSA-OAEP-256",))
         assert (plain is not None) == ("mapToControlMLEonAPI" in config), capture["name"]
         assert plain is None or "fields" in json.loads(plain)
     assert seen == {"http-signature": 3, "jwt": 13, "access-token": 1}
@@ -648,11 +650,11 @@ def test_p12_files(clock: Clock) -> None:
         assert name == PORTFOLIO
         for merchant, status in (("second", 201), ("third", 201), ("first", 401)):
             sent = token(kid=kid, sign=with_key(key), owner=PORTFOLIO, merchant=merchant)
-            assert session(e, sent).status == status, last(e).refusal
+            assert session(e, sent).status == status, last(e).rejection_reason
 
         expired, _, kid, _ = unpack(e.make_p12("open sesame", "third", days=-1))
         assert session(e, token(kid=kid, sign=with_key(expired), owner="third", merchant="third")).status == 401
-        assert "expired on Sat, 21 Nov 2026 12:00:00 GMT" in (last(e).refusal or "")
+        assert "expired on Sat, 21 Nov 2026 12:00:00 GMT" in (last(e).rejection_reason or "")
 
         answer_key, name, answer_kid, others = unpack(e.make_response_mle_p12("open sesame"))
         assert (name, others[0]) == ("first", "CyberSource_SJC_US")
@@ -737,7 +739,7 @@ def test_client_certificates(kind: Any, tmp_path: Path) -> None:
         assert last(e).client_certificate == "till 7"
         # The connection is authenticated, the merchant is not.
         assert send(e, "POST", SESSIONS, {}, GOOD, **with_certificate).status == 401
-        assert "no credential" in (last(e).refusal or "")
+        assert "no credential" in (last(e).rejection_reason or "")
         seen = len(e.requests)
         stranger = Emulator(tls=True).issue_client_certificate("stranger")
         with pytest.raises(urllib3.exceptions.HTTPError):
@@ -779,8 +781,8 @@ def test_certificates_are_read_from_der_and_in_any_case_of_the_name() -> None:
     der = made(MERCHANT_KEY, cn=ACME.upper(), serial="77")
     text = pem("merchant.crt.pem").decode()
     with Emulator(merchants=[Merchant(ACME, certificates=[der, text])], clock=lambda: NOW, key_pool=1) as e:
-        assert session(e, token(kid="77")).status == 201, last(e).refusal
-        assert session(e, token()).status == 201, last(e).refusal
+        assert session(e, token(kid="77")).status == 201, last(e).rejection_reason
+        assert session(e, token()).status == 201, last(e).rejection_reason
 
 
 WRONG_MERCHANTS: list[tuple[str, dict[str, Any], str]] = [
@@ -818,7 +820,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("token twice", {"merchants": [Merchant(n, access_tokens=["secret-token"]) for n in "ab"]}, "access token"),
     ("no TLS", {"client_certificates": "required"}, "tls=True"),
     ("kind of client certificates", {"tls": True, "client_certificates": "yes"}, "optional"),
-    ("name for TLS", {"tls": True, "signed_hosts": ["a_b..c"]}, "cannot stand in a certificate"),
+    ("name for TLS", {"tls": True, "signed_hosts": ["a_b..c"]}, "is not valid in a certificate"),
     ("another key", {"request_mle": (pem("merchant.key.pem"), pem("sjc.crt.pem"))}, "belong together"),
     ("no key", {"request_mle": (pem("sjc.crt.pem"), pem("sjc.crt.pem"))}, "not a private key"),
     ("locked key", {"request_mle": (pem("response_mle.key.encrypted.pem"), pem("sjc.crt.pem"))}, "not a private key"),
@@ -836,8 +838,8 @@ def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
 def test_nothing_secret_shows() -> None:
     merchant = Merchant(ACME, KEY_ID, SECRET, certificates=[CERTIFICATE], access_tokens=["secret-token"])
     e = Emulator(merchants=[merchant])
-    directory = Directory([merchant])
-    shown = repr([merchant, e, directory.key(KEY_ID), directory.key(KID), BusinessCenter(lambda: NOW)])
+    directory = CredentialStore([merchant])
+    shown = repr([merchant, e, directory.key(KEY_ID), directory.key(KID), CertificateIssuer(lambda: NOW)])
     for secret in (SECRET, "secret-token", repr(base64.b64decode(SECRET))[2:-1]):
         assert secret not in shown
 

@@ -28,8 +28,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from cybersource_flex import emulator
 from cybersource_flex.emulator import Emulator, Merchant
-from cybersource_flex.emulator.authority import Authority
-from cybersource_flex.emulator.directory import Directory
+from cybersource_flex.emulator.auth.auth_context import AuthContext
+from cybersource_flex.emulator.auth.credentials import CredentialStore
 
 SESSIONS, MICROFORM, TOKENS = "/flex/v2/sessions", "/microform/v2/sessions", "/flex/v2/tokens"
 NOW = 1795348800.0
@@ -484,7 +484,7 @@ ACCEPTED: list[tuple[str, Change]] = [
 @pytest.mark.parametrize("headers", [case[1] for case in ACCEPTED], ids=[case[0] for case in ACCEPTED])
 def test_accepted(e: Emulator, headers: Change) -> None:
     reply = send(e, "POST", SESSIONS, headers(e), GOOD)
-    assert reply.status == 201, e.requests[-1].refusal
+    assert reply.status == 201, e.requests[-1].rejection_reason
 
 
 def dated(text: str) -> Change:
@@ -496,7 +496,7 @@ REFUSED: list[tuple[str, Change, str]] = [
     ("both", lambda e: {**jwt()(e), **sig()(e)}, "both"),
     ("basic", lambda e: {"Authorization": "Basic abc"}, "Bearer"),
     ("no jwt", lambda e: {"Authorization": "Bearer abc"}, "three parts"),
-    ("padded jwt", lambda e: {"Authorization": jwt()(e)["Authorization"] + "="}, "cannot be read"),
+    ("padded jwt", lambda e: {"Authorization": jwt()(e)["Authorization"] + "="}, "cannot be parsed"),
     ("alg none", jwt(header={"alg": "none"}), "alg"),
     ("alg RS256", jwt(header={"alg": "RS256"}), "alg"),
     ("no alg", jwt(header={"alg": None}), "alg is missing"),
@@ -507,7 +507,7 @@ REFUSED: list[tuple[str, Change, str]] = [
     ("jwt wrong secret", jwt(secret=b"x" * 32), "another secret"),
     ("jwt secret not decoded", lambda e: jwt(secret=e.auth["secret_key"].encode())(e), "base64-decoded"),
     ("jwt digest of another body", jwt(digest=sha256(b"{}")), "not that of the body"),
-    ("jwt digest with prefix", jwt(digest="SHA-256=" + sha256(GOOD)), "no SHA-256="),
+    ("jwt digest with prefix", jwt(digest="SHA-256=" + sha256(GOOD)), "must not begin with SHA-256="),
     ("jwt digest missing", jwt(digest=None), "digest is missing"),
     ("jwt digest algorithm missing", jwt(digestAlgorithm=None), "digestAlgorithm is missing"),
     ("jwt digest algorithm", jwt(digestAlgorithm="SHA-512"), "SHA-256"),
@@ -549,8 +549,8 @@ REFUSED: list[tuple[str, Change, str]] = [
         sig(signed={"host": "evil.example.com"}, sent={"Host": "evil.example.com"}),
         "neither this host",
     ),
-    ("signature other target", sig(signed={"request-target": "post /flex/v2/tokens"}), "does not fit"),
-    ("signature upper-case verb", sig(signed={"request-target": f"POST {SESSIONS}"}), "does not fit"),
+    ("signature other target", sig(signed={"request-target": "post /flex/v2/tokens"}), "does not match"),
+    ("signature upper-case verb", sig(signed={"request-target": f"POST {SESSIONS}"}), "does not match"),
     (
         "signature digest of another body",
         sig(sent={"Digest": "SHA-256=" + sha256(b"{}")}),
@@ -587,8 +587,8 @@ def test_refused(e: Emulator, headers: Change, cause: str) -> None:
     assert (reply.status, reply.header("content-type")) == (401, "application/json")
     assert reply.json == {"response": {"rmsg": "Authentication Failed"}}
     record = e.requests[-1]
-    assert cause in (record.refusal or "")
-    assert reply.header("v-c-emulator-refusal") == record.refusal
+    assert cause in (record.rejection_reason or "")
+    assert reply.header("v-c-emulator-refusal") == record.rejection_reason
     assert reply.header("digest") is None
     for secret in (e.auth["secret_key"], OTHER.secret_key):
         assert secret not in repr(reply) + repr(record)
@@ -598,7 +598,7 @@ def test_refused(e: Emulator, headers: Change, cause: str) -> None:
 def test_a_changed_body_is_refused(e: Emulator, sign: Callable[..., dict[str, str]]) -> None:
     headers = sign(e, "POST", SESSIONS, GOOD)
     assert send(e, "POST", SESSIONS, headers, GOOD + b" ").status == 401
-    assert "body" in (e.requests[-1].refusal or "")
+    assert "body" in (e.requests[-1].rejection_reason or "")
 
 
 def test_a_jti_is_good_once_and_a_refusal_does_not_burn_it(e: Emulator) -> None:
@@ -606,18 +606,18 @@ def test_a_jti_is_good_once_and_a_refusal_does_not_burn_it(e: Emulator) -> None:
     assert send(e, "POST", SESSIONS, headers, b"{}").status == 401
     assert send(e, "POST", SESSIONS, headers, GOOD).status == 201
     assert send(e, "POST", SESSIONS, headers, GOOD).status == 401
-    assert e.requests[-1].refusal == "jti was used before"
+    assert e.requests[-1].rejection_reason == "jti was used before"
 
 
 def test_used_ids_are_forgotten(clock: Clock) -> None:
     merchant = Merchant.generate()
-    authority = Authority(Directory([merchant]), hosts=(), clock=clock, clock_tolerance=300, jwt_leeway=60)
+    authority = AuthContext(CredentialStore([merchant]), hosts=(), clock=clock, clock_tolerance=300, jwt_leeway=60)
     for turn in range(50):
         now = NOW + 60 * turn
         clock.now = now
-        assert authority.used_ids.add(merchant.key_id, str(turn), now=now, forget_after=240)
-        assert not authority.used_ids.add(merchant.key_id, str(turn), now=now, forget_after=240)
-    assert len(authority.used_ids) <= 6
+        assert authority.used_token_ids.add(merchant.key_id, str(turn), now=now, ttl=240)
+        assert not authority.used_token_ids.add(merchant.key_id, str(turn), now=now, ttl=240)
+    assert len(authority.used_token_ids) <= 6
 
 
 def test_the_query_is_signed_as_it_is_sent(e: Emulator) -> None:
@@ -648,7 +648,7 @@ def test_repeated_headers_are_refused(e: Emulator) -> None:
     with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
         connection.sendall(request.encode() + GOOD)
         assert connection.recv(65536).startswith(b"HTTP/1.1 401")
-    assert e.requests[-1].refusal == "header authorization was sent twice"
+    assert e.requests[-1].rejection_reason == "header authorization was sent twice"
 
 
 def test_meta_key() -> None:
@@ -666,7 +666,7 @@ def test_meta_key() -> None:
             assert (
                 send(e, "POST", SESSIONS, signature(e, "POST", SESSIONS, GOOD, merchant=merchant), GOOD).status == 401
             )
-            assert "portfolio" in (e.requests[-1].refusal or "")
+            assert "portfolio" in (e.requests[-1].rejection_reason or "")
             assert post(e, SESSIONS, fields("number"), merchant=merchant).status == 401
         assert e.environ["CYBERSOURCE_PORTFOLIO_ID"] == "portfolio"
 
@@ -703,7 +703,7 @@ def test_wrong_sessions(e: Emulator, body: Any, location: str) -> None:
     assert set(reply.json) == {"correlationId", "details", "informationLink", "message", "reason"}
     assert reply.json["correlationId"] == reply.header("v-c-correlation-id")
     assert location in [detail["location"] for detail in reply.json["details"]]
-    assert location in (e.requests[-1].refusal or "")
+    assert location in (e.requests[-1].rejection_reason or "")
 
 
 BROKEN = [
@@ -1011,7 +1011,7 @@ def test_wrong_cards(e: Emulator, changes: dict[str, Any], location: str, messag
     assert (reply.status, status["reason"]) == (400, "CREATE_TOKEN_VALIDATION_SERVERSIDE")
     (detail,) = [detail for detail in status["details"] if detail["location"] == location]
     assert message in detail["message"]
-    assert CARD["number"] not in reply.text + repr(e.requests[-1]) + (e.requests[-1].refusal or "")
+    assert CARD["number"] not in reply.text + repr(e.requests[-1]) + (e.requests[-1].rejection_reason or "")
 
 
 def test_all_that_is_wrong_is_listed(e: Emulator) -> None:
@@ -1180,7 +1180,7 @@ def test_records(e: Emulator) -> None:
     assert (record.method, record.target, record.status) == ("POST", SESSIONS + "?a=b", 201)
     assert record.headers["content-type"] == JSON_TYPE
     assert ("accept", "application/jwt") in record.raw_headers
-    assert (record.correlation_id, record.refusal) == (reply.header("v-c-correlation-id"), None)
+    assert (record.correlation_id, record.rejection_reason) == (reply.header("v-c-correlation-id"), None)
     assert record.received_at == NOW
     assert json.loads(record.body) == fields("number")
     assert "Bearer" not in repr(record)
@@ -1218,11 +1218,11 @@ def test_an_internal_error_is_a_500_in_the_documented_shape(
 
 
 def test_explain_can_be_switched_off_and_records_limited() -> None:
-    with Emulator(explain=False, record_limit=2, key_pool=1) as e:
+    with Emulator(include_rejection_header=False, record_limit=2, key_pool=1) as e:
         replies = [send(e, "POST", SESSIONS, {}, GOOD) for _ in range(3)]
         assert replies[0].status == 401
         assert replies[0].header("v-c-emulator-refusal") is None
-        assert [record.refusal for record in e.requests] == [
+        assert [record.rejection_reason for record in e.requests] == [
             "no credential was sent: neither Authorization nor Signature"
         ] * 2
 
@@ -1272,7 +1272,7 @@ def test_start_stop_and_start_again() -> None:
     e = Emulator(key_pool=1, clock=lambda: NOW).start()
     try:
         address, jwt_text = e.url, context(e)
-        with pytest.raises(RuntimeError, match="running already"):
+        with pytest.raises(RuntimeError, match="already running"):
             e.start()
         with pytest.raises(RuntimeError, match="cannot listen on"):
             Emulator(port=int(address.rpartition(":")[2])).start()

@@ -174,7 +174,7 @@ def secure() -> Iterator[Emulator]:
 
 
 def fresh(e: Emulator) -> Emulator:
-    e.behave()
+    e.reset_faults()
     e.clear()
     return e
 
@@ -321,7 +321,7 @@ def test_the_page_is_right() -> None:
 
 
 def test_a_script_is_read_in_order(e: Emulator) -> None:
-    e.script(["status-503;retry-after=7", None, Scenario("html-502"), "ok", "empty-500"])
+    e.queue_scenarios(["status-503;retry-after=7", None, Scenario("html-502"), "ok", "empty-500"])
     statuses = [session(e).status for _ in range(6)]
     assert statuses == [503, 201, 502, 201, 500, 201]
     assert [r.scenario for r in e.requests] == [
@@ -332,58 +332,58 @@ def test_a_script_is_read_in_order(e: Emulator) -> None:
         "empty-500",
         None,
     ]
-    assert [r.processed for r in e.requests] == [False, True, False, True, False, True]
+    assert [r.succeeded for r in e.requests] == [False, True, False, True, False, True]
     assert [r.status for r in e.requests] == statuses
-    arrived = [r.arrived for r in e.requests]
+    arrived = [r.received_monotonic for r in e.requests]
     assert arrived == sorted(arrived)
     assert arrived[-1] <= time.monotonic()
 
 
 def test_a_script_for_a_path_comes_first_and_waits_for_it(e: Emulator) -> None:
     kid = e.rotate_key()
-    e.script(["status-500"] * 2)
-    e.script(["html-502"], path=KEYS + "*")
-    e.script(["empty-500"], path=KEYS + kid)
+    e.queue_scenarios(["status-500"] * 2)
+    e.queue_scenarios(["html-502"], path=KEYS + "*")
+    e.queue_scenarios(["empty-500"], path=KEYS + kid)
     assert [session(e).status, key(e, kid).status, key(e, kid).status] == [500, 500, 502]
     assert [r.scenario for r in e.requests] == ["status-500", "empty-500", "html-502"]
     assert [key(e, kid).status, key(e, kid).status] == [500, 200]
     # Another script for a path takes the place of the first, an empty one ends it.
-    e.script(["status-500"], path=SESSIONS)
-    e.script(["html-502"], path=SESSIONS)
+    e.queue_scenarios(["status-500"], path=SESSIONS)
+    e.queue_scenarios(["html-502"], path=SESSIONS)
     assert [session(e).status, session(e).status] == [502, 201]
-    e.script(["status-500"], path=SESSIONS)
-    e.script([], path=SESSIONS)
+    e.queue_scenarios(["status-500"], path=SESSIONS)
+    e.queue_scenarios([], path=SESSIONS)
     assert session(e).status == 201
 
 
 def test_the_header_comes_before_the_script_and_the_host_last(e: Emulator) -> None:
     e.scenario = Scenario("html-502")
-    e.script(["status-500"])
+    e.queue_scenarios(["status-500"])
     assert [session(e, "empty-200").status, session(e).status, session(e).status] == [200, 500, 502]
     assert session(e, "ok").status == 201
-    e.script(["ok"])
+    e.queue_scenarios(["ok"])
     assert session(e).status == 201
     assert e.scenario == Scenario("html-502")
-    e.behave()
+    e.reset_faults()
     assert e.scenario is None
     assert session(e).status == 201
     for wrong in ("nonsense", "latency;seconds=x"):
         refused = session(e, wrong)
         assert refused.status == 400
         assert refused.json["reason"] == "EMULATOR_SCENARIO"
-        assert e.requests[-1].refusal.startswith(HEADER)
+        assert e.requests[-1].rejection_reason.startswith(HEADER)
 
 
 def test_wrong_scripts_change_nothing(e: Emulator) -> None:
-    e.script(["html-502"])
+    e.queue_scenarios(["html-502"])
     wrong: list[Callable[[], object]] = [
-        lambda: e.script(["status-500", "nonsense"]),
-        lambda: e.script("status-500"),
-        lambda: e.script(["status-500"], path="flex"),
-        lambda: e.script(["status-500"], path="/a?b"),
-        lambda: e.faults(1.5),
-        lambda: e.faults(0.5, scenarios="status-500"),
-        lambda: e.faults(0.5, scenarios=[]),
+        lambda: e.queue_scenarios(["status-500", "nonsense"]),
+        lambda: e.queue_scenarios("status-500"),
+        lambda: e.queue_scenarios(["status-500"], path="flex"),
+        lambda: e.queue_scenarios(["status-500"], path="/a?b"),
+        lambda: e.inject_random_faults(1.5),
+        lambda: e.inject_random_faults(0.5, scenarios="status-500"),
+        lambda: e.inject_random_faults(0.5, scenarios=[]),
         lambda: setattr(e, "scenario", "nonsense"),
     ]
     for call in wrong:
@@ -403,7 +403,7 @@ def test_random_faults_depend_on_the_seed_and_the_number_of_requests(e: Emulator
 
     def one_after_the_other(seed: int) -> list[str | None]:
         e.clear()
-        e.faults(0.25, seed, ["status-500", "html-502", "status-429"])
+        e.inject_random_faults(0.25, seed, ["status-500", "html-502", "status-429"])
         for _ in range(120):
             key(e, kid)
         return [r.scenario for r in e.requests]
@@ -413,21 +413,21 @@ def test_random_faults_depend_on_the_seed_and_the_number_of_requests(e: Emulator
     assert one_after_the_other(2) != first
     assert 15 < 120 - first.count(None) < 45
     e.clear()
-    e.faults(0.25, 1, ["status-500", "html-502", "status-429"])
+    e.inject_random_faults(0.25, 1, ["status-500", "html-502", "status-429"])
     threads = [threading.Thread(target=lambda: [key(e, kid) for _ in range(15)]) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
     assert Counter(r.scenario for r in e.requests) == Counter(first)
-    e.faults(1, 1, ["status-500"], path=SESSIONS)
+    e.inject_random_faults(1, 1, ["status-500"], path=SESSIONS)
     assert [key(e, kid).status, session(e).status] == [200, 500]
-    e.faults(0)
+    e.inject_random_faults(0)
     assert session(e).status == 201
 
 
 def test_a_soak_with_all_usual_faults(e: Emulator) -> None:
-    e.faults(0.5, 3)
+    e.inject_random_faults(0.5, 3)
     pool = urllib3.PoolManager(retries=False)
     ended: Counter[str] = Counter()
     for _ in range(120):
@@ -446,7 +446,7 @@ def test_a_soak_with_all_usual_faults(e: Emulator) -> None:
         played[name] for name in ("reset-before", "reset-during", "reset-after-request", "truncated")
     )
     # A session was made for each that was carried out, whether or not the client heard of it.
-    assert sum(r.processed for r in e.requests) == ended["201"] + ended["ProtocolError"] - played["reset-before"]
+    assert sum(r.succeeded for r in e.requests) == ended["201"] + ended["ProtocolError"] - played["reset-before"]
     assert len({r.headers["authorization"] for r in e.requests}) == 120
 
 
@@ -455,7 +455,7 @@ def test_a_soak_with_all_usual_faults(e: Emulator) -> None:
 
 @pytest.mark.parametrize("name", ["reset-before", "reset-after-request"])
 def test_a_reset_without_an_answer(either: Emulator, name: str) -> None:
-    either.script([name])
+    either.queue_scenarios([name])
     # A broken pipe, or its like with TLS, where the client was still sending.
     with pytest.raises((ConnectionError, ssl.SSLEOFError)):
         session(either)
@@ -463,7 +463,7 @@ def test_a_reset_without_an_answer(either: Emulator, name: str) -> None:
     assert (record.scenario, record.method, record.target) == (name, "POST", SESSIONS)
     assert "authorization" in record.headers
     done = name == "reset-after-request"
-    assert (record.status, record.processed, record.body) == ((201, True, GOOD) if done else (None, False, b""))
+    assert (record.status, record.succeeded, record.body) == ((201, True, GOOD) if done else (None, False, b""))
 
 
 def test_a_reset_does_not_wait_for_the_body(either: Emulator) -> None:
@@ -516,7 +516,7 @@ def test_closed_after_the_answer(either: Emulator) -> None:
 
 
 def test_truncated(either: Emulator) -> None:
-    either.script(["truncated"])
+    either.queue_scenarios(["truncated"])
     with pytest.raises(http.client.IncompleteRead) as caught:
         session(either)
     assert abs(len(caught.value.partial) - (caught.value.expected or 0)) <= 1
@@ -571,7 +571,7 @@ def test_latency(e: Emulator, arrivals: Arrivals) -> None:
     opened.request("POST", SESSIONS, GOOD, {**headers, HEADER: "latency;seconds=3600"})
     arrivals.wait()
     opened.close()
-    assert (e.requests[-1].status, e.requests[-1].processed) == (201, True)
+    assert (e.requests[-1].status, e.requests[-1].succeeded) == (201, True)
 
 
 @pytest.mark.parametrize("part", ["head", "body"])
@@ -776,7 +776,7 @@ def test_an_early_response(either: Emulator, status: int) -> None:
         assert f"HTTP/1.1 {status} ".encode() in received
         assert b"\r\nconnection: close\r\n" in received
     record = either.requests[0]
-    assert (record.status, record.processed, record.body) == (status, False, b"")
+    assert (record.status, record.succeeded, record.body) == (status, False, b"")
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -896,7 +896,7 @@ def test_retry_after(e: Emulator, form: str, value: str | None) -> None:
         assert (reply.status, reply.headers.get("retry-after")) == (status, value)
         assert reply.json["message"]
         assert "digest" not in reply.headers
-    assert not any(r.processed for r in e.requests)
+    assert not any(r.succeeded for r in e.requests)
 
 
 def test_statuses_without_a_reason_to_be_read(e: Emulator) -> None:
@@ -911,9 +911,9 @@ def test_statuses_without_a_reason_to_be_read(e: Emulator) -> None:
 def test_a_bad_signature_is_a_401_in_any_weather(e: Emulator) -> None:
     # So a client that sends its first signature again on a retry is found out.
     headers = {"Authorization": bearer(e, "POST", SESSIONS, GOOD), "Content-Type": "application/json"}
-    e.script(["status-503", "status-503"])
+    e.queue_scenarios(["status-503", "status-503"])
     assert [send(e, "POST", SESSIONS, headers, GOOD).status for _ in range(2)] == [503, 401]
-    assert e.requests[-1].refusal == "jti was used before"
+    assert e.requests[-1].rejection_reason == "jti was used before"
 
 
 def test_redirect(e: Emulator) -> None:
@@ -928,7 +928,7 @@ def test_refusals(e: Emulator) -> None:
     assert (plain.status, plain.json) == (401, {"response": {"rmsg": "Authentication Failed"}})
     nested = session(e, "refuse;shape=json;reason=the key was deactivated")
     assert json.loads(nested.json["response"]["rmsg"])["error"] == "UNAUTHORIZED_USER"
-    assert e.requests[-1].refusal == nested.headers["v-c-emulator-refusal"] == "the key was deactivated"
+    assert e.requests[-1].rejection_reason == nested.headers["v-c-emulator-refusal"] == "the key was deactivated"
     assert session(e, "refuse;shape=empty").body == b""
 
 
@@ -936,13 +936,13 @@ def test_refusals(e: Emulator) -> None:
 def test_a_body_that_cannot_be_decoded(e: Emulator, encoding: str) -> None:
     reply = session(e, f"undecodable-body;encoding={encoding}")
     assert (reply.status, reply.headers["content-encoding"], reply.text.count(".")) == (201, encoding, 2)
-    assert e.requests[-1].processed
+    assert e.requests[-1].succeeded
     for status in (400, 401, 403, 404, 500, 503):
         reply = session(e, f"undecodable-body;encoding={encoding};status={status}")
         assert (reply.status, reply.headers["content-encoding"]) == (status, encoding)
         # As it is without the scenario: not encoded.
         assert ("response" if status == 401 else "reason") in reply.json
-        assert not e.requests[-1].processed
+        assert not e.requests[-1].succeeded
 
 
 def test_answers_that_are_not_what_they_should_be(e: Emulator) -> None:
@@ -959,7 +959,7 @@ def test_answers_that_are_not_what_they_should_be(e: Emulator) -> None:
     )
     empty = session(e, "empty-200")
     assert (empty.status, empty.body) == (200, b"")
-    assert [r.processed for r in e.requests] == [True] * 4
+    assert [r.succeeded for r in e.requests] == [True] * 4
     other = session(e, "wrong-content-type;type=application/xml")
     assert other.headers["content-type"] == "application/xml"
     assert other.text.count(".") == 2
@@ -972,7 +972,7 @@ def test_answers_that_are_not_what_they_should_be(e: Emulator) -> None:
 def test_a_clock_that_is_off(e: Emulator, off: int) -> None:
     skewed = session(e, f"clock-skew;seconds={off}")
     assert (skewed.status, skewed.headers["date"]) == (401, formatdate(NOW + off, usegmt=True))
-    assert ("expired" if off > 0 else "ahead") in (e.requests[-1].refusal or "")
+    assert ("expired" if off > 0 else "ahead") in (e.requests[-1].rejection_reason or "")
     assert session(e).headers["date"] == formatdate(NOW, usegmt=True)
     corrected = session(e, f"clock-skew;seconds={off}", now=NOW + off)
     assert corrected.status == 201

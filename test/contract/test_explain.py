@@ -158,7 +158,7 @@ def test_counting_survives_other_failures(emulator: Emulator) -> None:
         with pytest.raises(errors.NotFoundError):
             client.payment_details("00000000-0000-4000-8000-00000000ffff")
         call(client)
-        emulator.script(["clock-skew;seconds=172800"])
+        emulator.queue_scenarios(["clock-skew;seconds=172800"])
         with pytest.raises(AuthenticationError) as caught:
             call(client)
     facts = caught.value.report()["facts"]

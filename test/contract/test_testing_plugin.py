@@ -53,7 +53,7 @@ def test_a_payment(flex_client, flex_emulator, flex_canaries):
         token = flex_canaries.watch(flex_client.tokenize(context, card))
     flex_canaries.plant("transient token", token.jwt)
     assert flex_client.payment_details(token)
-    flex_emulator.script(["status-500"] * 9)
+    flex_emulator.queue_scenarios(["status-500"] * 9)
     flex_emulator.shift_clock(3600)
 
 def test_the_emulator_is_reset(address, flex_client, flex_emulator):

@@ -78,7 +78,7 @@ def emulator(host: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     level = logging.getLogger("cybersource_flex").level
     yield host
     logging.getLogger("cybersource_flex").setLevel(level)
-    host.behave()
+    host.reset_faults()
 
 
 @pytest.fixture
@@ -175,13 +175,13 @@ def test_every_other_example(
         made_for_it.run(names)
         for marker, kinds in WEATHER.items():
             for scenario, raised in kinds if marker in block.code else ():
-                emulator.script([scenario])
+                emulator.queue_scenarios([scenario])
                 if raised is None:
                     made_for_it.run(dict(kept))
                 else:
                     with pytest.raises(raised):
                         made_for_it.run(dict(kept))
-                emulator.behave()
+                emulator.reset_faults()
         close_what_was_made(names, kept)
     for test in [names[name] for name in names if name.startswith("test_")]:
         # Written for pytest, with fixtures of this package's plugin.

@@ -66,7 +66,7 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture(autouse=True)
 def well_behaved(emulator: Emulator) -> Iterator[None]:
     yield
-    emulator.behave()
+    emulator.reset_faults()
     emulator.clear()
 
 
@@ -224,7 +224,7 @@ def test_nothing_is_seen_of_a_call_that_fails(
             lambda: client.tokenize(context, plain),
             lambda: client.payment_details(token.jti),
         ):
-            emulator.script([scenario])
+            emulator.queue_scenarios([scenario])
             fails(canaries, call)
     plant_what_was_sent(canaries, emulator)
 
@@ -237,7 +237,7 @@ def test_nothing_is_seen_of_a_token_that_is_none(
         plain = data(canaries)
         context = client.create_capture_context(FIELDS)
         for call in (lambda: client.create_capture_context(FIELDS), lambda: client.tokenize(context, plain)):
-            emulator.script([f"malformed-jwt;kind={kind}"])
+            emulator.queue_scenarios([f"malformed-jwt;kind={kind}"])
             fails(canaries, call, errors.TokenError)
 
 
@@ -496,7 +496,7 @@ def test_nothing_is_seen_of_answers_that_cannot_be_decrypted(
     canaries: Canaries, emulator: Emulator, connect: Connect
 ) -> None:
     with client_of(connect, canaries, emulator, "mle", retry=ONCE) as client:
-        emulator.script(["mle-wrong-key"])
+        emulator.queue_scenarios(["mle-wrong-key"])
         fails(canaries, lambda: client.create_capture_context(FIELDS), errors.ResponseDecodingError)
     plant_what_was_sent(canaries, emulator)
 

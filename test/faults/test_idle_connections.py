@@ -37,10 +37,10 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture
 def client_of(emulator: Emulator, connect: type[FlexClient]) -> Iterator[Connect]:
     """Makes clients whose calls are made once, and fail after a second without a response."""
-    emulator.behave()
+    emulator.reset_faults()
     auth = JwtSharedSecret(**emulator.auth)
     yield lambda **options: connect(auth, environment=emulator.url, retry=ONCE, read_timeout=READ, **options)
-    emulator.behave()
+    emulator.reset_faults()
 
 
 def context_of(client: FlexClient, emulator: Emulator, forgets_after: float) -> CaptureContext:
@@ -48,7 +48,7 @@ def context_of(client: FlexClient, emulator: Emulator, forgets_after: float) -> 
     client.create_capture_context(FIELDS)  # the long-term key is known from here on
     emulator.scenario = f"forget-idle;seconds={forgets_after}"
     context = client.create_capture_context(FIELDS)
-    emulator.behave()
+    emulator.reset_faults()
     return context
 
 
@@ -111,13 +111,13 @@ def test_all_idle_connections_are_replaced(client_of: Connect, emulator: Emulato
     with client_of(idle_timeout=0.1) as client, ThreadPoolExecutor(6) as threads:
         contexts = [context_of(client, emulator, 0.2)]
         # Each waits for its response, so that each has a connection to itself.
-        emulator.script(["latency;seconds=0.1"] * 6)
+        emulator.queue_scenarios(["latency;seconds=0.1"] * 6)
         contexts = list(threads.map(lambda _: client.create_capture_context(FIELDS), range(6)))
         emulator.scenario = "forget-idle;seconds=0.2"
         contexts = list(threads.map(lambda _: client.create_capture_context(FIELDS), range(6)))
-        emulator.behave()
+        emulator.reset_faults()
         time.sleep(0.3)
-        emulator.script(["latency;seconds=0.1"] * 6)
+        emulator.queue_scenarios(["latency;seconds=0.1"] * 6)
         tokens = list(threads.map(lambda context: client.tokenize(context, CARD), contexts))
         assert [token.masked_number for token in tokens] == ["XXXXXXXXXXXX1111"] * 6
 
@@ -125,13 +125,13 @@ def test_all_idle_connections_are_replaced(client_of: Connect, emulator: Emulato
 def test_a_connection_in_use_is_not_idle(client_of: Connect, emulator: Emulator) -> None:
     with client_of(idle_timeout=0.05) as client:
         context = client.create_capture_context(FIELDS)
-        emulator.script(["latency;seconds=0.3"] * 2)
+        emulator.queue_scenarios(["latency;seconds=0.3"] * 2)
         tokenizes(client, context)
         assert client.create_capture_context(FIELDS)
 
 
 def test_the_environment_names_the_idle_timeout(emulator: Emulator, connect: Any) -> None:
-    emulator.behave()
+    emulator.reset_faults()
     variables = {**emulator.environ, "CYBERSOURCE_IDLE_TIMEOUT": "0.1", "CYBERSOURCE_READ_TIMEOUT": str(READ)}
     with connect.from_env(variables, retry=ONCE) as client:
         context = context_of(client, emulator, 0.2)

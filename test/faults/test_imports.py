@@ -54,7 +54,7 @@ asyncio.run(main())
 @pytest.mark.parametrize("kind", ["threads", "event loop"])
 def test_an_error_imports_nothing(kind: str) -> None:
     with Emulator() as emulator:
-        emulator.script(["ok", *FAULTS], path="/flex/v2/sessions")
+        emulator.queue_scenarios(["ok", *FAULTS], path="/flex/v2/sessions")
         arguments = [kind, emulator.url, json.dumps(emulator.auth), str(len(FAULTS))]
         done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -31,13 +31,13 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def client(emulator: Emulator, connect: type[FlexClient]) -> Iterator[FlexClient]:
-    emulator.behave()
+    emulator.reset_faults()
     auth = JwtSharedSecret(**emulator.auth)
     with connect(auth, environment=emulator.url, retry=QUICK, read_timeout=0.5) as made:
         made.create_capture_context(FIELDS)  # the long-term key is known from here on
         emulator.clear()
         yield made
-    emulator.behave()
+    emulator.reset_faults()
 
 
 Call = Callable[[FlexClient, CaptureContext], Any]
@@ -57,7 +57,7 @@ def details(client: FlexClient, context: CaptureContext) -> Any:
 
 def works(client: FlexClient, emulator: Emulator) -> None:
     """The same client, right after, and with nothing left over from before on its connections."""
-    emulator.behave()
+    emulator.reset_faults()
     context = client.create_capture_context(FIELDS)
     token = client.tokenize(context, CARD)
     assert client.payment_details(token)["paymentInformation"]["card"]["number"] == "XXXXXXXXXXXX1111"
@@ -95,7 +95,7 @@ ONCE = [
 
 @pytest.mark.parametrize("fault", ONCE)
 def test_one_fault_is_survived(fault: str, client: FlexClient, emulator: Emulator) -> None:
-    emulator.script([fault], path="/flex/v2/sessions")
+    emulator.queue_scenarios([fault], path="/flex/v2/sessions")
     started = time.monotonic()
     assert sessions(
         client, client.create_microform_context(target_origins=["https://a.example"], allowed_card_networks=["VISA"])
@@ -203,7 +203,7 @@ def test_a_fault_that_stays_is_told(
     context = client.create_capture_context(FIELDS)
     emulator.clear()
     path = {"sessions": "/flex/v2/sessions", "tokens": "/flex/v2/tokens", "details": "/flex/v2/payment-details/*"}
-    emulator.script([fault] * 5, path=path[call.__name__])
+    emulator.queue_scenarios([fault] * 5, path=path[call.__name__])
     started = time.monotonic()
     with pytest.raises(expected) as caught:
         call(client, context)
@@ -225,7 +225,7 @@ def test_a_fault_that_stays_is_told(
 def test_an_answer_longer_than_it_says_is_never_believed(client: FlexClient, emulator: Emulator) -> None:
     # What is left over either is not looked at, and what is read is no token; or it is seen in time, and the connection
     # is given up for it. Which of the two is a matter of how the bytes arrive.
-    emulator.script(["wrong-length;difference=-10"] * 5, path="/flex/v2/sessions")
+    emulator.queue_scenarios(["wrong-length;difference=-10"] * 5, path="/flex/v2/sessions")
     with pytest.raises((errors.TokenError, errors.ConnectionBrokenError)):
         client.create_capture_context(FIELDS)
     works(client, emulator)
@@ -278,7 +278,7 @@ def test_a_body_where_none_may_be_is_never_used(status: int, client: FlexClient,
     # The bytes of the body are there before the client can know what the next response begins with: it takes the
     # response and gives up the connection, or gives up both.
     context = client.create_capture_context(FIELDS)
-    emulator.script([f"body-not-allowed;status={status}"] * 2, path="/flex/v2/tokens")
+    emulator.queue_scenarios([f"body-not-allowed;status={status}"] * 2, path="/flex/v2/tokens")
     for _ in range(2):
         with pytest.raises((errors.ApiException, errors.ConnectionBrokenError)) as caught:
             client.tokenize(context, CARD)
@@ -296,7 +296,7 @@ def test_a_body_that_cannot_be_decoded_is_kept_as_it_came(
     encoding: str, status: str, client: FlexClient, emulator: Emulator
 ) -> None:
     plain = f"undecodable-body;encoding={encoding};status={status}"
-    emulator.script([plain] * 3, path="/flex/v2/payment-details/*")
+    emulator.queue_scenarios([plain] * 3, path="/flex/v2/payment-details/*")
     with pytest.raises(errors.ApiException) as caught:
         details(client, client.create_capture_context(FIELDS))
     error = caught.value
@@ -314,7 +314,7 @@ def test_a_success_that_cannot_be_decoded_is_kept_as_it_came(
     encoding: str, client: FlexClient, emulator: Emulator
 ) -> None:
     token = client.tokenize(client.create_capture_context(FIELDS), CARD)
-    emulator.script([f"undecodable-body;encoding={encoding}"], path="/flex/v2/payment-details/*")
+    emulator.queue_scenarios([f"undecodable-body;encoding={encoding}"], path="/flex/v2/payment-details/*")
     with pytest.raises(errors.ResponseDecodingError) as caught:
         client.payment_details(token)
     assert (caught.value.status, caught.value.outcome) == (200, "accepted")
@@ -334,7 +334,7 @@ def test_a_connection_that_was_closed_silently_is_replaced(client: FlexClient, e
 
 
 def test_quotation_marks_around_a_token_are_taken_off(client: FlexClient, emulator: Emulator) -> None:
-    emulator.script(["malformed-jwt;kind=quoted"], path="/flex/v2/sessions")
+    emulator.queue_scenarios(["malformed-jwt;kind=quoted"], path="/flex/v2/sessions")
     assert client.create_capture_context(FIELDS).type == "api-0.1.0"
     works(client, emulator)
 
@@ -347,7 +347,7 @@ def test_a_key_rotated_under_the_same_name_is_fetched_anew(client: FlexClient, e
 
 
 def test_a_key_that_the_host_does_not_know(emulator: Emulator, connect: type[FlexClient]) -> None:
-    emulator.behave()
+    emulator.reset_faults()
     with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url, retry=QUICK) as client:
         emulator.scenario = "404-key"
         with pytest.raises(errors.UnknownKeyError):
@@ -375,7 +375,7 @@ def _context(client: FlexClient, emulator: Emulator) -> CaptureContext:
 
 
 def test_a_wrong_secret_does_not_loop(emulator: Emulator, connect: type[FlexClient]) -> None:
-    emulator.behave()
+    emulator.reset_faults()
     for seconds, expected in ((0, 1), (600, 2)):
         emulator.shift_clock(seconds)
         emulator.clear()
@@ -400,7 +400,7 @@ def test_an_answer_encrypted_to_another_key(connect: type[FlexClient]) -> None:
         with connect(auth, environment=emulator.url, mle=mle, retry=QUICK) as client:
             context = client.create_capture_context(FIELDS)
             token = client.tokenize(context, CARD)
-            emulator.script(["mle-wrong-key"], path="/flex/v2/payment-details/*")
+            emulator.queue_scenarios(["mle-wrong-key"], path="/flex/v2/payment-details/*")
             with pytest.raises(
                 errors.ResponseDecodingError, match="the call was accepted, but its answer cannot be"
             ) as caught:
@@ -445,7 +445,7 @@ def test_interrupting_a_call_leaves_the_pool_usable(emulator: Emulator, monkeypa
         answer.read(1)
         raise KeyboardInterrupt
 
-    emulator.behave()
+    emulator.reset_faults()
     with FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url, retry=QUICK) as client:
         for _ in range(12):  # more often than there are connections in the pool
             with monkeypatch.context() as patched:
@@ -458,12 +458,12 @@ def test_interrupting_a_call_leaves_the_pool_usable(emulator: Emulator, monkeypa
 def test_hooks_are_told_what_is_safe(emulator: Emulator, connect: type[FlexClient]) -> None:
     from cybersource_flex import Events
 
-    emulator.behave()
+    emulator.reset_faults()
     attempts: list[Any] = []
     calls: list[Any] = []
     events = Events(on_attempt=attempts.append, on_response=calls.append)
     with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url, retry=QUICK, events=events) as client:
-        emulator.script(["status-503"], path="/flex/v2/sessions")
+        emulator.queue_scenarios(["status-503"], path="/flex/v2/sessions")
         context = client.create_capture_context(FIELDS)
         with pytest.raises(errors.NotFoundError):
             client.payment_details("A" * 64)

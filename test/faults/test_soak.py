@@ -46,7 +46,7 @@ with Emulator(record_limit=200_000) as emulator:
     for line in sys.stdin:
         if line.strip() == "faults":
             emulator.clear()
-            emulator.faults(rate=0.05, seed=7)
+            emulator.inject_random_faults(rate=0.05, seed=7)
             print("on", flush=True)
         elif line.strip() == "records":
             found = collections.Counter(f"{each.method} {each.target}" for each in emulator.requests)

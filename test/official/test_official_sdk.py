@@ -230,8 +230,8 @@ def test_the_sdk_encrypts_requests(https: Setting, kind: str, scheme: str) -> No
     assert result["status"] == 201
     record = https.emulator.requests[-1]
     assert list(json.loads(record.body)) == ["encryptedRequest"]
-    assert record.opened is not None
-    assert json.loads(record.opened) == json.loads(BODIES[kind])
+    assert record.decrypted_body is not None
+    assert json.loads(record.decrypted_body) == json.loads(BODIES[kind])
     assert https.sdk("parse", result["data"], environment=https.host["run_environment"])
 
 
@@ -257,7 +257,7 @@ def test_errors_reach_the_sdk(https: Setting, mle: bool) -> None:
     with pytest.raises(Exception, match="Unauthorized") as rejected:
         https.sdk("flex", BODIES["flex"], config=wrong)
     assert json.loads(rejected.value.body) == {"response": {"rmsg": "Authentication Failed"}}
-    assert "another secret" in (https.emulator.requests[-1].refusal or "")
+    assert "another secret" in (https.emulator.requests[-1].rejection_reason or "")
 
 
 def test_access_tokens(https: Setting) -> None:

@@ -299,7 +299,7 @@ def test_opentelemetry_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=repr)
-@pytest.mark.parametrize("broken", ["jose.AESGCM", "submission.flatten"])
+@pytest.mark.parametrize("broken", ["jose.AESGCM", "operations.validation.flatten"])
 def test_the_emulator_blames_itself(
     broken: str, bug: Exception, client: FlexClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,13 +319,17 @@ def test_the_emulator_blames_itself_for_an_encrypted_request(
     )
     with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url, mle=mle, retry=ONCE) as client:
         assert client.create_capture_context(FIELDS)
-        monkeypatch.setattr("cybersource_flex.emulator.mle.Certificate.of", raising(ValueError("a bug")))
+        monkeypatch.setattr(
+            "cybersource_flex.emulator.auth.message_encryption.Certificate.of", raising(ValueError("a bug"))
+        )
         with pytest.raises(errors.ServerError):
             client.create_capture_context(FIELDS)
 
 
 def test_the_emulator_does_not_blame_the_scenario(client: FlexClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cybersource_flex.emulator.director.Director.choose", raising(ValueError("a bug")))
+    monkeypatch.setattr(
+        "cybersource_flex.emulator.faults.scenario_selector.ScenarioSelector.select", raising(ValueError("a bug"))
+    )
     with pytest.raises(errors.ServerError):
         client.create_capture_context(FIELDS)
 
@@ -336,7 +340,7 @@ def test_a_certificate_for_encrypted_requests(bug: Exception, monkeypatch: pytes
     assert Emulator(request_mle=pair)
     with pytest.raises(ValueError, match="not a private key in PEM without password"):
         Emulator(request_mle=((KEYS / "response_mle.key.encrypted.pem").read_bytes(), pair[1]))
-    monkeypatch.setattr("cybersource_flex.emulator.business_center.serialization.load_pem_private_key", raising(bug))
+    monkeypatch.setattr("cybersource_flex.emulator.auth.certificates.serialization.load_pem_private_key", raising(bug))
     with pytest.raises(TypeError) as caught:
         Emulator(request_mle=pair)
     assert caught.value is bug

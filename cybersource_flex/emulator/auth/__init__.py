@@ -1,0 +1,1 @@
+"""Authentication of requests: credentials, certificates, the check of each scheme, encrypted bodies."""

@@ -1,0 +1,271 @@
+"""Answers on their way out: in order, or as a scenario wants them.
+
+Waiting happens here, and only here. It ends when the connection does, so that neither a client that gave up nor a
+stopping server is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+
+from starlette.types import Send
+
+from ..server.connections import RawConnection
+from .scenarios import ENDLESS, Scenario
+
+_BLOCK = 1 << 16
+_SECOND = b'{"emulatorText":"a second response that no request asked for"}'
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class ResponseWriter:
+    """One answer, ready to go."""
+
+    connection: RawConnection
+    send: Send
+    status: int
+    headers: Headers
+    body: bytes
+
+    async def send_normally(self) -> None:
+        """As HTTP wants it."""
+        await self.start(self.headers)
+        await self.send({"type": "http.response.body", "body": self.body})
+
+    async def start(self, headers: Headers) -> None:
+        await self.send({"type": "http.response.start", "status": self.status, "headers": headers})
+
+    async def more(self, data: bytes) -> None:
+        await self.send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self) -> None:
+        await self.send({"type": "http.response.body", "body": b""})
+
+    def without(self, *names: bytes) -> Headers:
+        """The headers but for some."""
+        return [(name, value) for name, value in self.headers if name not in names]
+
+    def head(self, headers: Headers) -> bytes:
+        """Status line and headers as bytes, for what uvicorn would not send."""
+        return _head(self.status, headers)
+
+
+def _head(status: int, headers: Headers) -> bytes:
+    known = {status.value: status.phrase for status in HTTPStatus}
+    lines = [f"HTTP/1.1 {status} {known.get(status, '')}".encode("ascii")]
+    lines += [name + b": " + value for name, value in headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _length(body: bytes) -> tuple[bytes, bytes]:
+    return b"content-length", str(len(body)).encode("ascii")
+
+
+async def send_response(writer: ResponseWriter, scenario: Scenario | None) -> None:
+    """Send an answer."""
+    fault = None if scenario is None else _FAULTS.get(scenario.name)
+    if scenario is None or fault is None:
+        await writer.send_normally()
+        return
+    writer.connection.has_fault = True
+    await fault(writer, scenario)
+
+
+async def _latency(writer: ResponseWriter, scenario: Scenario) -> None:
+    if await writer.connection.pause(scenario.number("seconds")):
+        await writer.send_normally()
+
+
+async def _slow_drip(writer: ResponseWriter, scenario: Scenario) -> None:
+    interval, connection = scenario.number("interval"), writer.connection
+    if scenario.string("part") == "body":
+        await writer.start(writer.headers)
+        for byte in writer.body:
+            if not await connection.pause(interval):
+                return
+            await writer.more(bytes([byte]))
+        await writer.finish()
+        return
+    # Past uvicorn, which does not know what was sent: so this is the connection's last response, and says so.
+    for byte in writer.head([*writer.headers, (b"connection", b"close")]):
+        if not await connection.pause(interval):
+            return
+        await connection.write(bytes([byte]))
+    await connection.write(writer.body)
+    await connection.close()
+
+
+async def _reset_during(writer: ResponseWriter, scenario: Scenario) -> None:
+    await _half(writer)
+    await writer.connection.reset()
+
+
+async def _reset_after_request(writer: ResponseWriter, scenario: Scenario) -> None:
+    await writer.connection.reset()
+
+
+async def _close_after(writer: ResponseWriter, scenario: Scenario) -> None:
+    await writer.send_normally()
+    await writer.connection.close()
+
+
+async def _truncated(writer: ResponseWriter, scenario: Scenario) -> None:
+    await _half(writer)
+    await writer.connection.close()
+
+
+async def _half(writer: ResponseWriter) -> None:
+    """The head, and half of what it announces."""
+    body = writer.body or b"{}"
+    headers = [*writer.without(b"content-length"), _length(body)]
+    await writer.connection.write(writer.head(headers) + body[: len(body) // 2])
+
+
+async def _wrong_length(writer: ResponseWriter, scenario: Scenario) -> None:
+    body = writer.body
+    declared = max(0, len(body) + scenario.count("difference"))
+    headers = [*writer.without(b"content-length"), (b"content-length", str(declared).encode("ascii"))]
+    if declared > len(body):
+        await writer.connection.write(writer.head(headers) + body)
+        await writer.connection.wait_until_lost()
+        return
+    await writer.start(headers)
+    await writer.more(body[:declared])
+    # Before the end, so that it is on the connection also where the client wants the connection closed.
+    await writer.connection.write(body[declared:])
+    await writer.finish()
+
+
+async def _chunked_broken(writer: ResponseWriter, scenario: Scenario) -> None:
+    headers = [*writer.without(b"content-length"), (b"transfer-encoding", b"chunked")]
+    body, connection = writer.body or b"{}", writer.connection
+    chunk = b"%x\r\n%s\r\n" % (len(body), body)
+    await connection.write(writer.head(headers) + chunk)
+    if scenario.string("kind") == "size":
+        await connection.write(b"no size\r\n" + body + b"\r\n0\r\n\r\n")
+    await connection.close()
+
+
+async def _interim(writer: ResponseWriter, scenario: Scenario) -> None:
+    statuses, connection = scenario.string("status").split(","), writer.connection
+    # Short lines: it is the sum of the bytes that matters.
+    headers = [(b"x-interim-%d" % line, block) for line, block in enumerate(_blocks(scenario.count("size"), 1000))]
+    heads = [_head(int(status), headers) for status in statuses]
+    for number in range(scenario.count("count")):
+        await connection.write(heads[number % len(heads)])
+        if connection.lost:
+            return
+    if not await connection.pause(scenario.number("seconds")):
+        return
+    if scenario.string("final") != "normal":
+        headers = writer.without(b"content-length", b"content-type", b"digest")
+        writer = replace(writer, status=scenario.count("final"), headers=headers, body=b"")
+    await writer.send_normally()
+
+
+async def _second_response(writer: ResponseWriter, scenario: Scenario) -> None:
+    second = _head(200, [(b"content-type", b"application/json"), _length(_SECOND)]) + _SECOND
+    connection, seconds = writer.connection, scenario.number("seconds")
+    if seconds == 0:
+        # In one write, so that no client can send its next request in between: it could not tell the two apart.
+        with connection.one_write() as more:
+            await writer.send_normally()
+            more.append(second)
+        return
+    request = connection.last_request
+    await writer.send_normally()
+    if await connection.pause(seconds) and connection.last_request is request:
+        await connection.write(second)
+
+
+async def _early_response(writer: ResponseWriter, scenario: Scenario) -> None:
+    close = [(b"connection", b"close")] if scenario.string("then") == "close" else []
+    await replace(writer, headers=[*writer.headers, *close]).send_normally()
+
+
+async def _body_not_allowed(writer: ResponseWriter, scenario: Scenario) -> None:
+    status, body = scenario.count("status"), writer.body or b"{}"
+    headers = [*writer.without(b"content-length"), _length(body)]
+    if status < 200:
+        await writer.connection.write(_head(status, headers) + body)
+        await writer.send_normally()
+        return
+    with writer.connection.one_write() as more:
+        await replace(writer, status=status, headers=headers, body=b"").send_normally()
+        more.append(body)
+
+
+async def _forget_idle(writer: ResponseWriter, scenario: Scenario) -> None:
+    writer.connection.forget_when_idle(scenario.number("seconds"))
+    await writer.send_normally()
+
+
+async def _big_body(writer: ResponseWriter, scenario: Scenario) -> None:
+    size = scenario.count("size")
+    await writer.start([*writer.without(b"content-length"), (b"content-length", str(size).encode("ascii"))])
+    await _stream(writer, size)
+
+
+async def _endless_body(writer: ResponseWriter, scenario: Scenario) -> None:
+    # Without a length, uvicorn sends it in chunks.
+    await writer.start(writer.without(b"content-length"))
+    await _stream(writer, min(scenario.count("size"), ENDLESS))
+
+
+async def _stream(writer: ResponseWriter, size: int) -> None:
+    for block in _blocks(size):
+        await writer.more(block)
+        # Sending waits for nothing while the client reads, or is gone: others want to be answered too.
+        await asyncio.sleep(0)
+        if writer.connection.lost:
+            return
+    await writer.finish()
+
+
+def _blocks(size: int, length: int = _BLOCK) -> Iterator[bytes]:
+    block = b"x" * length
+    for _ in range(size // length):
+        yield block
+    if size % length:
+        yield block[: size % length]
+
+
+async def _endless_headers(writer: ResponseWriter, scenario: Scenario) -> None:
+    many, connection = scenario.string("kind") == "many", writer.connection
+    await connection.write(writer.head(writer.headers)[:-2] + (b"" if many else b"x-endless: "))
+    for number, block in enumerate(_blocks(scenario.count("size"))):
+        if connection.lost:
+            return
+        # Each line is as long as it is easy to take: it is their number that matters.
+        lines = range(number * 64, number * 64 + 64)
+        await connection.write(
+            b"".join(b"x-endless-%d: %s\r\n" % (line, block[:1000]) for line in lines) if many else block
+        )
+        await asyncio.sleep(0)
+    await connection.write((b"" if many else b"\r\n") + b"\r\n" + writer.body)
+    await connection.close()
+
+
+_FAULTS: dict[str, Callable[[ResponseWriter, Scenario], Awaitable[None]]] = {
+    "latency": _latency,
+    "slow-drip": _slow_drip,
+    "reset-during": _reset_during,
+    "reset-after-request": _reset_after_request,
+    "close-after": _close_after,
+    "truncated": _truncated,
+    "wrong-length": _wrong_length,
+    "chunked-broken": _chunked_broken,
+    "interim": _interim,
+    "second-response": _second_response,
+    "early-response": _early_response,
+    "body-not-allowed": _body_not_allowed,
+    "forget-idle": _forget_idle,
+    "big-body": _big_body,
+    "endless-body": _endless_body,
+    "endless-headers": _endless_headers,
+}

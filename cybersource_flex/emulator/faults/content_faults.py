@@ -1,0 +1,206 @@
+"""Answers and tokens that are not what they should be: the scenarios that are about content."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from dataclasses import replace
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from .. import jose
+from ..server.error_responses import ApiError, ErrorDetail, Reason, authentication_failed
+from ..server.messages import Response, json_response
+from ..server.request_context import RequestContext
+from .scenarios import Scenario
+
+_MIB = 1 << 20
+_PAGE = (
+    b"<!DOCTYPE html>\n<html><head><title>%s</title></head>\n"
+    b"<body><h1>%s</h1><p>This is not the service you are looking for.</p></body></html>\n"
+)
+_HUGE = 10**20
+# What no document names.
+_EXTRA: dict[str, object] = {"emulatorExtra": {"nested": [1, None, True, {"deep": "text"}]}, "emulatorText": "unknown"}
+
+
+def gateway_response(context: RequestContext) -> Response | None:
+    """What something in front of the service answers, so that the operation is not carried out; None to go on."""
+    scenario = context.scenario
+    if scenario is None:
+        return None
+    name = scenario.name
+    if name in ("status-429", "status-503"):
+        status, reason, message = {
+            "status-429": (429, Reason.TOO_MANY, "Too many requests"),
+            "status-503": (503, Reason.UNAVAILABLE, "Service unavailable"),
+        }[name]
+        raise ApiError(
+            status, reason, message, headers=_retry_after(scenario.string("retry-after"), context.settings.clock())
+        )
+    if name == "status-500":
+        raise ApiError(500, Reason.INTERNAL, "Internal error")
+    if name == "html-502":
+        return _page(502, b"502 Bad Gateway")
+    if name == "empty-500":
+        return Response(500, "", b"", rejection_reason="Internal error", from_flex=False)
+    if name == "redirect":
+        location = (("location", scenario.string("location")),)
+        return Response(scenario.count("status"), "", b"", location, rejection_reason="redirected", from_flex=False)
+    if name == "refuse":
+        return _refusal(scenario)
+    if name == "undecodable-body" and scenario.string("status") != "normal":
+        if scenario.string("status") == "401":
+            return authentication_failed("refused by scenario")
+        raise error_with_status(scenario.count("status"))
+    return None
+
+
+def error_with_status(status: int) -> ApiError:
+    """An error response with a status that a scenario names."""
+    reason, message = {
+        400: (Reason.INVALID_DATA, "Invalid data"),
+        403: (Reason.FORBIDDEN, "Not permitted"),
+        404: (Reason.NOT_FOUND, "There is no such resource"),
+        413: (Reason.TOO_LARGE, "The body is too large"),
+        500: (Reason.INTERNAL, "Internal error"),
+        503: (Reason.UNAVAILABLE, "Service unavailable"),
+    }[status]
+    return ApiError(status, reason, message)
+
+
+def _page(status: int, title: bytes) -> Response:
+    refusal = None if status < 400 else title.decode("ascii")
+    return Response(
+        status, "text/html; charset=utf-8", _PAGE % (title, title), rejection_reason=refusal, from_flex=False
+    )
+
+
+def _retry_after(form: str, now: float) -> tuple[tuple[str, str], ...]:
+    if form == "none":
+        return ()
+    if form.startswith("date"):
+        return (("retry-after", formatdate(now + int(form[4:] or 0), usegmt=True)),)
+    return (("retry-after", {"garbage": "as soon as possible", "negative": "-1", "huge": str(_HUGE)}.get(form, form)),)
+
+
+def _refusal(scenario: Scenario) -> Response:
+    response, shape = authentication_failed(scenario.string("reason")), scenario.string("shape")
+    if shape == "empty":
+        return replace(response, body=b"", media_type="")
+    if shape == "json":
+        text = json.dumps({"error": "UNAUTHORIZED_USER", "message": "Authentication Failed"})
+        return json_response(
+            401, {"response": {"rmsg": text}}, rejection_reason=response.rejection_reason, from_flex=False
+        )
+    return response
+
+
+def with_unknown_members(response: Response) -> Response:
+    """A JSON answer with members and values that no document names; another answer as it is."""
+    if response.media_type != "application/json":
+        return response
+    value: Any = json.loads(response.body)
+    if not isinstance(value, dict):
+        return response
+    value |= _EXTRA
+    for part in (value, value.get("responseStatus")):
+        if isinstance(part, dict) and isinstance(part.get("reason"), str):
+            part |= {**_EXTRA, "reason": "EMULATOR_UNKNOWN_REASON"}
+    if "kty" in value:
+        value["use"] = "emulated"
+    card = value.get("paymentInformation", {}).get("card")
+    if isinstance(card, dict):
+        card |= {**_EXTRA, "type": "999"}
+    return replace(response, body=json_response(response.status, value).body)
+
+
+def with_replaced_body(response: Response, scenario: Scenario) -> Response:
+    """The finished answer under a scenario that is about what the client gets to read."""
+    name = scenario.name
+    if name == "html-200":
+        return _page(200, b"Welcome")
+    if name == "empty-200":
+        return Response(200, "", b"", rejection_reason=response.rejection_reason, from_flex=False)
+    if name == "wrong-content-type":
+        return replace(response, media_type=scenario.string("type"))
+    if name == "undecodable-body":
+        return replace(response, headers=(*response.headers, ("content-encoding", scenario.string("encoding"))))
+    if name == "gzip-bomb":
+        headers = (*response.headers, ("content-encoding", "gzip"))
+        return replace(response, body=gzip_spaces(scenario.count("size")), headers=headers, from_flex=False)
+    return response
+
+
+@lru_cache(maxsize=2)
+def gzip_spaces(size: int) -> bytes:
+    """gzip of so many spaces. A compressed block is repeated, which costs next to nothing."""
+    spaces = b" " * _MIB
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    # After a full flush nothing refers back, so the block means the same wherever it stands.
+    block = compressor.compress(spaces) + compressor.flush(zlib.Z_FULL_FLUSH)
+    blocks, rest = divmod(size, _MIB)
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    tail = compressor.compress(spaces[:rest]) + compressor.flush()
+    check = 0
+    for _ in range(blocks):
+        check = zlib.crc32(spaces, check)
+    check = zlib.crc32(spaces[:rest], check)
+    head = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"
+    return head + block * blocks + tail + struct.pack("<II", check, size & 0xFFFFFFFF)
+
+
+def sign(context: RequestContext, key: rsa.RSAPrivateKey, header: dict[str, object], payload: dict[str, object]) -> str:
+    """A JWS as the scenario of the call wants it: mostly a good one."""
+    if context.active_scenario("unknown-members"):
+        return jose.sign_rs256(key, {**header, "emulatorExtra": "unknown"}, _extended_claims(payload))
+    scenario = context.active_scenario("malformed-jwt")
+    if scenario is None:
+        return jose.sign_rs256(key, header, payload)
+    kind = scenario.string("kind")
+    if kind == "wrong-key":
+        return jose.sign_rs256(context.store.unrelated_key, header, payload)
+    head, content = (jose.encode(jose.compact_json(part)) for part in (header, payload))
+    if kind == "none-alg":
+        return f"{jose.encode(jose.compact_json({**header, 'alg': 'none'}))}.{content}."
+    if kind == "not-json":
+        return jose.sign_input(key, f"{head}.{jose.encode(b'{not JSON')}")
+    if kind == "bad-base64":
+        return jose.sign_input(key, f"{head}.{content[:9]}*{content[10:]}")
+    token = jose.sign_input(key, f"{head}.{content}")
+    return {"truncated": token[:-20], "two-parts": token.rpartition(".")[0], "quoted": f'"{token}"'}[kind]
+
+
+def _extended_claims(payload: dict[str, object]) -> dict[str, object]:
+    """The claims with more in them. What was asked for stays, so that a client finds what it must find."""
+    claims: dict[str, Any] = {**payload, **_EXTRA}
+    if isinstance(claims.get("flx"), dict):
+        claims["flx"] = {**claims["flx"], **_EXTRA, "jwk": {**claims["flx"]["jwk"], "emulatorExtra": "unknown"}}
+    if isinstance(claims.get("ctx"), list):
+        first = claims["ctx"][0]
+        more = {"data": {"emulatorExtra": []}, "type": "emulated-9.9.9"}
+        claims["ctx"] = [{**first, **_EXTRA, "data": {**first["data"], **_EXTRA}}, more]
+    if isinstance(claims.get("content"), dict):
+        claims["content"] = _extended_content(claims["content"])
+        claims["metadata"] = {"emulatorExtra": "unknown"}
+    return claims
+
+
+def _extended_content(content: dict[str, Any]) -> dict[str, Any]:
+    content = {**content, "emulatorExtra": {"leaf": {"value": "unknown", "more": None}}}
+    card = content.get("paymentInformation", {}).get("card")
+    if isinstance(card, dict) and isinstance(card.get("number"), dict):
+        number = {**card["number"], **_EXTRA}
+        number["detectedCardTypes"] = [*number.get("detectedCardTypes", ()), "999"]
+        content["paymentInformation"] = {**content["paymentInformation"], "card": {**card, "number": number}}
+    return content
+
+
+def used_token() -> ApiError:
+    """What a payment says of a used token; what payment-details says is unpublished."""
+    detail = ErrorDetail("tokenInformation.jti", "The transient token was used")
+    return ApiError(400, Reason.INVALID_DATA, "The transient token was used", [detail])

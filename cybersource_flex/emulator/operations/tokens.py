@@ -1,0 +1,214 @@
+"""`POST /flex/v2/tokens`: open the JWE, check it against its capture context, make the transient token."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import uuid
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from .. import jose
+from ..faults import content_faults
+from ..server.error_responses import ApiError, ErrorDetail, Reason
+from ..server.messages import Response, json_response, jwt_response
+from ..server.request_context import RequestContext
+from . import cards
+from .store import LIFETIME, IssuedContext, IssuedToken, StoredCredentials, credentials_reference, token_jti
+from .validation import BANK_PREFIX, CARD_PREFIX, SHOWN, nest, validate_captured_data
+
+_NUMBER, _CODE, _TYPE = (CARD_PREFIX + leaf for leaf in ("number", "securityCode", "type"))
+_CONFIRMATION = BANK_PREFIX + "account.numberConfirm"
+
+
+def create_token(context: RequestContext) -> Response:
+    """`POST /flex/v2/tokens`."""
+    jwe = _jwe(context)
+    kid = jwe.header["kid"]
+    capture_context = context.store.contexts.get(kid)
+    if capture_context is None:
+        raise ApiError(
+            400, Reason.CONTEXT_NOT_FOUND, "Cannot find the specified key", [ErrorDetail("keyId", "Unknown key")]
+        )
+    try:
+        plaintext = jwe.decrypt(capture_context.key)
+    except jose.DecryptionError:
+        raise ApiError(400, Reason.DECRYPTION, "The JWE cannot be decrypted") from None
+    data = _data(plaintext, capture_context)
+    if context.store.now() >= capture_context.expires_at or context.active_scenario("expired-context"):
+        raise ApiError(400, Reason.CONTEXT_EXPIRED, "The capture context has expired")
+    # What counts as a use is unpublished. Here it is a token made, so that a customer's typing errors are
+    # free.
+    uses = context.settings.context_uses
+    if uses is not None and capture_context.uses >= uses:
+        raise ApiError(400, Reason.CONTEXT_USED, "The capture context has been used too many times")
+    values = validate_captured_data(capture_context, data, context.settings)
+    capture_context.uses += 1
+    return jwt_response(201, _issue(context, kid, capture_context, values))
+
+
+def _jwe(context: RequestContext) -> jose.CompactJwe:
+    kind = context.request.media_type
+    try:
+        if kind == "application/jwt":
+            text = context.body.decode("ascii")
+        elif kind == "application/json":
+            # The iOS SDK's envelope.
+            text = jose.parse_object(context.body).get("keyId", "")
+        else:
+            raise ApiError(415, Reason.MEDIA_TYPE, "Content-Type must be application/jwt")
+    except ValueError:
+        raise ApiError(400, Reason.JSON, "Cannot parse the POST body") from None
+    if not isinstance(text, str):
+        raise ApiError(400, Reason.JSON, "Cannot parse the POST body")
+    try:
+        return jose.CompactJwe.parse(text)
+    except jose.JweError as error:
+        raise ApiError(400, Reason.JWE, "Invalid JWE format", [ErrorDetail("keyId", str(error))]) from None
+
+
+def _data(plaintext: bytes, capture_context: IssuedContext) -> dict[str, Any]:
+    """The member `data` of the plaintext, once the other members are found right."""
+    try:
+        content = jose.parse_object(plaintext)
+    except ValueError:
+        raise ApiError(400, Reason.JSON, "The decrypted content is not a JSON object") from None
+    given = content.get("context")
+    digest = hashlib.sha256(given.encode("utf-8", "surrogatepass")).digest() if isinstance(given, str) else b""
+    if not hmac.compare_digest(digest, capture_context.sha256):
+        raise ApiError(400, Reason.CONTEXT_INVALID, "The context is not the one issued for this key")
+    # The iOS SDK adds the last two.
+    if set(content) - {"data", "context", "index", "iat", "jti"}:
+        raise ApiError(400, Reason.JSON, "The decrypted content has unknown members")
+    index, data = content.get("index"), content.get("data")
+    if isinstance(index, bool) or index != 0:
+        raise ApiError(400, Reason.JSON, "index must be 0")
+    if not isinstance(data, dict):
+        raise ApiError(400, Reason.JSON, "data must be an object")
+    return data
+
+
+def _issue(context: RequestContext, kid: str, capture_context: IssuedContext, values: dict[str, str]) -> str:
+    store = context.store
+    issued_at = store.now()
+    expires_at = issued_at + LIFETIME
+    payload: dict[str, object] = {"iss": "Flex/00"}
+    if context.settings.payment_credentials:
+        reference = credentials_reference()
+        payload["paymentCredentialsReference"] = {capture_context.merchant.merchant_id: reference}
+        # The security code may not be stored by anyone after authorisation, so it is not kept even here.
+        kept: dict[str, object] = {path: value for path, value in values.items() if path != _CODE}
+        credential = StoredCredentials(capture_context.merchant, expires_at, nest(kept))
+        store.put(store.credentials, reference, credential)
+    jti = token_jti(expires_at)
+    payload |= {
+        "exp": expires_at,
+        "type": capture_context.type,
+        "iat": issued_at,
+        "jti": jti,
+        "content": nest(_content(capture_context, values)),
+    }
+    store.put(store.tokens, jti, IssuedToken(capture_context.merchant, expires_at, nest(_details(values))))
+    return content_faults.sign(context, capture_context.key, {"kid": kid, "alg": "RS256"}, payload)
+
+
+def _content(capture_context: IssuedContext, values: dict[str, str]) -> dict[str, object]:
+    """The claim `content`: what may be shown as value, everything else as an empty object."""
+    content: dict[str, object] = {}
+    for path, value in values.items():
+        if path == _NUMBER:
+            content[path] = _number(capture_context, value)
+        elif path != _CONFIRMATION:
+            content[path] = {"value": value} if path in SHOWN else {}
+    if any(path.startswith(BANK_PREFIX) for path in content):
+        content["paymentInformation.paymentType.name"] = {"value": "CHECK"}
+    return content
+
+
+def _number(capture_context: IssuedContext, number: str) -> dict[str, object]:
+    brands = cards.detect(number)
+    shown: dict[str, object] = {"maskedValue": cards.mask(number)}
+    if (prefix := cards.prefix(number, capture_context.include_prefix, brands)) is not None:
+        shown["bin"] = prefix
+    if capture_context.networks is not None:
+        # Candidates are filtered by, and ordered as, the networks of the context.
+        by_network = {brand.network: brand for brand in brands}
+        brands = tuple(by_network[name] for name in capture_context.networks if name in by_network)
+    if brands:
+        shown["detectedCardTypes"] = [brand.codes[0] for brand in brands]
+    return shown
+
+
+def _details(values: dict[str, str]) -> dict[str, object]:
+    """What payment-details shows: the number masked, no security code, no bank account."""
+    details: dict[str, object] = {}
+    for path, value in values.items():
+        if path == _NUMBER:
+            details[path] = cards.mask(value)
+            brands = cards.detect(value)
+            if len(brands) == 1 and _TYPE not in values:
+                details[_TYPE] = brands[0].codes[0]
+        elif path != _CODE and not path.startswith(BANK_PREFIX):
+            details[path] = value
+    return details
+
+
+_Kept = TypeVar("_Kept", IssuedToken, StoredCredentials)
+
+
+def public_key(context: RequestContext) -> Response:
+    """`GET /flex/v2/public-keys/{kid}`: long-term keys only. The body of its errors is unpublished."""
+    jwk = context.store.long_term_jwk(context.path_argument)
+    if jwk is None or context.active_scenario("404-key"):
+        raise ApiError(404, Reason.NOT_FOUND, "There is no such key")
+    return json_response(200, jwk)
+
+
+def payment_details(context: RequestContext) -> Response:
+    """`GET /flex/v2/payment-details/{jti}`: what was captured, masked."""
+    token = _own(context.store.tokens, context, "There is no such transient token")
+    if context.active_scenario("used-token"):
+        raise content_faults.used_token()
+    return json_response(200, token.details)
+
+
+def payment_credentials(context: RequestContext) -> Response:
+    """`GET /flex/v2/payment-credentials/{reference}`: unmasked, encrypted to the merchant's key."""
+    store, key = context.store, context.store.credentials_key
+    if key is None:
+        raise ApiError(404, Reason.NOT_FOUND, "Payment credentials are switched off")
+    credential = _own(store.credentials, context, "There is no such reference")
+    issued_at, merchant_id = store.now(), credential.merchant.merchant_id
+    claims: dict[str, object] = {
+        "iss": "https://flex.visa.com",
+        "sub": merchant_id,
+        "aud": merchant_id,
+        "exp": credential.expires_at,
+        "iat": issued_at,
+        "jti": str(uuid.uuid4()),
+        **credential.content,
+    }
+    # The guide prints kid and cty only; alg is what makes it a JWS.
+    inner_header: dict[str, object] = {"kid": store.long_term.kid, "cty": "json+pc", "alg": "RS256"}
+    inner = content_faults.sign(context, store.long_term.key, inner_header, claims)
+    header: dict[str, object] = {
+        "aud": "psp",
+        "sub": merchant_id,
+        "kid": store.credentials_kid,
+        "cty": "JWT",
+        "enc": "A256GCM",
+        "exp": credential.expires_at,
+        "alg": "RSA-OAEP-256",
+        "jti": str(uuid.uuid4()),
+    }
+    return jwt_response(200, jose.encrypt(key.public_key(), header, inner.encode("ascii")))
+
+
+def _own(kept: Mapping[str, _Kept], context: RequestContext, message: str) -> _Kept:
+    """What is kept under the argument, if alive and the caller's; everything else looks alike: 404."""
+    found = kept.get(context.path_argument)
+    if found is None or context.store.now() >= found.expires_at:
+        raise ApiError(404, Reason.NOT_FOUND, message)
+    if found.merchant.merchant_id != context.merchant.merchant_id:
+        raise ApiError(404, Reason.NOT_FOUND, message)
+    return found

@@ -1,0 +1,1 @@
+"""The HTTP server: endpoints, connections, TLS, received requests and error responses."""

@@ -1,0 +1,274 @@
+"""The ASGI application: routes, order of the checks, common response headers, request log."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
+
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from ..auth.auth_context import AuthContext, AuthenticationError
+from ..auth.authentication import authenticate
+from ..auth.certificates import CertificateIssuer
+from ..auth.message_encryption import decrypt_request, encrypt_response
+from ..faults import content_faults
+from ..faults.connection_faults import ResponseWriter, send_response
+from ..faults.scenario_selector import ScenarioSelector
+from ..faults.scenarios import HEADER, Scenario, ScenarioError
+from ..operations import sessions, tokens
+from ..operations.store import Store, set_request_skew
+from .connections import client_certificate_name, connection_of
+from .error_responses import ApiError, ErrorFormat, Reason, authentication_failed
+from .messages import BODY_LIMIT, RecordedRequest, RequestLog, Response, read_body, read_head
+from .request_context import RequestContext
+
+LOGGER = logging.getLogger("cybersource_flex.emulator")
+
+Handler = Callable[[RequestContext], Response]
+
+
+@dataclass(frozen=True)
+class AppContext:
+    """What all endpoints share.
+
+    Attributes:
+        mle_algorithms: accepted values of `alg` in encrypted requests.
+    """
+
+    store: Store
+    auth_context: AuthContext
+    certificates: CertificateIssuer
+    request_log: RequestLog
+    scenarios: ScenarioSelector
+    include_rejection_header: bool
+    mle_algorithms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One resource: an ASGI application that handles all methods on its path.
+
+    Attributes:
+        authenticated: whether the caller must be authenticated.
+        error_format: the error body that the operation documents.
+    """
+
+    app_context: AppContext = field(repr=False)
+    method: str
+    handler: Handler
+    authenticated: bool = True
+    error_format: ErrorFormat = ErrorFormat.RESPONSE_STATUS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        context = RequestContext(
+            store=self.app_context.store,
+            request=read_head(scope),
+            correlation_id=str(uuid.uuid4()),
+            client_certificate=client_certificate_name(scope),
+            received_monotonic=time.monotonic(),
+            path_argument=next(iter(scope.get("path_params", {}).values()), ""),
+        )
+        self._select_scenario(context)
+        if context.active_scenario("reset-before"):
+            self._record(context, Response(0, "", b""), status=None)
+            await connection_of(scope).reset()
+            return
+        early = context.active_scenario("early-response")
+        body, complete, oversized = (b"", True, False) if early else await read_body(receive)
+        context.request = replace(context.request, body=body)
+        if not complete:
+            response = Response(0, "", b"", rejection_reason="the client closed the connection")
+            self._record(context, response, status=None)
+            return
+        response = self._finish(context, self._handle(context, oversized))
+        # Recorded before it is sent, so that a client that has the response finds the record.
+        self._record(context, response, status=response.status)
+        writer = ResponseWriter(
+            connection_of(scope), send, response.status, self._headers(context, response), response.body
+        )
+        await send_response(writer, context.scenario)
+
+    def _select_scenario(self, context: RequestContext) -> None:
+        """Select the request's scenario and apply the ones that affect the host's clock or key."""
+        try:
+            context.scenario = self.app_context.scenarios.select(context.request)
+        except ScenarioError as error:
+            context.scenario_error = str(error)
+        skew = context.active_scenario("clock-skew")
+        set_request_skew(skew.number("seconds") if skew else 0.0)
+        if (rotation := context.active_scenario("rotated-key")) is not None:
+            self.app_context.store.rotate_key(bool(rotation.value("same-kid")))
+
+    def _handle(self, context: RequestContext, oversized: bool) -> Response:
+        """Check the request, in the order in which the real host does, and carry out the operation."""
+        request = context.request
+        gateway = False
+        try:
+            gateway = True
+            if context.scenario_error is not None:
+                raise ApiError(400, Reason.SCENARIO, f"{HEADER}: {context.scenario_error}")
+            if (early := context.active_scenario("early-response")) is not None:
+                raise content_faults.error_with_status(early.count("status"))
+            if request.method != self.method:
+                raise ApiError(405, Reason.METHOD, "Method not allowed", headers=(("allow", self.method),))
+            if oversized:
+                raise ApiError(413, Reason.TOO_LARGE, f"The body has more than {BODY_LIMIT} bytes")
+            gateway = False
+            if self.authenticated:
+                self._authenticate(context)
+            gateway = True
+            if (response := content_faults.gateway_response(context)) is not None:
+                return response
+            gateway = False
+            response = self.handler(context)
+            context.succeeded = True
+            return response
+        except AuthenticationError as error:
+            return authentication_failed(str(error))
+        except ApiError as error:
+            api_error = error
+        except Exception as error:
+            # Only the type: the message of an exception may quote the request.
+            LOGGER.error("internal error in %s: %s", self.handler.__name__, type(error).__name__)
+            LOGGER.debug("line %s", _traceback_lines(error))
+            api_error = ApiError(500, Reason.INTERNAL, "Internal error")
+        return api_error.response(
+            self.error_format,
+            correlation_id=context.correlation_id,
+            method=request.method,
+            href=self.app_context.store.origin + request.path,
+            from_flex=not gateway,
+        )
+
+    def _authenticate(self, context: RequestContext) -> None:
+        app, request = self.app_context, context.request
+        context.caller = authenticate(app.auth_context, request)
+        context.decrypted_body = decrypt_request(app.certificates, context.caller, request.body, app.mle_algorithms)
+
+    def _finish(self, context: RequestContext, response: Response) -> Response:
+        """Apply the content faults of the scenario, and encrypt the response if the caller asked for that."""
+        store = self.app_context.store
+        if context.active_scenario("unknown-members"):
+            response = content_faults.with_unknown_members(response)
+        key = None if context.caller is None else context.caller.response_key
+        # Gateway responses are never encrypted.
+        if key is not None and response.from_flex:
+            if context.active_scenario("mle-wrong-key"):
+                key = replace(key, public_key=store.unrelated_key.public_key())
+            response = encrypt_response(response, key, store.now())
+        return response if context.scenario is None else content_faults.with_replaced_body(response, context.scenario)
+
+    def _headers(self, context: RequestContext, response: Response) -> list[tuple[bytes, bytes]]:
+        headers = [
+            *_date_header(context.settings.clock(), context.active_scenario("wrong-date")),
+            ("content-length", str(len(response.body))),
+            ("v-c-correlation-id", context.correlation_id),
+            *response.headers,
+        ]
+        if response.media_type:
+            headers.append(("content-type", response.media_type))
+        wrong_digest = context.active_scenario("wrong-digest")
+        if response.from_flex or wrong_digest:
+            digest = hashlib.sha256(b"another body" if wrong_digest else response.body).digest()
+            headers.append(("digest", f"SHA-256={base64.b64encode(digest).decode('ascii')}"))
+        reason = response.rejection_reason
+        if self.app_context.include_rejection_header and response.status == 401 and reason is not None:
+            headers.append(("v-c-emulator-refusal", reason))
+        return [(name.encode("ascii"), value.encode("ascii", "backslashreplace")) for name, value in headers]
+
+    def _record(self, context: RequestContext, response: Response, *, status: int | None) -> None:
+        request, caller, correlation_id = context.request, context.caller, context.correlation_id
+        record = RecordedRequest(
+            method=request.method,
+            target=request.target,
+            raw_headers=request.raw_headers,
+            headers=request.headers,
+            body=request.body,
+            status=status,
+            correlation_id=correlation_id,
+            rejection_reason=response.rejection_reason,
+            received_at=context.settings.clock(),
+            scheme=None if caller is None else caller.scheme,
+            merchant_id=None if caller is None else caller.merchant.merchant_id,
+            client_certificate=context.client_certificate,
+            decrypted_body=context.decrypted_body,
+            scenario=None if context.scenario is None else str(context.scenario),
+            received_monotonic=context.received_monotonic,
+            succeeded=context.succeeded,
+        )
+        self.app_context.request_log.add(record)
+        # The raw path is percent-encoded, so it cannot contain a line break.
+        LOGGER.info("%s %s %s %s", request.method, request.path, status, correlation_id)
+        if response.rejection_reason is not None:
+            LOGGER.debug("%s rejected: %s", correlation_id, response.rejection_reason)
+
+
+def _date_header(now: float, wrong_date: Scenario | None) -> list[tuple[str, str]]:
+    if wrong_date is None:
+        return [("date", formatdate(now, usegmt=True))]
+    kind = wrong_date.string("kind")
+    if kind == "missing":
+        return []
+    value = "yesterday" if kind == "garbage" else formatdate(now + wrong_date.number("seconds"), usegmt=True)
+    return [("date", value)]
+
+
+def _traceback_lines(error: BaseException) -> str:
+    """The functions and lines of a traceback, without the exception's message."""
+    lines: list[str] = []
+    trace = error.__traceback__
+    while trace is not None:
+        lines.append(f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return " > ".join(lines)
+
+
+def _not_found(context: RequestContext) -> Response:
+    raise ApiError(404, Reason.NOT_FOUND, "There is no such resource")
+
+
+@dataclass(frozen=True)
+class _NotFoundEndpoint:
+    """All paths without an operation, for any method."""
+
+    app_context: AppContext
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = str(scope.get("method", ""))
+        await Endpoint(self.app_context, method, _not_found, authenticated=False)(scope, receive, send)
+
+
+def make_app(app_context: AppContext) -> Router:
+    """The routes of the emulator."""
+
+    def route(
+        method: str,
+        path: str,
+        handler: Handler,
+        *,
+        authenticated: bool = True,
+        error_format: ErrorFormat = ErrorFormat.RESPONSE_STATUS,
+    ) -> Route:
+        endpoint = Endpoint(app_context, method, handler, authenticated, error_format)
+        # An instance instead of a function: Starlette then passes requests with any method to it.
+        return Route(path, endpoint, name=handler.__name__)
+
+    routes = [
+        route("POST", "/flex/v2/sessions", sessions.flex_session, error_format=ErrorFormat.SESSIONS),
+        route("POST", "/microform/v2/sessions", sessions.microform_session),
+        route("GET", "/flex/v2/public-keys/{kid}", tokens.public_key, authenticated=False),
+        route("POST", "/flex/v2/tokens", tokens.create_token, authenticated=False),
+        route("GET", "/flex/v2/payment-details/{jti}", tokens.payment_details),
+        route("GET", "/flex/v2/payment-credentials/{reference}", tokens.payment_credentials),
+    ]
+    # No redirect for a trailing slash: that path is another resource.
+    return Router(routes, redirect_slashes=False, default=_NotFoundEndpoint(app_context))

@@ -1,0 +1,215 @@
+"""Low-level access to a client connection, below HTTP: raw writes, resets, client certificates.
+
+This is the only module that uses uvicorn's protocol class and asyncio's transports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+# Members of the ASGI scope's extensions that pass the connection to the application.
+_CERTIFICATE = "cybersource_flex.client_certificate"
+_CONNECTION = "cybersource_flex.connection"
+# SO_LINGER on with 0 seconds: closing the socket sends RST.
+_NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+
+
+class RawConnection:
+    """One client connection, for faults that HTTP does not allow. Its methods bypass uvicorn and h11.
+
+    Attributes:
+        has_fault: whether a scenario affects the connection; then it is aborted when the server stops.
+    """
+
+    def __init__(self, protocol: EmulatorProtocol) -> None:
+        self._protocol = protocol
+        self._lost = asyncio.Event()
+        self.has_fault = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended."""
+        return self._lost.is_set()
+
+    def mark_lost(self) -> None:
+        """Called by the protocol when the connection has ended."""
+        self._lost.set()
+
+    async def write(self, data: bytes) -> None:
+        """Send raw bytes with flow control. Does nothing on a lost connection."""
+        if not self.lost:
+            self._protocol.transport.write(data)
+            await self._protocol.flow.drain()
+
+    @property
+    def last_request(self) -> object:
+        """An object that identifies the last request on this connection."""
+        return self._protocol.cycle
+
+    @contextlib.contextmanager
+    def one_write(self) -> Iterator[list[bytes]]:
+        """Collect the response that uvicorn writes inside this block and send it in one write at the end.
+
+        Yields:
+            A list to which the caller adds bytes to send after the response, in the same write.
+        """
+        cycle, extra = self._protocol.cycle, list[bytes]()
+        transport, buffer = cycle.transport, _BufferedTransport(cycle.transport)
+        cycle.transport = buffer
+        try:
+            yield extra
+        finally:
+            cycle.transport = transport
+            buffer.release(extra)
+
+    def forget_when_idle(self, seconds: float) -> None:
+        """Ignore all data once the connection has been idle for this long, and never close it."""
+        self._protocol.idle_limit = seconds
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait; return False if the connection was lost meanwhile."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+        else:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), seconds)
+        return not self.lost
+
+    async def wait_until_lost(self) -> None:
+        """Wait until the client or the stopping server ends the connection."""
+        await self._lost.wait()
+
+    async def close(self) -> None:
+        """Send what is buffered, then close."""
+        # asyncio's TLS transport cannot be aborted any more after a second close.
+        if not self._protocol.transport.is_closing():
+            self._protocol.transport.close()
+        await self._lost.wait()
+
+    async def reset(self) -> None:
+        """End the connection with RST: unsent data is discarded, and the client's next read fails."""
+        transport = self._protocol.transport
+        connection = transport.get_extra_info("socket")
+        if connection is not None and not self.lost:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        transport.abort()
+        # If the application returned earlier without a response, uvicorn would still send a 500.
+        await self._lost.wait()
+
+
+def client_certificate_name(scope: Scope) -> str | None:
+    """CN of the TLS client certificate of this connection."""
+    name = scope.get("extensions", {}).get(_CERTIFICATE)
+    return name if isinstance(name, str) else None
+
+
+def connection_of(scope: Scope) -> RawConnection:
+    """The connection on which a request was received."""
+    connection = scope["extensions"][_CONNECTION]
+    if not isinstance(connection, RawConnection):
+        raise RuntimeError("the application is not served by the emulator's own server")
+    return connection
+
+
+class _BufferedTransport(asyncio.Transport):
+    """Buffers writes until they are released. A close is carried out at the release."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._transport = transport
+        self._buffer: list[bytes] = []
+        self._close = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._buffer.append(bytes(data))
+
+    def close(self) -> None:
+        self._close = True
+
+    def is_closing(self) -> bool:
+        return self._close or self._transport.is_closing()
+
+    def release(self, extra: list[bytes]) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(b"".join((*self._buffer, *extra)))
+        if self._close:
+            self._transport.close()
+
+
+class EmulatorProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1 protocol with five differences.
+
+    - It passes the CN of the client certificate to the application.
+    - It passes the connection to the application.
+    - When the server stops, it aborts idle https connections and connections with a fault. An orderly close would
+      wait half a minute for a client that does not read.
+    - It closes the transport of a lost connection.
+    - With an idle limit, it ignores all data once the connection has been idle for longer.
+
+    Attributes:
+        idle_limit: seconds, or None for no limit.
+    """
+
+    idle_limit: float | None = None
+    _idle_since: float | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.raw_connection = RawConnection(self)
+        extensions: dict[str, object] = {_CONNECTION: self.raw_connection}
+        certificate = transport.get_extra_info("peercert") or {}
+        names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+        if names:
+            extensions[_CERTIFICATE] = str(names[0])
+        self.app = _AppWithExtensions(self.app, extensions)
+
+    def data_received(self, data: bytes) -> None:
+        if self.idle_limit is not None and self._idle_since is not None:
+            if self.loop.time() - self._idle_since >= self.idle_limit:
+                return
+            self._idle_since = None
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        # The connection is not idle if the next request has already arrived.
+        self._idle_since = self.loop.time() if self.cycle.response_complete else None
+        if self.idle_limit is not None:
+            # uvicorn would close the connection after its own timeout.
+            self._unset_keepalive_if_required()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.raw_connection.mark_lost()
+        if exc is not None:
+            # After an error uvicorn does not close the transport.
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        idle = self.cycle is None or self.cycle.response_complete
+        if self.raw_connection.has_fault or (idle and self.scheme == "https"):
+            # Instead of closing, not after it: see RawConnection.close.
+            self.transport.abort()
+        else:
+            super().shutdown()
+
+
+class _AppWithExtensions:
+    """An ASGI application that gets additional members in the scope's extensions."""
+
+    def __init__(self, app: Any, extensions: dict[str, object]) -> None:
+        self._app: ASGIApp = app
+        self._extensions = extensions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        extensions = {**scope.get("extensions", {}), **self._extensions}
+        await self._app({**scope, "extensions": extensions}, receive, send)
