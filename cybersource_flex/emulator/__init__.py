@@ -18,7 +18,7 @@ makes what the Business Center would hand out:
 
 And it misbehaves on demand, with any of `SCENARIOS`:
 
-    e.script(["status-503;retry-after=1", "reset-during", "ok"])   # one each for the next requests
+    e.queue_scenarios(["status-503;retry-after=1", "reset-during", "ok"])   # one each for the next requests
     e.faults(rate=0.05, seed=1)                                    # at random
     Emulator(scenario="latency;seconds=2")                         # always
     v-c-emulator-scenario: truncated                               # as a header, for one request

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from starlette.types import Send
 
 from ..server.connections import RawConnection
-from .scenarios import ENDLESS, Scenario
+from .scenarios import MAXIMUM_SIZE, Scenario
 
 _BLOCK = 1 << 16
 _SECOND = b'{"emulatorText":"a second response that no request asked for"}'
@@ -214,7 +214,7 @@ async def _big_body(writer: ResponseWriter, scenario: Scenario) -> None:
 async def _endless_body(writer: ResponseWriter, scenario: Scenario) -> None:
     # Without a length, uvicorn sends it in chunks.
     await writer.start(writer.without(b"content-length"))
-    await _stream(writer, min(scenario.count("size"), ENDLESS))
+    await _stream(writer, min(scenario.count("size"), MAXIMUM_SIZE))
 
 
 async def _stream(writer: ResponseWriter, size: int) -> None:

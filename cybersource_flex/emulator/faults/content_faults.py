@@ -55,7 +55,7 @@ def gateway_response(context: RequestContext) -> Response | None:
         return _refusal(scenario)
     if name == "undecodable-body" and scenario.string("status") != "normal":
         if scenario.string("status") == "401":
-            return authentication_failed("refused by scenario")
+            return authentication_failed("rejected by scenario")
         raise error_with_status(scenario.count("status"))
     return None
 

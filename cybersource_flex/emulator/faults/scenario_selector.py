@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from ..server.messages import ReceivedRequest
-from .scenarios import HEADER, Scenario, scenario_of
+from .scenarios import HEADER, Scenario, to_scenario
 
 # What may stand in a script.
 ScenarioEntry = Scenario | str | None
@@ -36,7 +36,7 @@ class ScenarioSelector:
 
     def __init__(self, scenario: ScenarioEntry) -> None:
         self._lock = threading.Lock()
-        self._default = scenario_of(scenario)
+        self._default = to_scenario(scenario)
         # By path, None for all; read from the left.
         self._scripts: dict[str | None, deque[Scenario | None]] = {}
         self._random = random.Random()  # noqa: S311
@@ -48,13 +48,13 @@ class ScenarioSelector:
         return self._default
 
     def set_default(self, scenario: ScenarioEntry) -> None:
-        self._default = scenario_of(scenario)
+        self._default = to_scenario(scenario)
 
     def queue(self, entries: Iterable[ScenarioEntry], path: str | None) -> None:
         """What the next requests get. All entries are read first: a wrong one changes nothing."""
         if isinstance(entries, str):
             raise ValueError("a script is a list of scenarios, not one text")
-        read = deque(scenario_of(entry) for entry in entries)
+        read = deque(to_scenario(entry) for entry in entries)
         _check(path)
         with self._lock:
             self._scripts.pop(path, None)
@@ -69,7 +69,7 @@ class ScenarioSelector:
             raise ValueError("rate is a share of the requests, from 0 to 1")
         if isinstance(scenarios, str):
             raise ValueError("scenarios is a list, not one text")
-        read = tuple(scenario_of(entry) for entry in (FAULTS if scenarios is None else scenarios))
+        read = tuple(to_scenario(entry) for entry in (FAULTS if scenarios is None else scenarios))
         if not read:
             raise ValueError("random faults need at least one scenario")
         _check(path)
@@ -87,7 +87,7 @@ class ScenarioSelector:
         """The scenario for a request that has arrived; ScenarioError when its own header names none."""
         named = request.headers.get(HEADER)
         if named is not None:
-            return scenario_of(named)
+            return to_scenario(named)
         path = request.target.partition("?")[0]
         with self._lock:
             for pattern in self._patterns(path):

@@ -1,4 +1,4 @@
-"""The scenarios: what can go wrong on demand, each with its parameters and one line that says what it does."""
+"""The scenarios: faults that the emulator can show on demand, their parameters and descriptions."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-Value = float | int | str | bool
+# The request header that selects a scenario for its request, and the name of a normal response.
+HEADER = "v-c-emulator-scenario"
+NORMAL = "ok"
 
-# Bytes. Nothing endless is more than this.
-ENDLESS = 1 << 30
+# Bytes: the maximum size of a body or of headers, also for endless ones.
+MAXIMUM_SIZE = 1 << 30
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-# Seconds: longer waits are a mistake in a test.
-_LONGEST = 3600.0
+# Seconds: a longer wait is a mistake in a test.
+_MAXIMUM_WAIT = 3600.0
 _RETRY_AFTER = re.compile(r"none|garbage|negative|huge|date(?:[+-][0-9]{1,9})?|-?[0-9]{1,30}(?:\.[0-9]{1,9})?")
+
+Value = float | int | str | bool
 
 
 @dataclass(frozen=True)
@@ -22,134 +26,126 @@ class Parameter:
     """One parameter of a scenario.
 
     Attributes:
-        default: its text when it is not given.
-        form: what may be given, for people.
-        read: the value of a text; ValueError when it is not of that form.
+        default: the default value, as a string.
+        form: the accepted values, as a description.
+        parse: converts a string to the value; ValueError for a string of another form.
     """
 
     default: str
     form: str
-    read: Callable[[str], Value]
+    parse: Callable[[str], Value]
 
 
-def _refused(form: str) -> ValueError:
+def _error(form: str) -> ValueError:
     return ValueError(f"must be {form}")
 
 
 def _number(default: str, form: str, lowest: float, highest: float) -> Parameter:
-    def read(text: str) -> Value:
-        if not re.fullmatch(r"[+-]?[0-9]{1,12}(?:\.[0-9]{1,9})?", text) or not lowest <= float(text) <= highest:
-            raise _refused(form)
-        return float(text)
+    def parse(string: str) -> Value:
+        if not re.fullmatch(r"[+-]?[0-9]{1,12}(?:\.[0-9]{1,9})?", string) or not lowest <= float(string) <= highest:
+            raise _error(form)
+        return float(string)
 
-    return Parameter(default, form, read)
-
-
-def seconds(default: str) -> Parameter:
-    """A wait."""
-    return _number(default, f"seconds from 0 to {_LONGEST:.0f}", 0, _LONGEST)
+    return Parameter(default, form, parse)
 
 
-def offset(default: str) -> Parameter:
-    """Seconds, also below 0."""
+def _seconds(default: str) -> Parameter:
+    """A duration."""
+    return _number(default, f"seconds from 0 to {_MAXIMUM_WAIT:.0f}", 0, _MAXIMUM_WAIT)
+
+
+def _offset(default: str) -> Parameter:
+    """A number of seconds that may be negative."""
     return _number(default, "seconds, also below 0", -1e11, 1e11)
 
 
-def integer(default: str, form: str, lowest: int, highest: int) -> Parameter:
-    """A whole number."""
+def _integer(default: str, form: str, lowest: int, highest: int) -> Parameter:
+    def parse(string: str) -> Value:
+        if not re.fullmatch(r"[+-]?[0-9]{1,12}", string) or not lowest <= int(string) <= highest:
+            raise _error(form)
+        return int(string)
 
-    def read(text: str) -> Value:
-        if not re.fullmatch(r"[+-]?[0-9]{1,12}", text) or not lowest <= int(text) <= highest:
-            raise _refused(form)
-        return int(text)
-
-    return Parameter(default, form, read)
+    return Parameter(default, form, parse)
 
 
-def interim_statuses(default: str) -> Parameter:
+def _interim_statuses(default: str) -> Parameter:
     """One or several statuses of interim responses, separated by commas."""
     form = "statuses from 100 to 199, separated by commas"
 
-    def read(text: str) -> Value:
-        if not re.fullmatch(r"1[0-9]{2}(?:,1[0-9]{2}){0,9}", text):
-            raise _refused(form)
-        return text
+    def parse(string: str) -> Value:
+        if not re.fullmatch(r"1[0-9]{2}(?:,1[0-9]{2}){0,9}", string):
+            raise _error(form)
+        return string
 
-    return Parameter(default, form, read)
+    return Parameter(default, form, parse)
 
 
-def size(default: str) -> Parameter:
-    """Bytes."""
+def _size(default: str) -> Parameter:
+    """A number of bytes."""
     form = "bytes up to 1GiB, with or without KiB, MiB or GiB"
 
-    def read(text: str) -> Value:
-        match = re.fullmatch(r"([0-9]{1,10})(|KiB|MiB|GiB)", text)
-        if match is None or int(match[1]) * _UNITS[match[2]] > ENDLESS:
-            raise _refused(form)
+    def parse(string: str) -> Value:
+        match = re.fullmatch(r"([0-9]{1,10})(|KiB|MiB|GiB)", string)
+        if match is None or int(match[1]) * _UNITS[match[2]] > MAXIMUM_SIZE:
+            raise _error(form)
         return int(match[1]) * _UNITS[match[2]]
 
-    return Parameter(default, form, read)
+    return Parameter(default, form, parse)
 
 
-def choice(*names: str) -> Parameter:
-    """One of some words; the first is the default."""
+def _choice(*names: str) -> Parameter:
+    """One of several words; the first is the default."""
     form = " or ".join(names)
 
-    def read(text: str) -> Value:
-        if text not in names:
-            raise _refused(form)
-        return text
+    def parse(string: str) -> Value:
+        if string not in names:
+            raise _error(form)
+        return string
 
-    return Parameter(names[0], form, read)
+    return Parameter(names[0], form, parse)
 
 
-def flag() -> Parameter:
-    """true or false."""
+def _flag() -> Parameter:
     form = "true or false"
 
-    def read(text: str) -> Value:
-        if text not in ("true", "false"):
-            raise _refused(form)
-        return text == "true"
+    def parse(string: str) -> Value:
+        if string not in ("true", "false"):
+            raise _error(form)
+        return string == "true"
 
-    return Parameter("false", form, read)
-
-
-def line(default: str, form: str) -> Parameter:
-    """Text that can stand in a header."""
-
-    def read(text: str) -> Value:
-        if not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", text):
-            raise _refused(form)
-        return text
-
-    return Parameter(default, form, read)
+    return Parameter("false", form, parse)
 
 
-def retry_after() -> Parameter:
+def _header_value(default: str, form: str) -> Parameter:
+    """A string that is valid as a header value."""
+
+    def parse(string: str) -> Value:
+        if not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", string):
+            raise _error(form)
+        return string
+
+    return Parameter(default, form, parse)
+
+
+def _retry_after() -> Parameter:
     """A form of `Retry-After`."""
     form = "none, seconds (any number), date, date+SECONDS, date-SECONDS, garbage, negative or huge"
 
-    def read(text: str) -> Value:
-        if not _RETRY_AFTER.fullmatch(text):
-            raise _refused(form)
-        return text
+    def parse(string: str) -> Value:
+        if not _RETRY_AFTER.fullmatch(string):
+            raise _error(form)
+        return string
 
-    return Parameter("none", form, read)
-
-
-# The request header that names a scenario for its own request, and the word for a normal response.
-HEADER = "v-c-emulator-scenario"
-NORMAL = "ok"
+    return Parameter("none", form, parse)
 
 
 @dataclass(frozen=True)
 class ScenarioKind:
-    """What `SCENARIOS` tells of one scenario.
+    """An entry of `SCENARIOS`: the description and the parameters of one scenario.
 
     Attributes:
-        description: what it does, in a line.
-        parameters: what it can be given, by name.
+        description: what it does, on one line.
+        parameters: its parameters, by name.
     """
 
     name: str
@@ -158,153 +154,198 @@ class ScenarioKind:
 
     @property
     def usage(self) -> str:
-        """Name and parameters with their defaults, as they are written: "latency;seconds=1"."""
-        return ";".join((self.name, *(f"{name}={known.default}" for name, known in self.parameters.items())))
+        """Name and parameters with their defaults, in the syntax of a scenario string: "latency;seconds=1"."""
+        return ";".join((self.name, *(f"{name}={item.default}" for name, item in self.parameters.items())))
 
 
-def _kinds() -> Iterable[ScenarioKind]:
+def _connection_faults() -> Iterable[ScenarioKind]:
     kind = ScenarioKind
-    yield kind("latency", "the request is carried out at once and answered late", {"seconds": seconds("1")})
-    drip = {"interval": seconds("0.1"), "part": choice("body", "head")}
-    yield kind("slow-drip", "the body, or the head, comes byte by byte", drip)
-    yield kind("reset-before", "the connection is reset (RST) once the request's head is here, its body unread")
-    yield kind("reset-during", "the connection is reset after the answer's head and half of its body")
-    yield kind("reset-after-request", "the request is carried out, then the connection is reset without a byte")
-    yield kind("close-after", "the response is complete, then the connection is closed without having said so")
-    yield kind("truncated", "half of the announced body is sent, then the connection is closed")
-    surplus = {"difference": integer("10", "bytes, from -1000000 to 1000000 but not 0", -1_000_000, 1_000_000)}
+    yield kind("latency", "the request is carried out at once; its response is delayed", {"seconds": _seconds("1")})
+    drip = {"interval": _seconds("0.1"), "part": _choice("body", "head")}
+    yield kind("slow-drip", "the body, or the head, is sent byte by byte", drip)
+    yield kind("reset-before", "the connection is reset (RST) after the request's head; its body is not read")
+    yield kind("reset-during", "the connection is reset after the response's head and half of its body")
+    yield kind("reset-after-request", "the request is carried out; then the connection is reset without a response")
+    yield kind("close-after", "after a complete response the connection is closed without `Connection: close`")
+    yield kind("truncated", "half of the announced body is sent; then the connection is closed")
     yield kind(
         "wrong-length",
-        "Content-Length is so many bytes too large (and the connection stays open), or, below 0, too small",
-        surplus,
+        "Content-Length is too large by this many bytes (the connection stays open), or too small if negative",
+        {"difference": _integer("10", "bytes, from -1000000 to 1000000 but not 0", -1_000_000, 1_000_000)},
     )
-    broken = {"kind": choice("size", "end")}
-    yield kind("chunked-broken", "a chunked body with a chunk size that is none, or without its end", broken)
-    yield kind("interim", "interim responses (1xx), then the final response so many seconds later", _interim())
-    second = "a second final response that no request asked for, with the first one or so many seconds later"
-    yield kind("second-response", second, {"seconds": seconds("0")})
-    early = {"status": choice("400", "413", "503"), "then": choice("keep", "close")}
-    yield kind("early-response", "an error response before the body of the request was read", early)
-    forbidden = {"status": choice("204", "304", "102", "103")}
-    yield kind("body-not-allowed", "a body after a response head that does not allow one", forbidden)
-    undecodable = {
-        "encoding": choice("gzip", "deflate", "br", "zstd"),
-        "status": choice("normal", "400", "401", "403", "404", "500", "503"),
-    }
-    yield kind("undecodable-body", "a Content-Encoding header over a body that is not encoded", undecodable)
-    forgotten = "once the connection was idle for so long, whatever is sent on it is ignored; it is not closed or reset"
-    yield kind("forget-idle", forgotten, {"seconds": seconds("16")})
-    for status, what in (("429", "Too many requests"), ("503", "Service unavailable")):
-        yield kind(f"status-{status}", f"{what}, with that form of Retry-After", {"retry-after": retry_after()})
-    yield kind("status-500", "an internal error, in the error body of the operation")
+    yield kind(
+        "chunked-broken",
+        "a chunked body with an invalid chunk size (`kind=size`) or without its end (`kind=end`)",
+        {"kind": _choice("size", "end")},
+    )
+    yield kind(
+        "interim",
+        "interim responses (1xx), then after a delay the final response",
+        {
+            "status": _interim_statuses("103"),
+            "count": _integer("1", "a whole number from 1 to 100000", 1, 100_000),
+            "seconds": _seconds("0.1"),
+            "size": _size("0"),
+            "final": _choice("normal", "204", "304"),
+        },
+    )
+    yield kind(
+        "second-response",
+        "a second final response to one request, sent with the first one or this many seconds later",
+        {"seconds": _seconds("0")},
+    )
+    yield kind(
+        "early-response",
+        "an error response before the body of the request is read",
+        {"status": _choice("400", "413", "503"), "then": _choice("keep", "close")},
+    )
+    yield kind(
+        "body-not-allowed",
+        "a body after a response status that does not allow one",
+        {"status": _choice("204", "304", "102", "103")},
+    )
+    yield kind(
+        "undecodable-body",
+        "a Content-Encoding header with a body that is not encoded",
+        {
+            "encoding": _choice("gzip", "deflate", "br", "zstd"),
+            "status": _choice("normal", "400", "401", "403", "404", "500", "503"),
+        },
+    )
+    yield kind(
+        "forget-idle",
+        "after this idle time all data on the connection is ignored; it is neither closed nor reset",
+        {"seconds": _seconds("16")},
+    )
+
+
+def _content_faults() -> Iterable[ScenarioKind]:
+    kind = ScenarioKind
+    retry_after = {"retry-after": _retry_after()}
+    yield kind("status-429", "Too many requests, with this form of Retry-After", retry_after)
+    yield kind("status-503", "Service unavailable, with this form of Retry-After", retry_after)
+    yield kind("status-500", "an internal error, in the operation's error body")
     yield kind("html-502", "a gateway's HTML page with status 502")
     yield kind("empty-500", "status 500 without a body")
-    elsewhere = line("http://127.0.0.1:9/", "an address for the Location header")
-    yield kind("redirect", "a redirect to that address", {"status": _redirects(), "location": elsewhere})
-    yield kind("clock-skew", "the host's clock is off: its Date, what it issues, what it judges", {"seconds": _skew()})
-    away = integer("3600", "whole seconds from -1000000000 to 1000000000", -1_000_000_000, 1_000_000_000)
-    wrong_date = {"seconds": away, "kind": choice("off", "missing", "garbage")}
-    yield kind("wrong-date", "the clock is right, but the Date header is off, missing or not a date", wrong_date)
-    yield kind("rotated-key", "a new long-term key from now on, in place of the old one with same-kid", _same_kid())
-    yield kind("unknown-members", "members and values that no document names, in JSON answers and in claims")
+    yield kind(
+        "redirect",
+        "a redirect to this address",
+        {
+            "status": _choice("307", "301", "302", "303", "308"),
+            "location": _header_value("http://127.0.0.1:9/", "an address for the Location header"),
+        },
+    )
+    yield kind(
+        "clock-skew",
+        "the host's clock is wrong: for its Date header, the tokens that it issues and the times that it checks",
+        {"seconds": _offset("600")},
+    )
+    yield kind(
+        "wrong-date",
+        "the clock is right, but the Date header is wrong, missing or not a date",
+        {
+            "seconds": _integer("3600", "whole seconds from -1000000000 to 1000000000", -1_000_000_000, 1_000_000_000),
+            "kind": _choice("off", "missing", "garbage"),
+        },
+    )
+    yield kind(
+        "rotated-key",
+        "a new long-term key from now on; with `same-kid=true` it replaces the old one under its kid",
+        {"same-kid": _flag()},
+    )
+    yield kind("unknown-members", "undocumented members and values in JSON responses and in claims")
     broken_jwt = ("truncated", "two-parts", "bad-base64", "not-json", "quoted", "none-alg", "wrong-key")
+    yield kind("malformed-jwt", "sessions and tokens return 201 with an invalid JWT", {"kind": _choice(*broken_jwt)})
     yield kind(
-        "malformed-jwt", "sessions and tokens response 201 with a JWT that is none", {"kind": choice(*broken_jwt)}
+        "gzip-bomb",
+        "a small body with Content-Encoding: gzip that expands to this size",
+        {"size": _size("64MiB")},
+    )
+    yield kind("big-body", "a body of this size with a correct Content-Length", {"size": _size("64MiB")})
+    yield kind(
+        "endless-body",
+        "a chunked body that continues until the client stops reading, up to this size",
+        {"size": _size("1GiB")},
     )
     yield kind(
-        "gzip-bomb", "a small body with Content-Encoding: gzip that is so large when unpacked", {"size": size("64MiB")}
+        "endless-headers",
+        "an endless stream of headers (`kind=many`) or one endless header (`kind=huge`), up to this size",
+        {"kind": _choice("many", "huge"), "size": _size("64MiB")},
     )
-    yield kind("big-body", "a body of that size, honestly announced", {"size": size("64MiB")})
-    yield kind(
-        "endless-body", "a chunked body that goes on until the client has enough, or so far", {"size": size("1GiB")}
-    )
-    endless = {"kind": choice("many", "huge"), "size": size("64MiB")}
-    yield kind("endless-headers", "headers without end, or one header without end, or so far", endless)
-    yield kind("mle-wrong-key", "an encrypted response is encrypted to a key that nobody has")
+    yield kind("mle-wrong-key", "an encrypted response is encrypted to an unrelated key")
     yield kind(
         "expired-context",
-        "sessions issue contexts that end so soon, tokens finds all expired",
-        {"left": offset("-60")},
+        "sessions issue contexts that expire after this many seconds; tokens rejects every context as expired",
+        {"left": _offset("-60")},
     )
-    yield kind("used-token", "payment-details refuses the transient token as used")
-    yield kind("wrong-digest", "the Digest header is that of another body")
-    yield kind("html-200", "the request is carried out, the response is an HTML page with status 200")
-    yield kind("empty-200", "the request is carried out, the response is empty with status 200")
-    other = line("text/plain", "a media type")
-    yield kind("wrong-content-type", "the right body under another Content-Type", {"type": other})
-    refusal = {"reason": line("refused by scenario", "text"), "shape": choice("plain", "json", "empty")}
-    yield kind("refuse", "a 401, with its cause for the record, whatever was signed", refusal)
-    yield kind("404-key", "public-keys knows no key")
+    yield kind("used-token", "payment-details rejects the transient token as used")
+    yield kind("wrong-digest", "the Digest header does not match the body")
+    yield kind("html-200", "the request is carried out; the response is an HTML page with status 200")
+    yield kind("empty-200", "the request is carried out; the response is empty with status 200")
+    yield kind(
+        "wrong-content-type",
+        "the correct body with another Content-Type",
+        {"type": _header_value("text/plain", "a media type")},
+    )
+    yield kind(
+        "refuse",
+        "a 401 for any signature, with this reason in the recorded request",
+        {
+            "reason": _header_value("rejected by scenario", "printable ASCII"),
+            "shape": _choice("plain", "json", "empty"),
+        },
+    )
+    yield kind("404-key", "public-keys returns 404 for every key")
 
 
-def _interim() -> dict[str, Parameter]:
-    return {
-        "status": interim_statuses("103"),
-        "count": integer("1", "a whole number from 1 to 100000", 1, 100_000),
-        "seconds": seconds("0.1"),
-        "size": size("0"),
-        "final": choice("normal", "204", "304"),
-    }
-
-
-def _redirects() -> Parameter:
-    return choice("307", "301", "302", "303", "308")
-
-
-def _skew() -> Parameter:
-    return offset("600")
-
-
-def _same_kid() -> dict[str, Parameter]:
-    return {"same-kid": flag()}
-
-
-SCENARIOS: Mapping[str, ScenarioKind] = MappingProxyType({kind.name: kind for kind in _kinds()})
+SCENARIOS: Mapping[str, ScenarioKind] = MappingProxyType(
+    {kind.name: kind for kind in (*_connection_faults(), *_content_faults())}
+)
 
 
 class ScenarioError(ValueError):
-    """There is no such scenario, or it has no such parameter."""
+    """Unknown scenario, unknown parameter, or invalid value of a parameter."""
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class Scenario:
-    """One thing that goes wrong, with its parameters: `Scenario("status-503", retry_after=5)`.
+    """One fault with its parameters: `Scenario("status-503", retry_after=5)`.
 
-    Its text, which `str` gives and `parse` takes, is `status-503;retry-after=5`.
+    `str` returns the scenario as a string, `status-503;retry-after=5`, and `parse` reads it.
 
     Args:
         name: one of `SCENARIOS`.
-        parameters: as the scenario has them, "_" for "-" in their names.
+        parameters: the scenario's parameters, with "_" instead of "-" in their names.
 
     Attributes:
-        parameters: name and text of those that were given, in the order of `SCENARIOS`.
+        parameters: name and value (as a string) of the parameters that were passed, in the order of `SCENARIOS`.
     """
 
     name: str
     parameters: tuple[tuple[str, str], ...]
 
     def __init__(self, name: str, /, **parameters: object) -> None:
-        known = SCENARIOS.get(name)
-        if known is None:
+        kind = SCENARIOS.get(name)
+        if kind is None:
             raise ScenarioError(f"there is no scenario {_short(name)}; known are {', '.join(SCENARIOS)}")
-        given = {key.replace("_", "-"): _text(value) for key, value in parameters.items()}
-        for key, text in given.items():
-            if key not in known.parameters:
-                names = ", ".join(known.parameters) or "none"
+        values = {key.replace("_", "-"): _string(value) for key, value in parameters.items()}
+        for key, value in values.items():
+            if key not in kind.parameters:
+                names = ", ".join(kind.parameters) or "none"
                 raise ScenarioError(f"scenario {name} has no parameter {_short(key)}; known: {names}")
             try:
-                known.parameters[key].read(text)
+                kind.parameters[key].parse(value)
             except ValueError as error:
-                raise ScenarioError(f"{key} of scenario {name} {error}, not {_short(text)}") from None
-        if name == "wrong-length" and int(given.get("difference", "10")) == 0:
+                raise ScenarioError(f"{key} of scenario {name} {error}, not {_short(value)}") from None
+        if name == "wrong-length" and int(values.get("difference", "10")) == 0:
             raise ScenarioError("difference of scenario wrong-length must not be 0")
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "parameters", tuple((key, given[key]) for key in known.parameters if key in given))
+        object.__setattr__(self, "parameters", tuple((key, values[key]) for key in kind.parameters if key in values))
 
     @classmethod
-    def parse(cls, text: str) -> Scenario:
-        """Read `name;parameter=value;...`. ScenarioError, a ValueError, lists what is known."""
-        name, *rest = (part.strip() for part in text.split(";"))
+    def parse(cls, string: str) -> Scenario:
+        """Parse `name;parameter=value;...`. The message of a ScenarioError (a ValueError) lists the known names."""
+        name, *rest = (part.strip() for part in string.split(";"))
         parameters: dict[str, str] = {}
         for part in rest:
             key, equals, value = (piece.strip() for piece in part.partition("="))
@@ -314,15 +355,15 @@ class Scenario:
         return cls(name, **parameters)
 
     def __str__(self) -> str:
-        return ";".join((self.name, *(f"{key}={text}" for key, text in self.parameters)))
+        return ";".join((self.name, *(f"{key}={value}" for key, value in self.parameters)))
 
     def __repr__(self) -> str:
         return f"Scenario.parse({str(self)!r})"
 
     def value(self, parameter: str) -> Value:
-        """A parameter's value, given or by default."""
-        known = SCENARIOS[self.name].parameters[parameter]
-        return known.read(dict(self.parameters).get(parameter, known.default))
+        """The value of a parameter, or its default."""
+        definition = SCENARIOS[self.name].parameters[parameter]
+        return definition.parse(dict(self.parameters).get(parameter, definition.default))
 
     def string(self, parameter: str) -> str:
         return str(self.value(parameter))
@@ -334,17 +375,17 @@ class Scenario:
         return int(self.value(parameter))
 
 
-def _text(value: object) -> str:
+def _string(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _short(text: object) -> str:
-    shown = ascii(text)
+def _short(value: object) -> str:
+    shown = ascii(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
-def scenario_of(entry: Scenario | str | None) -> Scenario | None:
-    """An entry of a script; None, and "ok", for a normal answer."""
+def to_scenario(entry: Scenario | str | None) -> Scenario | None:
+    """Convert an entry of a queue to a scenario; None and "ok" are a normal response."""
     if entry is None or isinstance(entry, Scenario):
         return entry
     return None if entry.strip() == NORMAL else Scenario.parse(entry)
