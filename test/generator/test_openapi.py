@@ -42,12 +42,12 @@ def operations(document: Any) -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield method, path, operation
 
 
-def resolved(document: Any, found: Any) -> Any:
-    while "$ref" in found:
-        reference, found = found["$ref"], document
+def resolved(document: Any, node: Any) -> Any:
+    while "$ref" in node:
+        reference, node = node["$ref"], document
         for part in reference[2:].split("/"):
-            found = found[part]
-    return found
+            node = node[part]
+    return node
 
 
 def test_the_specification_is_valid(document: Any) -> None:
@@ -57,16 +57,16 @@ def test_the_specification_is_valid(document: Any) -> None:
 
 
 def test_the_operations_are_complete(document: Any) -> None:
-    found = {
+    listed = {
         operation["operationId"]: (method, path, *operation["tags"], bool(operation["security"]))
         for method, path, operation in operations(document)
     }
-    assert found == OPERATIONS
+    assert listed == OPERATIONS
 
 
 def test_media_types_are_those_of_the_service(document: Any) -> None:
     for _, _, operation in operations(document):
-        success = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
+        success = next(response for status, response in operation["responses"].items() if status.startswith("2"))
         accepted = list(resolved(document, success)["content"])
         sent = next(iter(operation.get("requestBody", {}).get("content", {})), None)
         assert (sent, accepted) == MEDIA_TYPES[operation["operationId"]]
@@ -80,7 +80,7 @@ def test_every_operation_has_descriptions_and_examples(document: Any) -> None:
             assert parameter["description"], path
             assert "example" in parameter, path
         bodies = [operation["requestBody"]] if "requestBody" in operation else []
-        bodies += [resolved(document, answer) for answer in operation["responses"].values()]
+        bodies += [resolved(document, response) for response in operation["responses"].values()]
         for body in bodies:
             assert body["description"], path
             assert all(media["examples"] for media in body["content"].values()), path
@@ -88,10 +88,10 @@ def test_every_operation_has_descriptions_and_examples(document: Any) -> None:
 
 def test_every_operation_has_an_error_schema_and_signed_ones_also_the_gateways(document: Any) -> None:
     for _, path, operation in operations(document):
-        answers = operation["responses"]
-        content = resolved(document, answers["default"])["content"]
+        responses = operation["responses"]
+        content = resolved(document, responses["default"])["content"]
         assert content["application/json"]["schema"]["$ref"].startswith("#/components/schemas/"), path
-        assert ("401" in answers) == bool(operation["security"]), path
+        assert ("401" in responses) == bool(operation["security"]), path
 
 
 def test_every_schema_and_property_is_described(document: Any) -> None:
@@ -142,18 +142,18 @@ def test_examples_are_valid_for_their_models(document: Any) -> None:
 
     for _, _, operation in operations(document):
         check(operation.get("requestBody", {}).get("content", {}))
-        for answer in operation["responses"].values():
-            check(resolved(document, answer)["content"])
+        for response in operation["responses"].values():
+            check(resolved(document, response)["content"])
 
 
 def test_published_errors_are_valid_for_the_models(reference: Path) -> None:
     from cybersource_flex.models import ResponseStatusError, ServiceError
 
     for file in sorted((reference / "samples" / "errors").glob("flex-sessions-*.json")):
-        found = json.loads(file.read_text("utf-8"))
-        model = ServiceError.from_dict(found)
-        assert model.to_dict() == found
-        assert model.reason == found["reason"]
+        body = json.loads(file.read_text("utf-8"))
+        model = ServiceError.from_dict(body)
+        assert model.to_dict() == body
+        assert model.reason == body["reason"]
     names = json.loads((reference / "samples" / "errors" / "microform-sessions-default.schema.json").read_text("utf-8"))
     inner = {**names["responseStatus"], "status": 400}
     empty = ResponseStatusError.from_dict({"responseStatus": inner, "_links": names["_links"]})

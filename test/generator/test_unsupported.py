@@ -268,7 +268,7 @@ def test_our_specifications_use_supported_features_only(supported_openapi: Any) 
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("source", "says"),
     [
         ("openapi: 3.0.3\nopenapi: 3.0.3\n", "the key 'openapi' twice"),
         ("a: [", "not readable as YAML"),
@@ -277,9 +277,9 @@ def test_our_specifications_use_supported_features_only(supported_openapi: Any) 
     ],
 )
 def test_a_file_that_is_not_a_specification_is_rejected_in_one_line(
-    supported_openapi: Any, text: str, says: str
+    supported_openapi: Any, source: str, says: str
 ) -> None:
-    problems = supported_openapi.problems(text)
+    problems = supported_openapi.problems(source)
     assert len(problems) == 1
     assert says in problems[0]
 
@@ -325,10 +325,10 @@ def test_a_programming_error_is_not_reported_as_a_problem_of_the_document(
     def broken(*_: Any) -> Any:
         raise error
 
-    text = (ROOT / "openapi.yaml").read_text("utf-8")
+    source = (ROOT / "openapi.yaml").read_text("utf-8")
     monkeypatch.setattr(spec_lint, "_operations", broken)
     with pytest.raises(type(error)):
-        spec_lint.project_findings(text)
+        spec_lint.project_findings(source)
     monkeypatch.setattr(supported_openapi, "_document", broken)
     with pytest.raises(type(error)):
-        supported_openapi.problems(text)
+        supported_openapi.problems(source)

@@ -1,4 +1,4 @@
-"""tools/upstream.py with Swagger 2.0 documents that are made from our specification."""
+"""tools/upstream.py with Swagger 2.0 documents that are derived from our specification."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 def swagger(ours: Any) -> Any:
     """Our specification as a Swagger 2.0 document."""
-    text = json.dumps(ours["components"]).replace("#/components/schemas/", "#/definitions/")
-    components = json.loads(text)
+    source = json.dumps(ours["components"]).replace("#/components/schemas/", "#/definitions/")
+    components = json.loads(source)
     paths = {}
     for path, item in json.loads(json.dumps(ours["paths"]).replace("#/components/schemas/", "#/definitions/")).items():
         paths[path] = {method: _operation(operation, components) for method, operation in item.items()}
@@ -48,19 +48,19 @@ def _operation(operation: Any, components: Any) -> Any:
         {**{key: each[key] for key in ("name", "in", "required")}, **each["schema"]}
         for each in operation.get("parameters", [])
     ]
-    made = {"operationId": f"another{operation['operationId']}", "parameters": parameters, "responses": {}}
+    description = {"operationId": f"another{operation['operationId']}", "parameters": parameters, "responses": {}}
     if "requestBody" in operation:
         ((media_type, media),) = operation["requestBody"]["content"].items()
         parameters.append({"name": "any", "in": "body", "required": True, "schema": media["schema"]})
         if not media_type.startswith("application/json"):
-            made["consumes"] = [media_type]
+            description["consumes"] = [media_type]
     for status, response in operation["responses"].items():
         if "$ref" in response:
             response = components["responses"][response["$ref"].rpartition("/")[2]]
-        made["responses"][status] = {"schema": next(iter(response["content"].values()))["schema"]}
+        description["responses"][status] = {"schema": next(iter(response["content"].values()))["schema"]}
         if status.startswith("2"):
-            made["produces"] = list(response["content"])
-    return made
+            description["produces"] = list(response["content"])
+    return description
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_recursive_schemas_are_compared(differences: Any) -> None:
         "consumes": ["application/json"],
         "paths": {"/a/b": {"post": {"parameters": [parameter], "responses": {}}}},
         "definitions": {
-            # Two rounds before it comes back to itself, and a schema that is made of itself.
+            # One schema refers to itself after two steps, and another has itself in its `allOf`.
             "Root": tree("#/definitions/Below"),
             "Below": {"allOf": [{"$ref": "#/definitions/Below"}, tree("#/definitions/Root", maxLength=3)]},
         },
@@ -445,12 +445,12 @@ def unrelated(upstream: Any, size: int) -> Iterator[str]:
         "parameters": [{"in": "body", "name": "b", "required": True, "schema": level}],
         "responses": {"201": {"schema": {"$ref": "#/definitions/Other"}}, "400": {"schema": level}},
     }
-    text = json.dumps(upstream)
-    yield text[: text.index('"paths": {') + len('"paths": {')]
+    source = json.dumps(upstream)
+    yield source[: source.index('"paths": {') + len('"paths": {')]
     block = json.dumps(operation, indent=1)
     for number in range(size // len(block) + 1):
         yield f'"/pts/v2/others{number}": {{"post": {block}}}, '
-    yield text[text.index('"paths": {') + len('"paths": {') :]
+    yield source[source.index('"paths": {') + len('"paths": {') :]
 
 
 MEASURED = """

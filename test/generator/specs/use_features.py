@@ -71,8 +71,8 @@ def models() -> None:
         yes=False,
         none_="n",
     )
-    text = thing.to_json()
-    wire = json.loads(text)
+    document = thing.to_json()
+    wire = json.loads(document)
     assert wire["nothing"] is None
     assert wire["self"] == {"id": "b", "nothing": "c"}
     assert wire["dict"] == {"x": {"y": {"id": "d", "nothing": None}}}
@@ -83,7 +83,7 @@ def models() -> None:
     assert (wire["_links"], wire["v-c-id"], wire["None"], wire["mapping"]) == ("l", "i", "n", {"none": {}})
     assert "parent" not in wire
     assert "text" not in wire, "a default is the service's business"
-    again = Thing.from_json(text)
+    again = Thing.from_json(document)
     assert again == thing
     assert again.when == thing.when
     assert again.additional_properties == {}
@@ -194,8 +194,8 @@ def bodies() -> None:
     again = api(stub).put_composed(whole)
     assert (again.id, again.whole and again.whole.id) == ("i", "j")
     sent_back = json.loads(stub.requests[0].body or b"")
-    kept = {"extra": "2026-01-02", "gaps": []}
-    assert sent_back == {**kept, "whole": kept, "new": 1}
+    sent = {"extra": "2026-01-02", "gaps": []}
+    assert sent_back == {**sent, "whole": sent, "new": 1}
 
 
 def servers() -> None:
