@@ -21,7 +21,7 @@ from ._deprecated import warn_deprecated
 from ._sealed import sealed
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     from ._converters import Converter
 

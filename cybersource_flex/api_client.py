@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ._callables import check_methods
 from ._lock import Lock
@@ -12,8 +12,6 @@ from ._sealed import sealed
 from .configuration import Configuration
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from .transport import ApiResponse, Clock, HostTime, Operation, RetryPolicy, Transport
 
 __all__ = ["ApiClient"]
@@ -24,8 +22,7 @@ class ApiClient:
     """Sends the calls of the classes in ``cybersource_flex.api``, with one configuration and its connections.
 
     Thread-safe. Create one for each merchant and keep it, so that connections are reused. As a context manager it
-    closes
-    them on exit.
+    closes them on exit.
 
     Args:
         configuration: host, credentials and connection settings; None means ``Configuration()``.

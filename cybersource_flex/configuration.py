@@ -31,22 +31,17 @@ class Configuration(Settings):
 
     Args:
         host: base URL of the service: scheme, host and optional port. ``https`` is assumed if there is no scheme;
-            ``http``
-            is accepted for loopback hosts only. Any host is accepted, not only those in ``ENVIRONMENTS``.
+            ``http`` is accepted for loopback hosts only. Any host is accepted, not only those in ``ENVIRONMENTS``.
         auth: signs the requests that need credentials; with None only the other operations can be called.
         mle: message-level encryption (MLE) of the bodies of signed operations; None turns it off. It needs a signer
-            that
-            supports it.
+            that supports it.
         tls: TLS settings (trusted CAs, client certificate); None trusts the CAs of the system.
         proxy: URL of the proxy, ``http://`` or ``https://``, with percent-encoded credentials if it needs them. An
-            ``https``
-            host is reached through a ``CONNECT`` tunnel, whose content the proxy cannot read.
+            ``https`` host is reached through a ``CONNECT`` tunnel, whose content the proxy cannot read.
         proxy_from_environment: whether to read ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` if ``proxy`` is None.
-            They are
-            read once, here. Loopback hosts never use a proxy from the environment.
+            They are read once, here. Loopback hosts never use a proxy from the environment.
         intermediate_host: host to connect to instead of ``host``, by the same rules. The signature and the ``Host``
-            header
-            still name ``host``; the certificate must be valid for the intermediate host.
+            header still name ``host``; the certificate must be valid for the intermediate host.
         connect_timeout: seconds to wait for a connection.
         read_timeout: seconds to wait for the next bytes of a response.
         max_response_bytes: size in bytes above which a response body is rejected.

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from .._callables import check_methods
 from .._sealed import sealed
 from ..configuration import Configuration
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from ..transport import ApiResponse, Clock, HostTime, Operation, RetryPolicy
     from ..transport.aio import AsyncTransport
 

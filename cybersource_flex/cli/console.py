@@ -7,7 +7,7 @@ import json
 import re
 import textwrap
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import rich.console
@@ -172,7 +172,7 @@ def _mask(string: str, secret: str) -> str | None:
 
 def format_utc(seconds: float) -> str:
     """A timestamp as date and time in UTC."""
-    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def format_duration(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from ..api.flex_api_api import FlexAPIApi
 from ..client import FlexClient, fields
@@ -42,7 +42,7 @@ def run(url: str) -> None:
 def _run(client: FlexClient, host: str) -> None:
     started = time.perf_counter()
     console = Console()
-    year = str(datetime.now(timezone.utc).year + 3)
+    year = str(datetime.now(UTC).year + 3)
     api = FlexAPIApi(client.api_client)
     console.title(
         f"Flex API, from card number to transient token, against {host} at {client.api_client.configuration.host}"

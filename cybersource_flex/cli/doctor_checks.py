@@ -6,7 +6,7 @@ import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -159,7 +159,7 @@ def _scheme(plan: Plan, signer: Signer | None) -> Iterator[Finding]:
     if plan.scheme != "http_signature":
         yield Finding("scheme", "ok", f"{plan.scheme}{whose}", facts=facts)
         return
-    days = (_END_OF_HTTP_SIGNATURE - datetime.now(timezone.utc).date()).days
+    days = (_END_OF_HTTP_SIGNATURE - datetime.now(UTC).date()).days
     when = f"{days} days from now" if days > 0 else f"{-days} days ago"
     yield Finding(
         "scheme",
@@ -253,7 +253,7 @@ def _authorities(found: list[x509.Certificate]) -> Finding:
         text = "its certificates are in a form that only OpenSSL knows; when they end cannot be read"
         return Finding("ca_file", "warning", text)
     by_end = sorted(found, key=lambda each: each.not_valid_after_utc)
-    soon = datetime.now(timezone.utc) + timedelta(days=SOON)
+    soon = datetime.now(UTC) + timedelta(days=SOON)
     ending = [each for each in by_end if each.not_valid_after_utc < soon]
     facts = {
         "certificates": len(found),
@@ -278,7 +278,7 @@ def _subject(certificate: x509.Certificate) -> str:
 def _expiry(
     check: str, what: str, ends: datetime, facts: Mapping[str, Any], hint: str = "make a new one in time"
 ) -> Finding:
-    days = int((ends - datetime.now(timezone.utc)).total_seconds() // 86400)
+    days = int((ends - datetime.now(UTC)).total_seconds() // 86400)
     when = f"ends on {ends:%Y-%m-%d}, in {days} days" if days >= 0 else f"ended on {ends:%Y-%m-%d}"
     level: Level = "problem" if days < 0 else "warning" if days < SOON else "ok"
     return Finding(

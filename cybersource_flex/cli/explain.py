@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final
 
 import click
@@ -46,7 +46,7 @@ def _show(report: Mapping[str, Any], causes: tuple[Cause, ...]) -> None:
     attempts = report["attempts"]
     console.title(f"{report['method']} {report['path']}: 401")
     if attempts:
-        last = datetime.fromtimestamp(attempts[-1]["started"], timezone.utc)
+        last = datetime.fromtimestamp(attempts[-1]["started"], UTC)
         console.line(f"{len(attempts)} attempt{'s' * (len(attempts) > 1)}, the last at {last:%Y-%m-%d %H:%M:%S} UTC")
     if report["correlation_id"] is not None:
         console.line(f"v-c-correlation-id {report['correlation_id']}: CyberSource's support asks for it")

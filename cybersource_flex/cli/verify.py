@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timezone
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -177,7 +177,7 @@ def _moment(text: str) -> float:
             seconds = float(text)
         else:
             date = isoparse(text)
-            seconds = (date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)).timestamp()
+            seconds = (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise click.UsageError("--at is neither seconds since 1970 nor like 2026-11-22T12:00:00Z") from None
     if not 0 <= seconds < 7_258_118_400:

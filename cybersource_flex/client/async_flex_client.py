@@ -31,8 +31,9 @@ from .foundation import Foundation
 from .requests import capture_request, microform_request
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from typing_extensions import Self
 
     from ..cards import Card
     from ..configuration import Configuration

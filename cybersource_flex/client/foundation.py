@@ -20,8 +20,9 @@ from .plan import Keys
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from typing import Self
 
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
     from ..transport import Encryption, Events, Signer, Tls
     from .plan import Overrides

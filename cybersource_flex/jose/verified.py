@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -13,7 +13,7 @@ from ..errors import ConfigurationError, ExpiredTokenError, InvalidClaimError, T
 from .compact import Jws
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     from ..transport import HostTime
 
@@ -86,12 +86,12 @@ class Verified:
     @property
     def issued_at(self) -> datetime:
         """Claim ``iat``, in UTC."""
-        return datetime.fromtimestamp(self.claims["iat"], timezone.utc)
+        return datetime.fromtimestamp(self.claims["iat"], UTC)
 
     @property
     def expires_at(self) -> datetime:
         """Claim ``exp``, in UTC."""
-        return datetime.fromtimestamp(self.claims["exp"], timezone.utc)
+        return datetime.fromtimestamp(self.claims["exp"], UTC)
 
     def expires_in(self) -> timedelta:
         """Time left by this machine's clock; negative once it has passed."""

@@ -14,7 +14,7 @@ from .encodings import encodings
 from .inspection import Rendering, is_emulator_record, render_exception, render_log_record, render_object
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 __all__ = ["Canaries", "CanaryFound"]
 

@@ -57,11 +57,12 @@ from .unreached import (
 )
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from aiohttp.client import ClientTimeout
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
-    from typing_extensions import Self
 
 __all__ = ["AsyncTransport"]
 

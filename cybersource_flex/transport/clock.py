@@ -8,7 +8,7 @@ behind. It never extends the life of a token: expiry is judged by whichever of t
 from __future__ import annotations
 
 import time
-from datetime import timezone
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
@@ -131,7 +131,7 @@ class Clock:
             try:
                 found = parsedate_to_datetime(date)
                 # Without a zone (-0000), Python would take the local one.
-                host = (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
+                host = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
             except (ValueError, OverflowError):
                 return None
             self._read = date, host

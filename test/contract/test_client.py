@@ -7,7 +7,7 @@ import json
 import pickle
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -40,7 +40,7 @@ from cybersource_flex.models import GenerateCaptureContextRequest, GenerateFlexA
 from cybersource_flex.transport import Signer
 
 NUMBER = "4111111111111111"
-YEAR = str(datetime.now(timezone.utc).year + 3)
+YEAR = str(datetime.now(UTC).year + 3)
 CARD = {"number": NUMBER, "expirationMonth": "12", "expirationYear": YEAR}
 Connect = type[FlexClient]
 Api = Callable[[type, Any], Any]

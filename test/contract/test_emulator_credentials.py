@@ -767,7 +767,7 @@ def made(key: Any, **attributes: str) -> bytes:
     """A certificate with a subject of one's own."""
     oids = {"cn": NameOID.COMMON_NAME, "serial": NameOID.SERIAL_NUMBER}
     subject = x509.Name([x509.NameAttribute(oids[key], value) for key, value in attributes.items()])
-    now = datetime.datetime.fromtimestamp(NOW, datetime.timezone.utc)
+    now = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from cybersource_flex.testing import Canaries
 
 NUMBER = "4111111111111111"
 ROUTING, ACCOUNT = "121042882", "4100123456"
-YEAR = str(datetime.now(timezone.utc).year + 3)
+YEAR = str(datetime.now(UTC).year + 3)
 CARD = {"number": NUMBER, "expirationMonth": "12", "expirationYear": YEAR}
 BANK = {"routingNumber": ROUTING, "account": {"number": ACCOUNT, "numberConfirm": ACCOUNT, "type": "C"}}
 

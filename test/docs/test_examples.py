@@ -24,7 +24,7 @@ from cybersource_flex.jose import CachedKeys, encrypt
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER = "4111111111111111"
-YEAR = str(datetime.datetime.now(datetime.timezone.utc).year + 3)
+YEAR = str(datetime.datetime.now(datetime.UTC).year + 3)
 DATA = {"paymentInformation": {"card": {"number": NUMBER, "expirationMonth": "12", "expirationYear": YEAR}}}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -481,4 +481,4 @@ def test_hooks_are_told_what_is_safe(emulator: Emulator, connect: type[FlexClien
     told = repr(attempts) + repr(calls)
     assert "A" * 64 not in told
     assert context.jwt not in told
-    assert datetime.fromtimestamp(attempts[0].attempt.started, timezone.utc).year >= 2026
+    assert datetime.fromtimestamp(attempts[0].attempt.started, UTC).year >= 2026

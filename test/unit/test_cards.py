@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -59,7 +59,7 @@ def assert_hidden(output: str) -> None:
 
 
 def set_time(monkeypatch: pytest.MonkeyPatch, *when: int) -> None:
-    now = datetime(*when, tzinfo=timezone.utc).timestamp()  # type: ignore[arg-type, misc]
+    now = datetime(*when, tzinfo=UTC).timestamp()  # type: ignore[arg-type, misc]
     monkeypatch.setattr(time, "time", lambda: now)
 
 

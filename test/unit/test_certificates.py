@@ -10,7 +10,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def certificate(
     if serial is not None:
         attributes.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, serial))
     subject = x509.Name(attributes)
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -97,7 +97,7 @@ def test_every_container_loads_without_a_warning(name: str, as_bytes: bool) -> N
         warnings.simplefilter("error")
         signer = JwtP12(MERCHANT, file.read_bytes() if as_bytes else file, PASSWORD)
     assert signer.key_id == KID
-    assert signer.expires_at == datetime(2036, 1, 1, tzinfo=timezone.utc)
+    assert signer.expires_at == datetime(2036, 1, 1, tzinfo=UTC)
 
 
 def test_the_warning_is_silenced_for_that_load_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -921,7 +921,7 @@ def certificate(
     if serial:
         attributes.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, "1795262400123456789012"))
     day = datetime.timedelta(days=1)
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name(attributes))
@@ -984,7 +984,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 def check(row: Wrong | Explicit, error: ConfigurationError, made: Path) -> None:
     assert type(error) is ConfigurationError
     day = datetime.timedelta(days=1)
-    today = datetime.datetime.now(datetime.timezone.utc)
+    today = datetime.datetime.now(datetime.UTC)
     expected = filled(row.message, made).replace("{ended}", f"{today - 2 * day:%Y-%m-%d}")
     assert str(error) == expected.replace("{begins}", f"{today + 2 * day:%Y-%m-%d}")
     assert canaries(error) == []

@@ -7,7 +7,7 @@ import json
 import pickle
 import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +344,7 @@ def test_what_lies_in_between() -> None:
     assert facts["own_trust"] is True
     assert (facts["path_parameters"], facts["path_encoded"], facts["path_query"]) == (True, False, False)
     # Of what a path parameter accepts, only a date with a time is percent-encoded.
-    facts = refused(signer, jti=datetime(2026, 1, 2, tzinfo=timezone.utc)).report()["facts"]
+    facts = refused(signer, jti=datetime(2026, 1, 2, tzinfo=UTC)).report()["facts"]
     assert (facts["path_parameters"], facts["path_encoded"], facts["path_query"]) == (True, True, False)
 
 

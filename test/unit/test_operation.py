@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import warnings
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -59,7 +59,7 @@ def test_a_signed_operation_without_a_signer_fails_before_anything_else() -> Non
         (1.5, "/things/1.5"),
         (True, "/things/true"),
         ("A" * 128, "/things/" + "A" * 128),
-        (datetime(2026, 1, 2, tzinfo=timezone.utc), "/things/2026-01-02T00%3A00%3A00Z"),
+        (datetime(2026, 1, 2, tzinfo=UTC), "/things/2026-01-02T00%3A00%3A00Z"),
     ],
 )
 def test_path_parameters(value: Any, target: str) -> None:
@@ -77,7 +77,7 @@ def test_path_parameters_cannot_leave_their_place(value: str) -> None:
 def test_query_and_headers() -> None:
     request = operation(path="/x").request(
         OPEN,
-        query=[("a", "1 2"), ("b", None), ("c", ["x", "y&z"]), ("d", datetime(2026, 1, 2, tzinfo=timezone.utc))],
+        query=[("a", "1 2"), ("b", None), ("c", ["x", "y&z"]), ("d", datetime(2026, 1, 2, tzinfo=UTC))],
         headers={"X-One": 1, "X-None": None, "X-List": ["a", "b"]},
     )
     assert request.target == "/x?a=1%202&c=x&c=y%26z&d=2026-01-02T00%3A00%3A00Z"
@@ -333,7 +333,7 @@ def test_the_type_of_the_body_decides_the_media_type() -> None:
 
 def test_models_and_dates_may_stand_anywhere_in_json() -> None:
     as_json = operation(path="/x", method="POST", content_type="application/json")
-    moment = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
     request = as_json.request(OPEN, body={"a": [[CardFields()]], "b": {"c": moment}})
     assert request.body == b'{"a":[[{}]],"b":{"c":"2026-01-02T00:00:00Z"}}'
     with pytest.raises(TypeError, match="type set cannot stand in a body"):

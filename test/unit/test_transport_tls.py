@@ -6,7 +6,7 @@ import copy
 import pickle
 import ssl
 import warnings
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +180,7 @@ def own_certificate(name: str, begins: int, ends: int) -> tuple[bytes, bytes]:
     """A certificate by itself and its key; days from now."""
     key = rsa.generate_private_key(65537, 2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(now + timedelta(days=begins))
@@ -213,7 +213,7 @@ def test_when_a_client_certificate_ends(files: Path, tmp_path: Path) -> None:
     (tmp_path / "chain.pem").write_bytes(key + certificate + old)
     ends = Tls(client_certificate=tmp_path / "chain.pem").client_certificate_expires_at
     assert ends is not None
-    assert ends - datetime.now(timezone.utc) < timedelta(days=3)
+    assert ends - datetime.now(UTC) < timedelta(days=3)
     assert Tls().client_certificate_expires_at is None
     # Another form, which OpenSSL alone reads.
     body = (files / "certificate.pem").read_text().replace(" CERTIFICATE-", " TRUSTED CERTIFICATE-")

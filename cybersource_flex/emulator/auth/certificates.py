@@ -140,7 +140,7 @@ def issue_certificate(common_name: str, key: rsa.RSAPublicKey, now: float, days:
 
 def _sign(subject: x509.Name, key: rsa.RSAPublicKey, number: int, now: float, days: float) -> x509.Certificate:
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "CyberSourceCertAuth")])
-    issued_at = datetime.datetime.fromtimestamp(int(now), datetime.timezone.utc)
+    issued_at = datetime.datetime.fromtimestamp(int(now), datetime.UTC)
     not_after = issued_at + datetime.timedelta(days=days)
     # A day before now, or before its end, because clocks differ.
     not_before = min(issued_at, not_after) - datetime.timedelta(days=1)

@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..address import is_loopback
@@ -214,7 +214,7 @@ def circumstances(
         "accepted": sum(count for count, _ in accepted.values()),
         "accepted_same": same,
         "accepted_with_body": sum(count for (_, body), (count, _) in accepted.items() if body),
-        "date": datetime.fromtimestamp(time.time() + ahead, timezone.utc).strftime("%Y-%m-%d"),
+        "date": datetime.fromtimestamp(time.time() + ahead, UTC).strftime("%Y-%m-%d"),
         "answer_correlated": "v-c-correlation-id" in response.headers,
     }
     if settings.proxy is not None:

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import Any
 
 from cybersource_flex import aio, errors
@@ -51,7 +51,7 @@ def models() -> None:
         modes=[mode, "a mode of tomorrow"],
         color=None,
         size=3,
-        when=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
+        when=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         days=[date(2026, 1, 2)],
         any=[1, None],
         anything=[None, {}],
