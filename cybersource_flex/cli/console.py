@@ -29,7 +29,7 @@ __all__ = [
 
 # Longer strings are abbreviated.
 _MAX_STRING_LENGTH: Final = 60
-# Characters in a line of text, in a label, and in a line of JSON.
+# Characters in a line of prose, in a label, and in a line of JSON.
 _TEXT_WIDTH: Final = 79
 _LABEL_WIDTH: Final = 14
 _WIDE: Final = 96
@@ -53,47 +53,49 @@ class Console:
         self._console = rich.console.Console(highlight=False, soft_wrap=True)
         self._highlight_json = JSONHighlighter()
 
-    def title(self, text: str) -> None:
-        self._console.print(text, style="bold")
+    def title(self, title: str) -> None:
+        self._console.print(title, style="bold")
 
-    def step(self, number: int, text: str, detail: str) -> None:
+    def step(self, number: int, message: str, detail: str) -> None:
         self._console.print()
-        self._console.print(f"[bold cyan]{number}. {text}[/] [dim]{detail}[/]")
+        self._console.print(f"[bold cyan]{number}. {message}[/] [dim]{detail}[/]")
 
-    def line(self, text: str, style: str = "") -> None:
-        self._console.print(f"   {text}", style=style, markup=False)
+    def line(self, message: str, style: str = "") -> None:
+        self._console.print(f"   {message}", style=style, markup=False)
 
-    def verified(self, text: str) -> None:
+    def verified(self, message: str) -> None:
         self._console.print("   [bold green]verified[/]", end=" ")
-        self._console.print(text, markup=False)
+        self._console.print(message, markup=False)
 
-    def finding(self, level: str, check: str, text: str, hint: str) -> None:
+    def finding(self, level: str, check: str, message: str, hint: str) -> None:
         """A result of ``doctor``, with a hint below it."""
         colour = {"ok": "green", "warning": "yellow", "problem": "bold red"}[level]
         self._console.print(f"   [{colour}]{level:<8}[/] [dim]{check:<18}[/] ", end="")
-        self._console.print(text, markup=False)
+        self._console.print(message, markup=False)
         if hint:
             self._console.print(f"   {'':<27} {hint}", style="italic", markup=False)
 
-    def verdict(self, good: bool, headline: str, text: str) -> None:
+    def verdict(self, good: bool, headline: str, message: str) -> None:
         """A coloured headline and a sentence, wrapped to 80 columns."""
         colour = "bold green" if good else "bold red"
-        first, *rest = textwrap.wrap(f"{headline}: {text}", _TEXT_WIDTH, break_long_words=False, break_on_hyphens=False)
+        first, *rest = textwrap.wrap(
+            f"{headline}: {message}", _TEXT_WIDTH, break_long_words=False, break_on_hyphens=False
+        )
         self._console.print(Text.assemble((first[: len(headline)], colour), first[len(headline) :]))
         for line in rest:
             self._console.print(Text(line))
 
-    def row(self, label: str, text: str, style: str = "") -> None:
-        """A label and a string, wrapped to 80 columns."""
+    def row(self, label: str, value: str, style: str = "") -> None:
+        """A label and its value, wrapped to 80 columns."""
         width = _TEXT_WIDTH - 3 - _LABEL_WIDTH
-        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+        lines = textwrap.wrap(value, width, break_long_words=False, break_on_hyphens=False) or [""]
         for number, line in enumerate(lines):
             shown_label = f"   {label if number == 0 else '':<{_LABEL_WIDTH}}"
             self._console.print(Text.assemble((shown_label, "dim"), (line, style)))
 
     def rows(self, rows: Mapping[str, str]) -> None:
-        for label, text in rows.items():
-            self.row(label, text)
+        for label, value in rows.items():
+            self.row(label, value)
 
     def json(self, name: str, value: Any, width: int = _WIDE) -> None:
         """A JSON value below its name."""

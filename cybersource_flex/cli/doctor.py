@@ -55,7 +55,7 @@ def _print(findings: Iterable[Finding], source: str) -> list[Finding]:
     printed = []
     for finding in findings:
         printed.append(finding)
-        console.finding(finding.level, finding.check, finding.text, finding.hint)
+        console.finding(finding.level, finding.check, finding.message, finding.hint)
     problems, warnings = _count(printed, "problem"), _count(printed, "warning")
     console.title(f"{_plural(problems, 'problem')}, {_plural(warnings, 'warning')}")
     return printed

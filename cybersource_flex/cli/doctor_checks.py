@@ -1,4 +1,4 @@
-"""What ``doctor`` looks at, one finding after the other. Each looks by itself: what fails is a finding, too."""
+"""The checks of ``doctor``: credentials, certificates, TLS, host, clock and a signed request. Each yields findings."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "examine"]
 
-#: Days before the end of a certificate from which on there is a warning.
-SOON: Final = 30
-# More certificates than that are a bundle of authorities.
-_BUNDLE: Final = 10
-_CHAIN: Final = "ask the authority of the client certificate for the one that replaces it"
+# A certificate that expires within this number of days gives a warning.
+_EXPIRY_WARNING_DAYS: Final = 30
+# A file with more certificates is a CA bundle for the whole web.
+_MAX_CERTIFICATES: Final = 10
+_RENEW_CHAIN: Final = "ask the CA of the client certificate for its replacement"
 
-# The month that CyberSource's release notes of 2026-10-23 name. It is counted to its first day.
+# CyberSource's release notes of 2026-10-23 name the month. Days are counted to its first day.
 _END_OF_HTTP_SIGNATURE: Final = date(2027, 3, 1)
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _SECRET_BYTES: Final = 32
 
 
-# Seconds. The service's tolerance is unpublished; a request's JWT lives for 120, and more than a minute is a known
-# cause of refusals.
-_CLOSE: Final = 5
-_FAR: Final = 60
+# Clock differences in seconds. The service's tolerance is not published. The JWT of a request is valid for 120 s, and
+# more than a minute is a known cause of rejected requests.
+_CLOCK_OK: Final = 5
+_CLOCK_WARNING: Final = 60
 
-# What a clock that is off means for tokens. Those in a response of the host are accepted by a clock that is behind.
-_BEHIND: Final = "tokens from browsers are refused as not yet valid where it is behind by more than the leeway"
-_AHEAD: Final = "capture contexts and tokens expire so much earlier here"
+# Effects of a wrong clock on tokens. A clock that is behind still accepts tokens in a response of the host.
+_CLOCK_BEHIND: Final = "tokens from browsers are rejected as not yet valid if it is behind by more than the leeway"
+_CLOCK_AHEAD: Final = "capture contexts and tokens expire earlier by this time"
 
-# An id that no key has: the answer does not matter, only that there is one.
-_NO_KEY: Final = "00"
+# The id of a key that does not exist. Any response is enough for the check.
+_UNKNOWN_KEY_ID: Final = "00"
 
-_WHY_REFUSED: Final = {
+_CAUSES_OF_401: Final = {
     "jwt_shared_secret": (
         "a key of the other environment, test or production; a secret that belongs to another key id or merchant; "
         "a key that has expired or was deactivated in the Business Center; with a meta key a missing portfolio id"
@@ -72,7 +72,7 @@ _WHY_REFUSED: Final = {
     "http_signature": (
         "a key of the other environment, test or production; a secret that belongs to another key id or merchant; "
         "a key that has expired or was deactivated in the Business Center; with a meta key a missing portfolio id; "
-        "or the end of HTTP Signature: try jwt_shared_secret"
+        "or the end of HTTP Signature support: try jwt_shared_secret"
     ),
     "bearer": "a token that has expired or was revoked, or one of the other environment, test or production",
 }
@@ -81,45 +81,45 @@ Level = Literal["ok", "warning", "problem"]
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        check: its name, which does not change between versions.
-        level: how it is.
-        text: what was found, for a person.
+        check: name of the check. It does not change between versions.
+        level: severity.
+        message: the result, for people.
         hint: what to do about it, or empty.
-        facts: the same for a program.
+        facts: the result, for programs.
     """
 
     check: str
     level: Level
-    text: str
+    message: str
     hint: str = ""
     facts: Mapping[str, Any] = {}
 
 
 def examine(plan: Plan, *, offline: bool, send_token: bool) -> Iterator[Finding]:
-    """All findings about a configuration.
+    """Run all checks of a configuration and yield their findings.
 
     Args:
         plan: the configuration.
-        offline: leave out what needs the host.
-        send_token: let an access token, which is a secret as it stands, go to the host.
+        offline: skip the checks that send requests to the host.
+        send_token: whether an access token, which is itself a secret, may be sent to the host.
     """
     for note in plan.notes:
         yield Finding("configuration", "warning", note)
     signer = mle = tls = None
-    broken = ""
+    error = ""
     try:
         with warnings.catch_warnings():
-            # It is a finding here.
+            # The deprecation is reported as a finding instead.
             warnings.simplefilter("ignore", DeprecationWarning)
             signer = plan.signer()
     except ConfigurationError as cause:
-        broken = str(cause)
+        error = str(cause)
     yield from _scheme(plan, signer)
-    if broken:
-        yield Finding("credentials", "problem", broken)
+    if error:
+        yield Finding("credentials", "problem", error)
     if signer is not None:
         yield from _credentials(plan, signer)
     try:
@@ -127,8 +127,8 @@ def examine(plan: Plan, *, offline: bool, send_token: bool) -> Iterator[Finding]
         if mle is not None:
             yield from _encryption(mle)
     except ConfigurationError as cause:
-        broken = str(cause)
-        yield Finding("mle", "problem", broken)
+        error = str(cause)
+        yield Finding("mle", "problem", error)
     try:
         tls = plan.tls()
         if tls is not None:
@@ -138,7 +138,7 @@ def examine(plan: Plan, *, offline: bool, send_token: bool) -> Iterator[Finding]
         return
     try:
         unsigned = plan.make(FlexClient, {"auth": None, "mle": None, "tls": tls})
-        client = unsigned if broken else plan.make(FlexClient, {"auth": signer, "mle": mle, "tls": tls})
+        client = unsigned if error else plan.make(FlexClient, {"auth": signer, "mle": mle, "tls": tls})
     except ConfigurationError as cause:
         yield Finding("client", "problem", str(cause))
         return
@@ -146,27 +146,27 @@ def examine(plan: Plan, *, offline: bool, send_token: bool) -> Iterator[Finding]
     if offline:
         return
     with unsigned, client:
-        yield from _examine_host(unsigned, None if broken else client, str(plan.scheme), send_token=send_token)
+        yield from _examine_host(unsigned, None if error else client, str(plan.scheme), send_token=send_token)
 
 
 def _scheme(plan: Plan, signer: Signer | None) -> Iterator[Finding]:
     facts: dict[str, Any] = {"scheme": plan.scheme}
-    whose = ""
+    ids = ""
     for name in ("merchant_id", "portfolio_id"):
         facts[name] = getattr(signer, name, None)
         if facts[name] is not None:
-            whose += f", {name.removesuffix('_id')} {facts[name]!r}"
+            ids += f", {name.removesuffix('_id')} {facts[name]!r}"
     if plan.scheme != "http_signature":
-        yield Finding("scheme", "ok", f"{plan.scheme}{whose}", facts=facts)
+        yield Finding("scheme", "ok", f"{plan.scheme}{ids}", facts=facts)
         return
     days = (_END_OF_HTTP_SIGNATURE - datetime.now(UTC).date()).days
-    when = f"{days} days from now" if days > 0 else f"{-days} days ago"
+    distance = f"{days} days from now" if days > 0 else f"{-days} days ago"
     yield Finding(
         "scheme",
         "warning",
-        f"{plan.scheme}{whose}; CyberSource retires HTTP Signature in March 2027, {when}",
-        "jwt_shared_secret takes the same key id and secret; in a merchant configuration that is authentication_type "
-        "JWT with jwt_key_type SHARED_SECRET",
+        f"{plan.scheme}{ids}; CyberSource retires HTTP Signature in March 2027, {distance}",
+        "use jwt_shared_secret with the same key id and secret; in a merchant configuration, authentication_type JWT "
+        "with jwt_key_type SHARED_SECRET",
         {**facts, "ends": _END_OF_HTTP_SIGNATURE.strftime("%Y-%m"), "days": days},
     )
 
@@ -176,53 +176,55 @@ def _credentials(plan: Plan, signer: Signer) -> Iterator[Finding]:
     if plan.scheme == "jwt_p12":
         yield from _certificate(signer)  # type: ignore[arg-type]
     elif key_id is not None:
-        # One that is none is not shown: it may be the secret, in the wrong place.
+        # A value that is not a UUID is not shown, because it may be the secret.
         if _UUID.fullmatch(key_id):
             yield Finding("key_id", "ok", f"{key_id}, a UUID", facts={"shape": "uuid", "key_id": key_id})
         else:
             yield Finding(
                 "key_id",
                 "warning",
-                f"not a UUID, but a text of {len(key_id)} characters",
-                "the Business Center shows key id and shared secret side by side; were they exchanged?",
+                f"not a UUID, but a string of {len(key_id)} characters",
+                "the Business Center shows key id and shared secret side by side; were they swapped?",
                 {"shape": "other", "key_id": None},
             )
     length = plan.secret_bytes()
     if length is not None:
-        right = length == _SECRET_BYTES
+        ok = length == _SECRET_BYTES
         yield Finding(
             "secret",
-            "ok" if right else "warning",
+            "ok" if ok else "warning",
             f"base64 of {length} bytes",
-            "" if right else f"secrets of the Business Center have {_SECRET_BYTES}; was it copied as a whole?",
+            "" if ok else f"secrets of the Business Center have {_SECRET_BYTES} bytes; was it copied completely?",
             {"bytes": length},
         )
 
 
 def _certificate(signer: JwtP12) -> Iterator[Finding]:
-    right = re.fullmatch(r"[0-9]{22}", signer.key_id) is not None
+    ok = re.fullmatch(r"[0-9]{22}", signer.key_id) is not None
     yield Finding(
         "key_id",
-        "ok" if right else "warning",
-        f"{signer.key_id}, {'22 digits' if right else 'not 22 digits'}",
-        "" if right else "is it a file from the Business Center?",
-        {"shape": "22 digits" if right else "other", "key_id": signer.key_id},
+        "ok" if ok else "warning",
+        f"{signer.key_id}, {'22 digits' if ok else 'not 22 digits'}",
+        "" if ok else "is it a file from the Business Center?",
+        {"shape": "22 digits" if ok else "other", "key_id": signer.key_id},
     )
     subject = _subject(signer.certificate)
     yield _expiry("certificate", f"subject {subject}", signer.expires_at, {"subject": subject})
 
 
 def _encryption(mle: MessageLevelEncryption) -> Iterator[Finding]:
-    renew = "download the certificate anew from the Business Center"
+    renew = "download the certificate again from the Business Center"
     if mle.request_certificate_expires_at is not None:
-        yield _expiry("mle_request", "certificate to encrypt to", mle.request_certificate_expires_at, {}, renew)
+        yield _expiry(
+            "mle_request", "certificate for encrypted requests", mle.request_certificate_expires_at, {}, renew
+        )
     if mle.response_kid is None:
         return
-    what, facts = f"answers encrypted to the key {mle.response_kid}", {"kid": mle.response_kid}
+    subject, facts = f"responses encrypted with the key {mle.response_kid}", {"kid": mle.response_kid}
     if mle.response_certificate_expires_at is not None:
-        yield _expiry("mle_response", what, mle.response_certificate_expires_at, facts, renew)
+        yield _expiry("mle_response", subject, mle.response_certificate_expires_at, facts, renew)
     else:
-        yield Finding("mle_response", "ok", f"{what}; when that ends says the Business Center alone", facts=facts)
+        yield Finding("mle_response", "ok", f"{subject}; only the Business Center shows when it expires", facts=facts)
 
 
 def _tls(tls: Tls) -> Iterator[Finding]:
@@ -232,59 +234,61 @@ def _tls(tls: Tls) -> Iterator[Finding]:
         yield _authorities(certificates_in(tls.ca_file))
     if tls.client_certificate is None:
         return
-    found = certificates_in(tls.client_certificate)
-    if not found:
-        text = "its end cannot be read: it is in a form that only OpenSSL knows"
-        yield Finding("client_certificate", "warning", text)
+    chain = certificates_in(tls.client_certificate)
+    if not chain:
+        message = "its expiry cannot be read: it is in a format that only OpenSSL supports"
+        yield Finding("client_certificate", "warning", message)
         return
-    subject = _subject(found[0])
-    yield _expiry("client_certificate", f"subject {subject}", found[0].not_valid_after_utc, {"subject": subject})
-    for each in found[1:]:
-        subject = _subject(each)
-        ends = each.not_valid_after_utc
-        finding = _expiry("client_certificate_chain", f"subject {subject}", ends, {"subject": subject}, _CHAIN)
-        # No problem for certain: a host may know another way from the client certificate to its authority.
+    subject = _subject(chain[0])
+    yield _expiry("client_certificate", f"subject {subject}", chain[0].not_valid_after_utc, {"subject": subject})
+    for certificate in chain[1:]:
+        subject = _subject(certificate)
+        ends = certificate.not_valid_after_utc
+        finding = _expiry("client_certificate_chain", f"subject {subject}", ends, {"subject": subject}, _RENEW_CHAIN)
+        # Only a warning: the host may know another chain from the client certificate to its CA.
         yield finding._replace(level="warning") if finding.level == "problem" else finding
 
 
-def _authorities(found: list[x509.Certificate]) -> Finding:
-    """The certificates in ``ca_file``. One of which none is valid has been refused."""
-    if not found:
-        text = "its certificates are in a form that only OpenSSL knows; when they end cannot be read"
-        return Finding("ca_file", "warning", text)
-    by_end = sorted(found, key=lambda each: each.not_valid_after_utc)
-    soon = datetime.now(UTC) + timedelta(days=SOON)
-    ending = [each for each in by_end if each.not_valid_after_utc < soon]
+def _authorities(certificates: list[x509.Certificate]) -> Finding:
+    """The finding about ``ca_file``. A file without a valid certificate has been rejected before."""
+    if not certificates:
+        message = "their expiry cannot be read: they are in a format that only OpenSSL supports"
+        return Finding("ca_file", "warning", message)
+    by_expiry = sorted(certificates, key=lambda certificate: certificate.not_valid_after_utc)
+    limit = datetime.now(UTC) + timedelta(days=_EXPIRY_WARNING_DAYS)
+    expiring = [certificate for certificate in by_expiry if certificate.not_valid_after_utc < limit]
     facts = {
-        "certificates": len(found),
-        "ending": len(ending),
-        "expires_at": by_end[0].not_valid_after_utc.isoformat(),
+        "certificates": len(certificates),
+        "ending": len(expiring),
+        "expires_at": by_expiry[0].not_valid_after_utc.isoformat(),
     }
-    amount = f"{len(found)} certificate{'' if len(found) == 1 else 's'}"
-    # A bundle for the whole web always has some.
-    if ending and len(found) <= _BUNDLE:
-        first = _expiry("ca_file", f"{amount}; subject {_subject(ending[0])}", ending[0].not_valid_after_utc, facts)
-        return first._replace(level="warning", hint="ask whoever issued it for the one that replaces it")
-    return Finding("ca_file", "ok", f"{amount}, {len(ending)} of which ended or end within {SOON} days", facts=facts)
+    count = f"{len(certificates)} certificate{'' if len(certificates) == 1 else 's'}"
+    # A CA bundle for the whole web always contains expiring certificates.
+    if expiring and len(certificates) <= _MAX_CERTIFICATES:
+        first, ends = expiring[0], expiring[0].not_valid_after_utc
+        finding = _expiry("ca_file", f"{count}; subject {_subject(first)}", ends, facts)
+        return finding._replace(level="warning", hint="ask its issuer for a replacement")
+    message = f"{count}, {len(expiring)} expired or expiring within {_EXPIRY_WARNING_DAYS} days"
+    return Finding("ca_file", "ok", message, facts=facts)
 
 
 def _subject(certificate: x509.Certificate) -> str:
     from cryptography.x509.oid import NameOID
 
-    # RFC 4514 has no name for the attribute that is the key id.
+    # RFC 4514 defines no name for the attribute that contains the key id.
     return certificate.subject.rfc4514_string({NameOID.SERIAL_NUMBER: "serialNumber"})
 
 
 def _expiry(
-    check: str, what: str, ends: datetime, facts: Mapping[str, Any], hint: str = "make a new one in time"
+    check: str, subject: str, ends: datetime, facts: Mapping[str, Any], hint: str = "create a new one before it expires"
 ) -> Finding:
     days = int((ends - datetime.now(UTC)).total_seconds() // 86400)
-    when = f"ends on {ends:%Y-%m-%d}, in {days} days" if days >= 0 else f"ended on {ends:%Y-%m-%d}"
-    level: Level = "problem" if days < 0 else "warning" if days < SOON else "ok"
+    expiry = f"expires on {ends:%Y-%m-%d}, in {days} days" if days >= 0 else f"expired on {ends:%Y-%m-%d}"
+    level: Level = "problem" if days < 0 else "warning" if days < _EXPIRY_WARNING_DAYS else "ok"
     return Finding(
         check,
         level,
-        f"{what}; {when}",
+        f"{subject}; {expiry}",
         "" if level == "ok" else hint,
         {**facts, "expires_at": ends.isoformat(), "days": days},
     )
@@ -293,56 +297,58 @@ def _expiry(
 def _host(client: FlexClient) -> Iterator[Finding]:
     settings = client.api_client.configuration
     name = next((name for name, host in Configuration.ENVIRONMENTS.items() if host == settings.host), None)
-    text = settings.host if name is None else f"{settings.host}, {name}"
+    message = settings.host if name is None else f"{settings.host}, {name}"
     if settings.intermediate_host is not None:
-        text += f", connected to by way of {settings.intermediate_host}"
+        message += f", through the intermediate host {settings.intermediate_host}"
     proxy = None if settings.proxy is None else settings.proxy.url
     if proxy is not None:
-        text += f", through the proxy {proxy}"
+        message += f", through the proxy {proxy}"
     facts = {
         "host": settings.host,
         "environment": name,
         "intermediate_host": settings.intermediate_host,
         "proxy": proxy,
     }
-    yield Finding("host", "ok", text, facts=facts)
+    yield Finding("host", "ok", message, facts=facts)
 
 
 def _examine_host(
     unsigned: FlexClient, client: FlexClient | None, scheme: str, *, send_token: bool
 ) -> Iterator[Finding]:
-    """Whether the host answers, what its clock says, and whether it accepts a signed request.
+    """Check whether the host responds, compare clocks, and check whether the host accepts a signed request.
 
     Args:
         unsigned: a client without credentials.
-        client: the client with them, or None where it could not be made.
-        scheme: name of the scheme.
+        client: a client with credentials, or None if they are invalid.
+        scheme: name of the authentication scheme.
         send_token: whether an access token may be sent.
     """
     before = time.time()
     try:
-        headers: Mapping[str, str] = FlexAPIApi(unsigned.api_client).get_public_key_with_http_info(_NO_KEY).headers
+        headers: Mapping[str, str] = (
+            FlexAPIApi(unsigned.api_client).get_public_key_with_http_info(_UNKNOWN_KEY_ID).headers
+        )
         status = 200
-    except ApiException as answer:
-        headers, status = answer.headers, answer.status
+    except ApiException as response:
+        headers, status = response.headers, response.status
     except TransportError as cause:
         yield Finding(
             "reachable",
             "problem",
             str(cause),
-            "is the host right? Does a firewall want a proxy (CYBERSOURCE_PROXY), or something that replaces "
-            "certificates an authority of its own (CYBERSOURCE_CA_FILE)?",
+            "is the host correct? Does a firewall require a proxy (CYBERSOURCE_PROXY), or does a proxy that replaces "
+            "certificates require its CA (CYBERSOURCE_CA_FILE)?",
             {"error": type(cause).__name__},
         )
         return
     after = time.time()
     facts = {"status": status, "milliseconds": round((after - before) * 1000)}
-    text = f"the host answers, {facts['milliseconds']} ms"
+    message = f"the host responds, {facts['milliseconds']} ms"
     if status in (404, 200):
-        yield Finding("reachable", "ok", text, facts=facts)
+        yield Finding("reachable", "ok", message, facts=facts)
     else:
-        hint = "it was asked for a public key that does not exist, which gives 404; is it the right host?"
-        yield Finding("reachable", "warning", f"{text}, but with {status}", hint, facts)
+        hint = "a request for a public key that does not exist should give 404; is the host correct?"
+        yield Finding("reachable", "warning", f"{message}, but with status {status}", hint, facts)
     yield _clock(headers.get("Date"), (before + after) / 2)
     if client is None:
         return
@@ -350,40 +356,42 @@ def _examine_host(
         yield Finding(
             "signed_request",
             "ok",
-            "not tried: an access token is a secret as it stands, and nothing secret is sent",
-            "--send-token sends it to the host above",
+            "not tried: an access token is a secret, and no secret is sent by default",
+            "use --send-token to send it to the host above",
             {"tried": False},
         )
         return
     yield _signed(client, scheme)
 
 
-def _clock(text: str | None, now: float) -> Finding:
+def _clock(date: str | None, now: float) -> Finding:
     try:
-        # The header is cut to the second.
-        offset = round(now - parsedate_to_datetime(text or "").timestamp() - 0.5)
+        # The header has whole seconds, rounded down.
+        offset = round(now - parsedate_to_datetime(date or "").timestamp() - 0.5)
     except (ValueError, OverflowError):
-        return Finding("clock", "warning", "the host does not say what time it is", facts={"offset_seconds": None})
+        return Finding(
+            "clock", "warning", "the response of the host has no valid Date header", facts={"offset_seconds": None}
+        )
     facts = {"offset_seconds": offset}
-    if abs(offset) <= _CLOSE:
+    if abs(offset) <= _CLOCK_OK:
         return Finding("clock", "ok", "this machine's clock agrees with the host's", facts=facts)
-    where = f"{abs(offset)} s {'ahead of' if offset > 0 else 'behind'}"
+    difference = f"{abs(offset)} s {'ahead of' if offset > 0 else 'behind'}"
     return Finding(
         "clock",
-        "problem" if abs(offset) > _FAR else "warning",
-        f"this machine's clock is {where} the host's",
-        f"set it by NTP: {_AHEAD if offset > 0 else _BEHIND}; and requests carry its time, with which they can be "
+        "problem" if abs(offset) > _CLOCK_WARNING else "warning",
+        f"this machine's clock is {difference} the host's",
+        f"set it by NTP: {_CLOCK_AHEAD if offset > 0 else _CLOCK_BEHIND}; also, requests contain its time and may be "
         "rejected",
         facts,
     )
 
 
 def _signed(client: FlexClient, scheme: str) -> Finding:
-    """A capture context for one field.
+    """Check whether the host accepts a signed request: the creation of a capture context for one field.
 
-    It holds no data, ends by itself after 15 minutes, costs nothing and can be asked for as often as one likes; and
-    only 201 with a JWT that verifies means success. Asking for details of a payment that does not exist would be
-    smaller, but the 404 that it gives could come from anything on the way as well.
+    A capture context contains no data, expires after 15 minutes and costs nothing, and only a 201 with a verified JWT
+    counts as success. A request for details of an unknown payment would be smaller, but an intermediary could return
+    the expected 404 as well.
     """
     try:
         context = client.create_capture_context(fields(card=["number"]))
@@ -397,26 +405,26 @@ def _signed(client: FlexClient, scheme: str) -> Finding:
         }
         return Finding("signed_request", "problem", str(cause), _hint(cause, scheme), facts)
     except TokenError as cause:
-        text = f"accepted, but the capture context that came back is not to be trusted: {cause}"
-        clock = isinstance(cause, (ExpiredTokenError, TokenNotYetValidError))
-        hint = "is the clock right?" if clock else "does something on the way answer in the host's name?"
-        return Finding("signed_request", "problem", text, hint, {"tried": True, "accepted": True})
+        message = f"accepted, but the returned capture context is not valid: {cause}"
+        is_clock = isinstance(cause, (ExpiredTokenError, TokenNotYetValidError))
+        hint = "is the clock correct?" if is_clock else "does an intermediary respond instead of the host?"
+        return Finding("signed_request", "problem", message, hint, {"tried": True, "accepted": True})
     except FlexError as cause:
         return Finding("signed_request", "problem", str(cause), facts={"tried": True, "accepted": None})
-    # A clock that is behind sees more time left than there is.
-    left = min(context.expires_in(), context.expires_at - context.issued_at)
-    text = f"accepted; the capture context verifies and is valid for {max(0, int(left.total_seconds()))} s"
-    return Finding("signed_request", "ok", text, facts={"tried": True, "accepted": True, "status": 201})
+    # A clock that is behind would show too much remaining time.
+    remaining = min(context.expires_in(), context.expires_at - context.issued_at)
+    message = f"accepted; the capture context verifies and is valid for {max(0, int(remaining.total_seconds()))} s"
+    return Finding("signed_request", "ok", message, facts={"tried": True, "accepted": True, "status": 201})
 
 
 def _hint(cause: ApiException, scheme: str) -> str:
-    told = cause.headers.get("v-c-emulator-refusal")
-    if told:
-        return f"the emulator says why: {told}"
+    emulator_reason = cause.headers.get("v-c-emulator-refusal")
+    if emulator_reason:
+        return f"the emulator's reason: {emulator_reason}"
     if cause.status == 401:
-        return f"usual causes: {_WHY_REFUSED.get(scheme, 'the credentials')}; or the clock"
+        return f"usual causes: {_CAUSES_OF_401.get(scheme, 'the credentials')}; or the clock"
     if isinstance(cause, PermissionDeniedError):
-        return "the signature is good, but this merchant or key may not use Flex; ask CyberSource to enable it"
+        return "the signature is valid, but this merchant or key may not use Flex; ask CyberSource to enable it"
     if isinstance(cause, ServerError):
-        return "the service, or a gateway before it, failed; try again, and give CyberSource the correlation id"
-    return "is it the right host?"
+        return "the service or a gateway failed; try again, and report the correlation id to CyberSource"
+    return "is the host correct?"

@@ -1,4 +1,4 @@
-"""The emulator in the foreground: what it is told to be, the files it hands out, and how to reach it."""
+"""``cybersource-flex emulator``: run the emulator in the foreground, write its files and print its credentials."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "list_scenarios", "serve"]
 
-# An operation whose requests can be encrypted: the one with a body.
-_ENCRYPTED: Final = "generate_flex_api_capture_context"
+# The operation whose requests are encrypted. It is the only one with a body that can be.
+_ENCRYPTED_OPERATION: Final = "generate_flex_api_capture_context"
 
 _PASSWORD: Final = "CYBERSOURCE_P12_PASSWORD"
-# What clients with a P12 file must not have; the last one, unless it is the portfolio's.
+# Variables that clients with a P12 file must not set. If it is the portfolio's P12 file, the last one is needed.
 _SHARED_SECRET: Final = ("CYBERSOURCE_KEY_ID", "CYBERSOURCE_SECRET_KEY", "CYBERSOURCE_PORTFOLIO_ID")
 
 _DEFAULT_MERCHANT: Final = "emulated_merchant"
-# Characters of the CN of a certificate (RFC 5280 appendix A.1).
-_LONGEST_NAME: Final = 64
+# Maximum length of the CN of a certificate (RFC 5280 appendix A.1).
+_MAX_NAME_LENGTH: Final = 64
 
 
 class Options(NamedTuple):
-    """What was asked for on the command line. The parameters of the command, by their names there."""
+    """The options of the command."""
 
     host: str
     port: int
@@ -63,27 +63,27 @@ class Options(NamedTuple):
         return f"<Options {self.host}:{self.port}>"
 
     def files(self) -> list[Path]:
-        """The files that will be written."""
-        named = (self.ca_file, self.client_cert, self.client_key, self.p12)
+        """The paths of the files to write."""
+        credentials = (self.ca_file, self.client_cert, self.client_key, self.p12)
         others = (self.response_mle_p12, self.request_mle_cert, self.credentials_key)
-        return [path for path in (*named, *others) if path is not None]
+        return [path for path in (*credentials, *others) if path is not None]
 
 
 def list_scenarios() -> None:
-    """Say what can go wrong on demand."""
+    """Print the scenarios and their parameters."""
     console = Console()
-    for kind in SCENARIOS.values():
-        console.title(kind.usage)
-        console.row("", kind.description)
-        for name, parameter in kind.parameters.items():
+    for scenario in SCENARIOS.values():
+        console.title(scenario.usage)
+        console.row("", scenario.description)
+        for name, parameter in scenario.parameters.items():
             console.row(name, parameter.form)
 
 
 def serve(options: Options) -> None:
-    """Serve until interrupted, after writing the files that were asked for and saying how to reach it.
+    """Write the requested files, print the environment variables, and serve until interrupted.
 
     Raises:
-        click.ClickException: exit code 2 for options that do not go together, 1 where it cannot serve or write.
+        click.ClickException: invalid options (exit code 2), or the emulator cannot serve or write a file (exit code 1).
     """
     _check(options)
 
@@ -91,15 +91,15 @@ def serve(options: Options) -> None:
         variables, notes = _write_credentials(emulator, merchants, options)
         console = Console()
         console.title(f"Flex emulator at {emulator.url}, in memory, for tests only. Ctrl-C ends it.")
-        # Not by way of the console: these are lines for a shell, to the letter.
+        # Printed without the console, which could change lines that are meant for a shell.
         if options.p12 is not None:
-            unwanted = (name for name in _SHARED_SECRET if name not in variables)
-            click.echo(f"   unset {' '.join(unwanted)}")
+            unset = (name for name in _SHARED_SECRET if name not in variables)
+            click.echo(f"   unset {' '.join(unset)}")
         for name, value in variables.items():
-            # What is in the environment already may be used elsewhere, too.
-            known = name.endswith("PASSWORD") and value == os.environ.get(_PASSWORD)
-            shown = f'"${_PASSWORD}"' if known else shlex.quote(value)
-            click.echo(f"   export {name}={shown}")
+            # A password from the environment is not printed, because it may be used elsewhere.
+            from_environment = name.endswith("PASSWORD") and value == os.environ.get(_PASSWORD)
+            printed = f'"${_PASSWORD}"' if from_environment else shlex.quote(value)
+            click.echo(f"   export {name}={printed}")
         for note in notes:
             click.echo(f"   # {note}")
 
@@ -120,7 +120,7 @@ def serve(options: Options) -> None:
             raise
         raise ConfigurationExit(str(cause)) from cause
     except ValueError as cause:
-        # A wrong argument, such as a scenario that does not exist. The emulator does not raise FlexError.
+        # An invalid argument, such as an unknown scenario. The emulator does not raise FlexError.
         raise ConfigurationExit(str(cause)) from cause
     try:
         emulator.serve(ready)
@@ -129,9 +129,9 @@ def serve(options: Options) -> None:
 
 
 def _check(options: Options) -> None:
-    """Raise for options that do not go together, before anything is made."""
-    needs: tuple[tuple[str, Any, str, Any], ...] = (
-        # Without the file nobody could believe the host.
+    """Reject invalid combinations of options before anything is created."""
+    requirements: tuple[tuple[str, Any, str, Any], ...] = (
+        # Without the file no client could trust the host.
         ("--tls", options.tls, "--ca-file", options.ca_file),
         ("--ca-file", options.ca_file, "--tls", options.tls),
         ("--client-certificates", options.client_certificates, "--tls", options.tls),
@@ -143,30 +143,30 @@ def _check(options: Options) -> None:
         ("--p12-portfolio", options.p12_portfolio, "--portfolio", options.portfolio),
         ("--credentials-key", options.credentials_key, "--payment-credentials", options.payment_credentials),
     )
-    for name, given, needed, found in needs:
-        if given and not found:
-            raise ConfigurationExit(f"{name} needs {needed}")
+    for name, value, required_name, required_value in requirements:
+        if value and not required_value:
+            raise ConfigurationExit(f"{name} needs {required_name}")
     if not is_loopback(options.host):
         raise ConfigurationExit("--host must be a loopback address: the emulator is a test tool")
     if options.p12_password == "":
-        raise ConfigurationExit("--p12-password is empty")
+        raise ConfigurationExit("--p12-password is empty; give a password or leave it out")
     names = [*(("--merchant", name) for name in options.merchant), ("--portfolio", options.portfolio or "")]
     for option, value in (*names, ("--p12-password", options.p12_password or "")):
         if not value.isprintable():
             raise ConfigurationExit(f"{option} has a character that is not printable")
     for option, value in names:
-        if len(value) > _LONGEST_NAME:
-            raise ConfigurationExit(f"{option} has {len(value)} characters; certificates take {_LONGEST_NAME}")
+        if len(value) > _MAX_NAME_LENGTH:
+            raise ConfigurationExit(f"{option} has {len(value)} characters; certificates allow {_MAX_NAME_LENGTH}")
     files = [path.absolute() for path in options.files()]
     for path in files:
         if files.count(path) > 1:
-            raise ConfigurationExit(f"{path} is to be two files at once")
+            raise ConfigurationExit(f"{path} is given for two files; give each file a different path")
         if path.is_dir() or not path.parent.is_dir():
             raise ConfigurationExit(
                 f"{path} cannot be written: {'a folder' if path.is_dir() else 'there is no such folder'}"
             )
         if not options.force and os.path.lexists(path):
-            raise ConfigurationExit(f"{path} exists; --force writes over it")
+            raise ConfigurationExit(f"{path} exists; use --force to overwrite it")
 
 
 def _merchants(options: Options) -> list[Merchant]:
@@ -176,7 +176,7 @@ def _merchants(options: Options) -> list[Merchant]:
             raise ValueError(f"--merchant {name} is given twice")
     if options.portfolio is None:
         return [Merchant.generate(name) for name in names]
-    # One meta key, for all of them.
+    # All merchants share one meta key.
     first = Merchant.generate(names[0], options.portfolio)
     return [dataclasses.replace(first, merchant_id=name) for name in names]
 
@@ -184,10 +184,10 @@ def _merchants(options: Options) -> list[Merchant]:
 def _write_credentials(
     emulator: Emulator, merchants: list[Merchant], options: Options
 ) -> tuple[dict[str, str], list[str]]:
-    """Write the files, and say what variables make a client go with them.
+    """Write the requested files.
 
     Returns:
-        Variables for the first merchant, and what else there is to say.
+        The environment variables of a client of the first merchant, and notes about other credentials.
     """
     variables, notes = dict(emulator.environ), []
     password = options.p12_password or secrets.token_urlsafe(12)
@@ -206,24 +206,24 @@ def _write_credentials(
             variables["CYBERSOURCE_P12_PATH"] = files.write(options.p12, content)
             variables[_PASSWORD] = password
         if options.response_mle_p12 is not None:
-            # Clients look for the certificate of whoever signs.
+            # Clients look for the certificate of the merchant or portfolio that signs.
             portfolio = "CYBERSOURCE_PORTFOLIO_ID" in variables
             content = emulator.make_response_mle_p12(password, portfolio=portfolio)
             variables["CYBERSOURCE_MLE_RESPONSE_KEY"] = files.write(options.response_mle_p12, content)
             variables["CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD"] = password
         if options.request_mle_cert is not None:
             pem = emulator.request_mle_certificate_pem
-            variables["CYBERSOURCE_MLE_ENCRYPT_REQUESTS"] = _ENCRYPTED
+            variables["CYBERSOURCE_MLE_ENCRYPT_REQUESTS"] = _ENCRYPTED_OPERATION
             variables["CYBERSOURCE_MLE_REQUEST_CERTIFICATE"] = files.write(options.request_mle_cert, pem, 0o644)
         if options.credentials_key is not None:
             path = files.write(options.credentials_key, emulator.credentials_key_pem)
-            notes.append(f"what payment-credentials returns opens with {path}")
-    notes += _others(emulator, merchants, options)
+            notes.append(f"decrypt the result of payment-credentials with {path}")
+    notes += _other_credentials(emulator, merchants, options)
     return variables, notes
 
 
-def _others(emulator: Emulator, merchants: list[Merchant], options: Options) -> Iterator[str]:
-    """Other credentials than those that are exported, in words and lines to copy."""
+def _other_credentials(emulator: Emulator, merchants: list[Merchant], options: Options) -> Iterator[str]:
+    """Yield notes with other credentials than the exported ones, as lines to copy."""
     for merchant in merchants[0 if options.p12 is not None else 1 :]:
         names = {"AUTH": "jwt_shared_secret"} if options.p12 is not None else {}
         values: dict[str, str | None] = {
@@ -233,19 +233,20 @@ def _others(emulator: Emulator, merchants: list[Merchant], options: Options) -> 
             "KEY_ID": merchant.key_id,
             "SECRET_KEY": merchant.secret_key,
         }
-        yield f"or, with a shared secret, as {merchant.merchant_id}: {_line(values)}"
+        yield f"or, with a shared secret, as {merchant.merchant_id}: {_export_line(values)}"
     if options.access_token:
         values = {"AUTH": "bearer", "ACCESS_TOKEN": emulator.issue_access_token()}
-        yield f"or, with OAuth, as {merchants[0].merchant_id}, and without the other credentials: {_line(values)}"
+        exports = _export_line(values)
+        yield f"or, with OAuth, as {merchants[0].merchant_id}, and without the other credentials: {exports}"
 
 
-def _line(values: dict[str, str | None]) -> str:
+def _export_line(values: dict[str, str | None]) -> str:
     pairs = (f"CYBERSOURCE_{name}={shlex.quote(value)}" for name, value in values.items() if value is not None)
     return f"export {' '.join(pairs)}"
 
 
 class _Files:
-    """Files that are written all or not at all: where one cannot be, those before it are taken away again."""
+    """Writes all files or none: if one cannot be written, those written before are deleted."""
 
     def __init__(self, force: bool) -> None:
         self._force = force
@@ -254,15 +255,15 @@ class _Files:
     def __enter__(self) -> _Files:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None:
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        if error_type is not None:
             for path in self._written:
                 path.unlink(missing_ok=True)
 
     def write(self, path: Path, content: bytes, mode: int = 0o600) -> str:
-        """Write one, and return its absolute path. It is never readable for more than ``mode`` says."""
+        """Write a file and return its absolute path. Its permissions never exceed ``mode``."""
         path = path.absolute()
-        # Beside the file to be replaced: that one may have other rights, or be a link to somewhere else.
+        # A temporary file that replaces the old one, which may have other permissions or be a link.
         target = path.with_name(f".{path.name}.{secrets.token_hex(4)}") if self._force else path
         try:
             handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

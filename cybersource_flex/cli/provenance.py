@@ -1,4 +1,4 @@
-"""``cybersource-flex provenance``: what the generated files were made from, and whether they are still the same."""
+"""``cybersource-flex provenance``: show the inputs of the generated files and verify that the files are unchanged."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ __all__ = ["run"]
 _PACKAGE: Final = "cybersource_flex"
 _RECORD: Final = "provenance.json"
 
-# Digits of a hash that are shown of each input; --json has all.
-_SHOWN: Final = 16
+# Number of digits printed of the hash of an input; --json prints all.
+_HASH_DIGITS: Final = 16
 
 State = Literal["same", "changed", "missing", "unknown"]
 
 
 class Record(NamedTuple):
-    """What the package says that it was made from.
+    """The record of generation in the package.
 
     Attributes:
-        sha256: of the record itself, to compare with another copy of it.
-        inputs: SHA-256 of what was read, by its path in the project.
-        tools: versions of what wrote the files.
+        sha256: SHA-256 of the record itself, to compare it with another copy.
+        inputs: SHA-256 of each input of the generator, by its path in the project.
+        tools: versions of the tools that generated the files.
         outputs: SHA-256 of each generated file of the package, by its path in the project.
-        folders: folders that hold generated files and no others.
+        folders: folders that contain only generated files.
     """
 
     sha256: str
@@ -45,16 +45,16 @@ class Record(NamedTuple):
 
 
 def run(*, as_json: bool) -> bool:
-    """Say what the generated files were made from, and hash each of them.
+    """Print the inputs of the generated files, and verify the files by their hashes.
 
     Args:
-        as_json: show JSON in place of text.
+        as_json: print JSON instead of text.
 
     Returns:
-        Whether each is what it was when it was generated, and no other file lies among them.
+        Whether all files are unchanged and their folders contain no other files.
 
     Raises:
-        click.ClickException: the package has no record that can be read.
+        click.ClickException: the package has no valid record.
     """
     package = resources.files(_PACKAGE)
     record = _read(package)
@@ -71,26 +71,26 @@ def _read(package: Traversable) -> Record:
     try:
         data = (package / _RECORD).read_bytes()
     except OSError:
-        raise _broken("is not there") from None
+        raise _invalid_record("is missing") from None
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
-        raise _broken("is not JSON") from None
+        raise _invalid_record("is not JSON") from None
     if not isinstance(content, dict) or content.get("format") != 1:
-        raise _broken("is of another format than 1")
+        raise _invalid_record("has another format than 1")
     tables: dict[str, Any] = {name: content.get(name) for name in ("inputs", "tools", "outputs")}
     folders: Any = content.get("folders")
     if not (all(_is_table(table) for table in tables.values()) and isinstance(folders, list)):
-        raise _broken("is incomplete")
+        raise _invalid_record("is incomplete")
     if not all(_is_path(path) for path in (*tables["outputs"], *folders)):
-        raise _broken("names files outside of the package")
+        raise _invalid_record("names files outside of the package")
     return Record(hashlib.sha256(data).hexdigest(), **tables, folders=tuple(folders))
 
 
 def _is_table(value: Any) -> bool:
-    texts = (text for entry in value.items() for text in entry) if isinstance(value, dict) else ()
-    # It is printed: nothing that moves the cursor of a terminal.
-    return bool(value) and all(isinstance(text, str) and text.isprintable() for text in texts)
+    strings = (string for entry in value.items() for string in entry) if isinstance(value, dict) else ()
+    # The values are printed, so they must not contain control characters.
+    return bool(value) and all(isinstance(string, str) and string.isprintable() for string in strings)
 
 
 def _is_path(path: Any) -> bool:
@@ -98,8 +98,8 @@ def _is_path(path: Any) -> bool:
     return parts[0] == _PACKAGE and not {"", ".", ".."}.intersection(parts)
 
 
-def _broken(why: str) -> click.ClickException:
-    return click.ClickException(f"{_PACKAGE}/{_RECORD} {why}: install the package anew")
+def _invalid_record(reason: str) -> click.ClickException:
+    return click.ClickException(f"{_PACKAGE}/{_RECORD} {reason}; reinstall the package")
 
 
 def _states(package: Traversable, record: Record) -> dict[str, State]:
@@ -125,27 +125,27 @@ def _at(package: Traversable, path: str) -> Traversable:
 
 def _files(folder: Traversable, path: str) -> Iterator[str]:
     for entry in folder.iterdir() if folder.is_dir() else ():
-        # The interpreter writes its own files there.
+        # The interpreter writes files there.
         if entry.name == "__pycache__":
             continue
-        inside = f"{path}/{entry.name}"
+        entry_path = f"{path}/{entry.name}"
         if entry.is_dir():
-            yield from _files(entry, inside)
+            yield from _files(entry, entry_path)
         else:
-            yield inside
+            yield entry_path
 
 
 def _show(record: Record, states: Mapping[str, State], verified: bool) -> None:
     console = Console()
     if verified:
-        console.verdict(True, "verified", f"{len(states)} generated files are what the generator wrote")
+        console.verdict(True, "verified", f"{len(states)} generated files are unchanged")
     else:
-        wrong = {path: state for path, state in states.items() if state != "same"}
-        console.verdict(False, "not verified", f"files differ from what the generator wrote: {len(wrong)}")
-        for path, state in wrong.items():
+        differences = {path: state for path, state in states.items() if state != "same"}
+        console.verdict(False, "not verified", f"files differ from what the generator wrote: {len(differences)}")
+        for path, state in differences.items():
             console.row(state, path, "red")
     console.row("record", f"{_RECORD}, SHA-256 {record.sha256}")
     for name, version in record.tools.items():
         console.row("tool", f"{name} {version}")
     for name, digest in record.inputs.items():
-        console.row("input", f"{digest[:_SHOWN]}  {name}")
+        console.row("input", f"{digest[:_HASH_DIGITS]}  {name}")

@@ -1,4 +1,4 @@
-"""``cybersource-flex tokenize``: turn a file of cards into a file of transient tokens, resumable after an interruption.
+"""``cybersource-flex tokenize``: turn a file of cards into a file of transient tokens. Interrupted runs can be resumed.
 
 Messages name a line by its number and contain nothing else of it. Nothing that could be card data is written.
 """
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "client_from_options", "run"]
 
-_LONGEST_ID: Final = 200
-# How every line of the output begins.
-_START: Final = b'{"id":'
-# Names of fields, plain or dotted: too few digits for a value to pass.
-_NAME: Final = re.compile(r"[A-Za-z_]{1,40}[0-9]?(\.[A-Za-z_]{1,40}[0-9]?)*")
+_MAX_ID_LENGTH: Final = 200
+# The beginning of every line of the output.
+_LINE_START: Final = b'{"id":'
+# Field names, with or without their path. They have too few digits to be card data.
+_FIELD_NAME: Final = re.compile(r"[A-Za-z_]{1,40}[0-9]?(\.[A-Za-z_]{1,40}[0-9]?)*")
 
 
 class Options(NamedTuple):
-    """What was asked for on the command line."""
+    """The options of the command."""
 
     input: Path
     output: Path
@@ -56,55 +56,55 @@ class Options(NamedTuple):
 
 
 def run(options: Options) -> int:
-    """Tokenize what has not been done yet.
+    """Tokenize the lines of the input that have no result in the output.
 
     Returns:
-        The exit code: 0 if every line has its token now.
+        The exit code: 0 if every line has a token, otherwise 1.
 
     Raises:
-        click.ClickException: the options are wrong, a file that they name, or the configuration; its exit code is 2. Or
-            the output cannot be written to; then it is 1.
+        click.ClickException: the options, the configuration or a file are invalid (exit code 2), or the output cannot
+            be written (exit code 1).
     """
     if options.output.exists() and os.path.samefile(options.input, options.output):
         raise click.UsageError("--input and --output are the same file")
     total = _count(options.input)
     with client_from_options(options.environment, options.host, pool_size=max(100, options.concurrency)) as client:
         host = client.api_client.configuration.host
-        if not (options.production_cards or _is_for_tests(host)):
+        if not (options.production_cards or _is_test_host(host)):
             raise click.UsageError(
-                f"{host} is no test host: --production-cards says that real cards may go there, and that this machine "
-                "and both files are in the scope of PCI DSS"
+                f"{host} is not a test host. --production-cards allows it, and real cards; this machine and both files "
+                "are then in the scope of PCI DSS"
             )
-        with Tokens(options.output) as tokens:
-            work = _Work(options, tokens)
-            with _bar(total) as moved, work.stoppable():
-                results = client.tokenize_many(work.items(), concurrency=options.concurrency, ordered=False)
+        with OutputFile(options.output) as output:
+            progress = _Progress(options, output)
+            with _progress_bar(total) as update, progress.stop_on_signals():
+                results = client.tokenize_many(progress.items(), concurrency=options.concurrency, ordered=False)
                 with contextlib.closing(results):
                     for result in results:
-                        tokens.write(record(work.ids.pop(result.index), result))
-                        work.count(result.token is not None)
-                        moved(work)
-                moved(work)
-    click.echo(work.summary(total), err=True)
-    return 0 if work.good == total else 1
+                        output.write(format_result(progress.ids.pop(result.index), result))
+                        progress.count(result.token is not None)
+                        update(progress)
+                update(progress)
+    click.echo(progress.summary(total), err=True)
+    return 0 if progress.succeeded == total else 1
 
 
 @contextlib.contextmanager
 def client_from_options(environment: str | None, host: str | None, **overrides: Any) -> Iterator[FlexClient]:
-    """A client from the environment variables, for the host that the options name.
+    """Create a client from the environment variables, for the host given by ``--environment`` or ``--host``.
 
     Raises:
-        click.ClickException: the variables are wrong; its exit code is 2.
+        click.ClickException: the configuration is invalid; exit code 2.
     """
     if environment is not None and host is not None:
-        raise click.UsageError("give either --host or --environment")
+        raise click.UsageError("give either --host or --environment, not both")
     arguments: FlexOverrides = overrides  # type: ignore[assignment]
-    chosen = host or environment
-    if chosen is not None:
-        arguments["environment"] = chosen
+    override = host or environment
+    if override is not None:
+        arguments["environment"] = override
     try:
         with warnings.catch_warnings():
-            # Said by `doctor` to whoever chose it; a Python warning would only blur the output.
+            # `doctor` reports deprecated schemes. A Python warning would only clutter the output.
             warnings.simplefilter("ignore", DeprecationWarning)
             client = FlexClient.from_env(**arguments)
     except ConfigurationError as cause:
@@ -113,137 +113,139 @@ def client_from_options(environment: str | None, host: str | None, **overrides: 
         yield client
 
 
-def _is_for_tests(host: str) -> bool:
+def _is_test_host(host: str) -> bool:
     parts = split(host)
-    tests = {address for name, address in Configuration.ENVIRONMENTS.items() if name.partition("-")[0] == "test"}
-    return host in tests or (parts is not None and is_loopback(parts.hostname or ""))
+    test_hosts = {url for name, url in Configuration.ENVIRONMENTS.items() if name.partition("-")[0] == "test"}
+    return host in test_hosts or (parts is not None and is_loopback(parts.hostname or ""))
 
 
 def _count(path: Path) -> int:
-    """How many lines there are, blank ones aside; each id must be there once."""
-    seen: dict[str, int] = {}
-    for number, line in cards(path):
-        first = seen.setdefault(line.key, number)
+    """Count the lines that are not blank. Raises for duplicate ids."""
+    line_numbers: dict[str, int] = {}
+    for number, line in read_lines(path):
+        first = line_numbers.setdefault(line.key, number)
         if first != number:
             raise ConfigurationExit(
-                f"{path}: lines {first} and {number} have one id (a line without one has its number); nothing was sent"
+                f"{path}: lines {first} and {number} have the same id (a line without an id has its number); "
+                "nothing was sent"
             )
-    return len(seen)
+    return len(line_numbers)
 
 
-class _Work:
-    """What is to be done, and how much of it is."""
+class _Progress:
+    """Yields the lines to tokenize and counts the results."""
 
-    def __init__(self, options: Options, tokens: Tokens) -> None:
+    def __init__(self, options: Options, output: OutputFile) -> None:
         self._options = options
-        self._tokens = tokens
+        self._output = output
         self._stopped = False
         self.ids: dict[int, str | int] = {}
-        self.good = self.bad = self.before = 0
+        self.succeeded = self.failed = self.from_earlier_runs = 0
 
     def items(self) -> Iterator[Mapping[str, Any]]:
-        """The data of lines that are not done. What cannot be read is written down on the way."""
+        """Yield the data of lines without a result. Writes an error for each invalid line on the way."""
         index = 0
-        for _, line in cards(self._options.input):
+        for _, line in read_lines(self._options.input):
             if self._stopped:
                 return
-            if line.key in self._tokens.succeeded:
-                self.before += 1
-                self.good += 1
-            elif line.key in self._tokens.failed and not self._options.retry_failed:
-                self.before += 1
-                self.bad += 1
+            if line.key in self._output.succeeded:
+                self.from_earlier_runs += 1
+                self.succeeded += 1
+            elif line.key in self._output.failed and not self._options.retry_failed:
+                self.from_earlier_runs += 1
+                self.failed += 1
             elif line.data is None:
-                failed = {"error": "InvalidDataError", "outcome": "not_sent", "message": line.problem}
-                self._tokens.write({"id": line.id, **failed})
+                error = {"error": "InvalidDataError", "outcome": "not_sent", "message": line.error}
+                self._output.write({"id": line.id, **error})
                 self.count(False)
             else:
                 self.ids[index] = line.id
                 index += 1
                 yield line.data
 
-    def count(self, good: bool) -> None:
-        self.good += good
-        self.bad += not good
+    def count(self, succeeded: bool) -> None:
+        self.succeeded += succeeded
+        self.failed += not succeeded
 
     def summary(self, total: int) -> str:
-        """The end in a line."""
-        done = self.good + self.bad
-        words = f"{total} lines: {self.good} with a token, {self.bad} failed"
-        if self.before:
-            words += f" ({self.before} of these were there before)"
+        """The results in one line."""
+        done = self.succeeded + self.failed
+        summary = f"{total} lines: {self.succeeded} with a token, {self.failed} failed"
+        if self.from_earlier_runs:
+            summary += f" ({self.from_earlier_runs} of these in earlier runs)"
         if done < total:
-            words += f", {total - done} not begun: interrupted; the same command goes on with them"
-        elif self.bad and not self._options.retry_failed:
-            words += "; --retry-failed tries those again"
-        return words
+            summary += f", {total - done} not started: interrupted; run the same command again to resume"
+        elif self.failed and not self._options.retry_failed:
+            summary += "; use --retry-failed to retry those"
+        return summary
 
     @contextlib.contextmanager
-    def stoppable(self) -> Iterator[None]:
-        """On the first Ctrl-C or SIGTERM nothing more is begun, and what is under way is written down; the next one is
-        as always.
+    def stop_on_signals(self) -> Iterator[None]:
+        """On the first Ctrl-C or SIGTERM, start no more lines and write the results of the started ones.
+
+        The second signal has its default effect.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.getsignal(number) for number in numbers}
+        signals = (signal.SIGINT, signal.SIGTERM)
+        old_handlers = {number: signal.getsignal(number) for number in signals}
 
-        def back() -> None:
-            for number in numbers:
-                signal.signal(number, before[number])
+        def restore() -> None:
+            for number in signals:
+                signal.signal(number, old_handlers[number])
 
         def stop(number: int, frame: FrameType | None) -> None:
             self._stopped = True
-            back()
+            restore()
 
-        for number in numbers:
+        for number in signals:
             signal.signal(number, stop)
         try:
             yield
         finally:
-            back()
+            restore()
 
 
 @contextlib.contextmanager
-def _bar(total: int) -> Iterator[Any]:
-    """A bar on standard error, where that is a terminal. Yields what to call when there is more."""
+def _progress_bar(total: int) -> Iterator[Any]:
+    """Show a progress bar if standard error is a terminal. Yields a function that updates it."""
     if not sys.stderr.isatty():
-        yield lambda work: None
+        yield lambda progress: None
         return
     columns = (
         *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
         *(TextColumn("{task.fields[failed]} failed"), TimeElapsedColumn(), TimeRemainingColumn()),
     )
-    with Progress(*columns, console=rich.console.Console(stderr=True)) as progress:
-        task = progress.add_task("tokens", total=total, failed=0)
-        yield lambda work: progress.update(task, completed=work.good + work.bad, failed=work.bad)
+    with Progress(*columns, console=rich.console.Console(stderr=True)) as bar:
+        task = bar.add_task("tokens", total=total, failed=0)
+        yield lambda progress: bar.update(task, completed=progress.succeeded + progress.failed, failed=progress.failed)
 
 
 class Line(NamedTuple):
     """One line of the input.
 
     Attributes:
-        id: what it is called in the output: its own ``id``, else its number.
-        data: what to tokenize; None where it cannot be read.
-        problem: why it cannot be read.
+        id: its ``id``, or the line number if it has none.
+        data: the data to tokenize; None if the line is invalid.
+        error: why the line is invalid.
     """
 
     id: str | int
     data: Mapping[str, Any] | None
-    problem: str = ""
+    error: str = ""
 
     def __repr__(self) -> str:
-        return f"<Line {self.problem or 'with data'}>"
+        return f"<Line {self.error or 'with data'}>"
 
     @property
     def key(self) -> str:
-        """The same for ids that a reader would take for the same."""
+        """The id as a string, so that 7 and ``"7"`` are the same id."""
         return str(self.id)
 
 
-def cards(path: Path) -> Iterator[tuple[int, Line]]:
-    """The lines of the input that are not blank, with their numbers from 1.
+def read_lines(path: Path) -> Iterator[tuple[int, Line]]:
+    """Read the lines of the input that are not blank, with their numbers from 1.
 
     Raises:
         ConfigurationExit: the file cannot be read.
@@ -252,84 +254,93 @@ def cards(path: Path) -> Iterator[tuple[int, Line]]:
         with path.open("rb") as file:
             for number, data in enumerate(file, 1):
                 if data.strip(b" \t\r\n") and data != b"\xef\xbb\xbf":
-                    yield number, _line(number, data)
+                    yield number, _parse_line(number, data)
     except OSError as cause:
         raise ConfigurationExit(f"{path}: {cause.strerror or type(cause).__name__}") from None
 
 
-def _line(number: int, data: bytes) -> Line:
+def _parse_line(number: int, data: bytes) -> Line:
     try:
-        tree = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_refuse)
+        tree = json.loads(
+            data.decode("utf-8-sig"), object_pairs_hook=_reject_duplicates, parse_constant=_reject_constant
+        )
     except (ValueError, RecursionError):
-        # Outside of the handler: the exception holds the line.
+        # The error is created outside of this handler, because the exception contains the line.
         tree = None
     if not isinstance(tree, dict):
         return Line(number, None, f"line {number} is not one JSON object in UTF-8")
-    name = tree.pop("id", number)
-    if not _is_id(name):
+    line_id = tree.pop("id", number)
+    if not _is_id(line_id):
         return Line(
             number,
             None,
-            f"the id in line {number} is no text of 1 to {_LONGEST_ID} printable characters and no whole number",
+            f"the id in line {number} is not valid: expected a whole number or 1 to {_MAX_ID_LENGTH} printable "
+            "characters",
         )
-    if _may_be_card(str(name)):
-        return Line(number, None, f"the id in line {number} looks like a card number, and ids are written out")
-    if not _names_only(tree):
-        return Line(name, None, f"line {number} has a name that is none of a field")
-    return Line(name, tree)
+    if _may_be_card_number(str(line_id)):
+        return Line(number, None, f"the id in line {number} looks like a card number; ids are written to the output")
+    if not _has_only_field_names(tree):
+        return Line(line_id, None, f"line {number} has a name that is not a field name")
+    return Line(line_id, tree)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError
-    return found
+    return members
 
 
-def _refuse(_: str) -> None:
+def _reject_constant(_: str) -> None:
     raise ValueError
 
 
 def _is_id(value: object) -> bool:
     if isinstance(value, bool):
         return False
-    return isinstance(value, int) or (isinstance(value, str) and 0 < len(value) <= _LONGEST_ID and value.isprintable())
+    return isinstance(value, int) or (
+        isinstance(value, str) and 0 < len(value) <= _MAX_ID_LENGTH and value.isprintable()
+    )
 
 
-def _may_be_card(text: str) -> bool:
-    for found in re.findall(r"[0-9][0-9 -]{10,}[0-9]", text):
-        digits = re.sub("[ -]", "", found)
+def _may_be_card_number(string: str) -> bool:
+    for candidate in re.findall(r"[0-9][0-9 -]{10,}[0-9]", string):
+        digits = re.sub("[ -]", "", candidate)
         if 12 <= len(digits) <= 19 and is_luhn_valid(digits) and card_types(digits):
             return True
     return False
 
 
-def _names_only(tree: object) -> bool:
+def _has_only_field_names(tree: object) -> bool:
     if isinstance(tree, list):
-        return all(map(_names_only, tree))
-    return not isinstance(tree, dict) or all(_NAME.fullmatch(name) and _names_only(tree[name]) for name in tree)
+        return all(map(_has_only_field_names, tree))
+    return not isinstance(tree, dict) or all(
+        _FIELD_NAME.fullmatch(name) and _has_only_field_names(tree[name]) for name in tree
+    )
 
 
-def record(name: str | int, result: Tokenized) -> dict[str, Any]:
-    """A line of the output: a token, or why there is none."""
+def format_result(line_id: str | int, result: Tokenized) -> dict[str, Any]:
+    """A line of the output: a token or an error."""
     if result.token is not None:
         token = result.token
-        return {"id": name, "token": token.jwt, "expires_at": round(token.expires_at.timestamp()), "jti": token.jti}
+        return {"id": line_id, "token": token.jwt, "expires_at": round(token.expires_at.timestamp()), "jti": token.jti}
     error = result.error
     outcome = (
         error.outcome if isinstance(error, CallError) else "not_sent" if isinstance(error, InvalidDataError) else None
     )
-    return {"id": name, "error": type(error).__name__, "outcome": outcome, "message": _message(error)}
+    return {"id": line_id, "error": type(error).__name__, "outcome": outcome, "message": _message(error)}
 
 
 def _message(error: Exception | None) -> str:
-    """What a failure says, without what a host could have put into it."""
+    """The message of an error, without anything in a response that could be card data."""
     if isinstance(error, ApiException):
         parts = [f"{error.method} {error.path}: {error.status}"]
-        told = [error.reason, *(f"{each.location}: {each.message}" for each in error.details[:5])]
-        # No digits, no card data.
+        messages = [error.reason, *(f"{detail.location}: {detail.message}" for detail in error.details[:5])]
+        # A message without digits contains no card data.
         parts += [
-            text for text in told if text and not re.search(r"\d", text) and len(text) <= 200 and text.isprintable()
+            message
+            for message in messages
+            if message and not re.search(r"\d", message) and len(message) <= 200 and message.isprintable()
         ]
         if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", error.correlation_id or ""):
             parts.append(f"v-c-correlation-id {error.correlation_id}")
@@ -337,25 +348,25 @@ def _message(error: Exception | None) -> str:
     return str(error) if isinstance(error, FlexError) else ""
 
 
-def _parsed(data: bytes) -> object:
+def _parse_json(data: bytes) -> object:
     try:
         return json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
 
 
-class Tokens:
-    """The output: a line is on the disk before the next one is written, and a torn one is taken away.
+class OutputFile:
+    """The output file. Each line is synced to disk before the next one, and an incomplete last line is removed.
 
     Args:
-        path: where it is, or will be, for its owner alone.
+        path: path of the file. A new file is readable only by its owner.
 
     Attributes:
         succeeded: ids of the lines with a token.
-        failed: ids of those with an error and no token after it.
+        failed: ids of the lines with an error and no token after it.
 
     Raises:
-        ConfigurationExit: it cannot be opened, or holds something else.
+        ConfigurationExit: the file cannot be opened, or was not written by this command.
     """
 
     def __init__(self, path: Path) -> None:
@@ -370,23 +381,25 @@ class Tokens:
             raise ConfigurationExit(f"{path}: {cause.strerror or type(cause).__name__}") from None
         try:
             if not regular:
-                raise ConfigurationExit(f"{path} is not a file that can be read again after an interruption")
-            self._read()
+                raise ConfigurationExit(
+                    f"{path} is not a regular file; an interrupted run could not be resumed from it"
+                )
+            self._read_results()
         except BaseException:
             self._file.close()
             raise
 
-    def __enter__(self) -> Tokens:
+    def __enter__(self) -> OutputFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Add a line, and wait until it is on the disk.
+        """Append a line and sync it to disk.
 
         Raises:
-            click.ClickException: there is no room, or the disk fails.
+            click.ClickException: the disk is full or fails.
         """
         data = json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
         try:
@@ -396,23 +409,23 @@ class Tokens:
         except OSError as cause:
             raise click.ClickException(f"{self._path}: {cause.strerror or type(cause).__name__}") from None
 
-    def _read(self) -> None:
-        whole, end = 0, b"\n"
+    def _read_results(self) -> None:
+        complete_size, end = 0, b"\n"
         with self._path.open("rb") as file:
             for number, data in enumerate(file, 1):
-                line, end = _parsed(data), data[-1:]
-                if end != b"\n" and line is None and data[:6] == _START[: len(data)]:
-                    # Torn by an interruption: its card is done again.
-                    self._file.truncate(whole)
+                line, end = _parse_json(data), data[-1:]
+                if end != b"\n" and line is None and data[:6] == _LINE_START[: len(data)]:
+                    # The line is incomplete because of an interruption. Its card is tokenized again.
+                    self._file.truncate(complete_size)
                     return
-                self._note(number, line)
-                whole += len(data)
+                self._add_result(number, line)
+                complete_size += len(data)
         if end != b"\n":
             self._file.write(b"\n")
 
-    def _note(self, number: int, line: object) -> None:
+    def _add_result(self, number: int, line: object) -> None:
         if not isinstance(line, dict) or not _is_id(line.get("id")) or ("token" in line) == ("error" in line):
-            raise ConfigurationExit(f"{self._path}: line {number} was not written by this command; name another file")
+            raise ConfigurationExit(f"{self._path}: line {number} was not written by this command; use another file")
         key = str(line["id"])
         if "token" in line:
             self.succeeded.add(key)

@@ -128,14 +128,14 @@ def test_a_byte_order_mark_and_windows_line_ends(emulator: Emulator) -> None:
         ('{"card": {}, "card": {}}', "line 2 is not one JSON object"),
         ('{"card": {"number": NaN}}', "line 2 is not one JSON object"),
         ("[" * 100_000, "line 2 is not one JSON object"),
-        ('{"id": true}', "the id in line 2 is no text"),
-        ('{"id": ""}', "the id in line 2 is no text"),
-        ('{"id": "a\\u001bb"}', "the id in line 2 is no text"),
+        ('{"id": true}', "the id in line 2 is not valid"),
+        ('{"id": ""}', "the id in line 2 is not valid"),
+        ('{"id": "a\\u001bb"}', "the id in line 2 is not valid"),
         (f'{{"id": "{VISA}", "card": {{"number": "{VISA}"}}}}', "the id in line 2 looks like a card number"),
         (f'{{"id": {VISA}}}', "the id in line 2 looks like a card number"),
         ('{"id": "order 4111 1111-1111 1111"}', "the id in line 2 looks like a card number"),
-        (f'{{"card": {{"{VISA}": "1"}}}}', "line 2 has a name that is none of a field"),
-        (f'{{"n{VISA}": 1}}', "line 2 has a name that is none of a field"),
+        (f'{{"card": {{"{VISA}": "1"}}}}', "line 2 has a name that is not a field name"),
+        (f'{{"n{VISA}": 1}}', "line 2 has a name that is not a field name"),
     ],
 )
 def test_a_line_that_cannot_be_read(emulator: Emulator, line: str, words: str) -> None:
@@ -165,7 +165,7 @@ def test_failures_and_what_is_said_of_them(emulator: Emulator) -> None:
     )
     done = tokenize("--concurrency", "1")
     assert done.exit_code == 1
-    assert done.stderr.startswith("8 lines: 1 with a token, 7 failed; --retry-failed")
+    assert done.stderr.startswith("8 lines: 1 with a token, 7 failed; use --retry-failed")
     lines = found()
     assert "token" in lines["late"]
     told = {name: (line["error"], line["outcome"]) for name, line in lines.items() if "error" in line}
@@ -201,7 +201,7 @@ def test_what_is_done_is_not_done_again(emulator: Emulator) -> None:
     emulator.clear()
     done = tokenize()
     assert done.exit_code == 1
-    assert "1 with a token, 2 failed (3 of these were there before)" in done.stderr
+    assert "1 with a token, 2 failed (3 of these in earlier runs)" in done.stderr
     assert emulator.requests == []
     assert TOKENS.read_bytes() == before
     put({"id": "a", "card": GOOD}, {"id": "c", "card": GOOD})
@@ -216,7 +216,7 @@ def test_failures_can_be_tried_again(emulator: Emulator) -> None:
     assert tokenize("--concurrency", "1").exit_code == 1
     emulator.clear()
     done = tokenize("--retry-failed")
-    assert (done.exit_code, done.stderr) == (0, "3 lines: 3 with a token, 0 failed (2 of these were there before)\n")
+    assert (done.exit_code, done.stderr) == (0, "3 lines: 3 with a token, 0 failed (2 of these in earlier runs)\n")
     assert sent(emulator) == 1
     # The last line of an id counts.
     lines = [json.loads(line) for line in TOKENS.read_text("utf-8").splitlines()]
@@ -289,7 +289,7 @@ def test_an_interruption_loses_nothing(
     # What was under way at that moment is written, and nothing else.
     assert 5 <= written <= 5 + 4
     assert sent(emulator) == sent(emulator, "/flex/v2/tokens") == written
-    assert f"40 lines: {written} with a token, 0 failed, {40 - written} not begun: interrupted" in done.stderr
+    assert f"40 lines: {written} with a token, 0 failed, {40 - written} not started: interrupted" in done.stderr
     assert tokenize().exit_code == 0
     assert len(found()) == sent(emulator) == 40
 
@@ -347,7 +347,7 @@ def test_an_id_that_is_there_twice(emulator: Emulator, lines: tuple[Any, ...], p
     put(*lines)
     done = tokenize()
     assert done.exit_code == 2
-    assert f"{pair} have one id" in done.stderr
+    assert f"{pair} have the same id" in done.stderr
     assert emulator.requests == []
     assert not TOKENS.exists()
 

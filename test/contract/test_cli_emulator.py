@@ -269,7 +269,7 @@ def test_files_that_exist_stay(tmp_path: Path) -> None:
     arguments = ("--p12", str(path), "--response-mle-p12", str(other))
     done = run("emulator", "--port", "0", *arguments)
     assert done.returncode == 2
-    assert done.stderr == f"Error: {path} exists; --force writes over it\n"
+    assert done.stderr == f"Error: {path} exists; use --force to overwrite it\n"
     assert path.read_bytes() == b"precious"
     assert not other.exists()
     with served(*arguments, "--force") as found:
@@ -331,7 +331,7 @@ def test_where_one_file_cannot_be_written_none_is_left(tmp_path: Path) -> None:
         (["--p12-portfolio", "--p12", "p"], "--p12-portfolio needs --portfolio"),
         (["--p12", "p", "--p12-password", ""], "--p12-password is empty"),
         (["--credentials-key", "c"], "--credentials-key needs --payment-credentials"),
-        (["--p12", "same", "--response-mle-p12", "./same"], "two files at once"),
+        (["--p12", "same", "--response-mle-p12", "./same"], "given for two files"),
         (["--p12", "nowhere/shop.p12"], "there is no such folder"),
         (["--merchant", "a", "--merchant", "a"], "given twice"),
         (["--merchant", ""], "merchant_id"),

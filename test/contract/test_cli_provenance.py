@@ -1,4 +1,4 @@
-"""``cybersource-flex provenance`` on copies of the package: what it notices, and with which exit code it leaves."""
+"""``cybersource-flex provenance`` on copies of the package: differences that it reports, and its exit codes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def package(tmp_path: Path) -> Path:
     return copy
 
 
-def run(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "cybersource_flex.cli", "provenance", *arguments],
-        cwd=where if where.is_dir() else where.parent,
-        env={**os.environ, "PYTHONPATH": str(where)},
+        cwd=path if path.is_dir() else path.parent,
+        env={**os.environ, "PYTHONPATH": str(path)},
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -46,33 +46,33 @@ def test_an_untouched_package_is_verified(package: Path) -> None:
 
 
 def test_json(package: Path) -> None:
-    found = json.loads(run(package.parent, "--json").stdout)
-    assert found["verified"] is True
+    report = json.loads(run(package.parent, "--json").stdout)
+    assert report["verified"] is True
     record = json.loads((package / "provenance.json").read_bytes())
-    assert found["record"]["inputs"] == record["inputs"]
-    assert set(found["files"]) == set(record["outputs"])
-    assert set(found["files"].values()) == {"same"}
+    assert report["record"]["inputs"] == record["inputs"]
+    assert set(report["files"]) == set(record["outputs"])
+    assert set(report["files"].values()) == {"same"}
     for path, digest in record["outputs"].items():
         assert hashlib.sha256((package.parent / path).read_bytes()).hexdigest() == digest
 
 
-def test_out_of_an_archive(package: Path, tmp_path: Path) -> None:
+def test_a_package_in_a_zip_archive(package: Path, tmp_path: Path) -> None:
     archive = tmp_path / "package.zip"
-    with zipfile.ZipFile(archive, "w") as made:
+    with zipfile.ZipFile(archive, "w") as writer:
         for path in sorted(package.rglob("*")):
-            made.write(path, path.relative_to(tmp_path))
+            writer.write(path, path.relative_to(tmp_path))
     shutil.rmtree(package)
     assert run(archive).returncode == 0
-    with zipfile.ZipFile(archive, "a") as made:
-        made.writestr("cybersource_flex/models/by_hand.py", "")
+    with zipfile.ZipFile(archive, "a") as writer:
+        writer.writestr("cybersource_flex/models/by_hand.py", "")
     done = run(archive, "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["files"]["cybersource_flex/models/by_hand.py"] == "unknown"
 
 
-def test_each_kind_of_difference_is_named(package: Path) -> None:
-    touched = package / "api_client.py"
-    touched.write_bytes(touched.read_bytes() + b"\n")
+def test_changed_missing_and_unknown_files_are_reported(package: Path) -> None:
+    changed = package / "api_client.py"
+    changed.write_bytes(changed.read_bytes() + b"\n")
     (package / "models" / "card_fields.py").unlink()
     (package / "models" / "deep").mkdir()
     (package / "models" / "deep" / "added.py").write_bytes(b"")
@@ -81,8 +81,8 @@ def test_each_kind_of_difference_is_named(package: Path) -> None:
     done = run(package.parent)
     assert done.returncode == 1
     assert done.stdout.startswith("not verified: files differ from what the generator wrote: 3\n")
-    said = [line.split() for line in done.stdout.splitlines()]
-    assert said[1:4] == [
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert rows[1:4] == [
         ["changed", "cybersource_flex/api_client.py"],
         ["missing", "cybersource_flex/models/card_fields.py"],
         ["unknown", "cybersource_flex/models/deep/added.py"],
@@ -90,13 +90,13 @@ def test_each_kind_of_difference_is_named(package: Path) -> None:
     states = json.loads(run(package.parent, "--json").stdout)
     assert states["verified"] is False
     assert {path: state for path, state in states["files"].items() if state != "same"} == {
-        path: state for state, path in said[1:4]
+        path: state for state, path in rows[1:4]
     }
 
 
-def test_line_ends_count(package: Path) -> None:
-    touched = package / "configuration.py"
-    touched.write_bytes(touched.read_bytes().replace(b"\n", b"\r\n"))
+def test_changed_line_endings_are_reported(package: Path) -> None:
+    changed = package / "configuration.py"
+    changed.write_bytes(changed.read_bytes().replace(b"\n", b"\r\n"))
     done = run(package.parent)
     assert done.returncode == 1
     assert "changed       cybersource_flex/configuration.py" in done.stdout
@@ -105,11 +105,11 @@ def test_line_ends_count(package: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "why"),
     [
-        (None, "is not there"),
+        (None, "is missing"),
         (b"{", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
-        (b"[]", "of another format"),
-        (b'{"format": 2}', "of another format"),
+        (b"[]", "another format"),
+        (b'{"format": 2}', "another format"),
         (b'{"format": 1}', "is incomplete"),
         (b'{"format": 1, "inputs": {"a": "b"}, "tools": {"a": "\x1b"}, "outputs": {"a": "b"}}', "is not JSON"),
         (b'{"format": 1, "inputs": {"a": "b"}, "tools": {"a": "\\u001b"}, "outputs": {"a": "b"}}', "is incomplete"),
@@ -120,7 +120,7 @@ def test_line_ends_count(package: Path) -> None:
         ),
     ],
 )
-def test_without_a_record_nothing_is_verified(package: Path, record: bytes | None, why: str) -> None:
+def test_an_invalid_record_is_an_error(package: Path, record: bytes | None, why: str) -> None:
     if record is None:
         (package / "provenance.json").unlink()
     else:

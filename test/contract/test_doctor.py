@@ -1,4 +1,4 @@
-"""``cybersource-flex doctor`` as a person and as a program meet it."""
+"""``cybersource-flex doctor``: findings, exit codes, JSON and terminal output."""
 
 from __future__ import annotations
 
@@ -46,44 +46,44 @@ def doctor(*arguments: str, **environ: str) -> Result:
     return CliRunner().invoke(cli, ["doctor", *arguments], env=environ)
 
 
-def examined(*arguments: str, **environ: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The report, and its findings by their check; a check that is there twice is the worse one."""
+def run_json(*arguments: str, **environ: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The JSON report, and its findings by check name; of several findings of one check, the first."""
     result = doctor("--json", *arguments, **environ)
     assert result.exit_code in (0, 1), result.output
     report = json.loads(result.stdout)
     assert set(report) == {"ok", "problems", "warnings", "source", "scheme", "findings"}
     assert report["ok"] == (result.exit_code == 0) == (report["problems"] == 0)
-    found: dict[str, Any] = {}
-    for each in report["findings"]:
-        assert set(each) == {"check", "level", "text", "hint", "facts"}
-        assert each["level"] in ("ok", "warning", "problem")
-        found.setdefault(each["check"], each)
+    findings: dict[str, Any] = {}
+    for finding in report["findings"]:
+        assert set(finding) == {"check", "level", "message", "hint", "facts"}
+        assert finding["level"] in ("ok", "warning", "problem")
+        findings.setdefault(finding["check"], finding)
     for secret in (PASSWORD, *(value for name, value in environ.items() if name.endswith(("SECRET_KEY", "TOKEN")))):
         assert secret not in result.output
-    return report, found
+    return report, findings
 
 
 def levels(findings: dict[str, Any]) -> dict[str, str]:
-    return {name: each["level"] for name, each in findings.items()}
+    return {name: finding["level"] for name, finding in findings.items()}
 
 
-def test_all_is_well(emulator: Emulator) -> None:
-    report, found = examined(**emulator.environ)
+def test_a_correct_configuration(emulator: Emulator) -> None:
+    report, findings = run_json(**emulator.environ)
     assert report["ok"]
     assert report["warnings"] == 0
     assert report["scheme"] == "jwt_shared_secret"
     assert report["source"] == "the environment"
-    assert set(levels(found).values()) == {"ok"}
-    assert set(found) == {"scheme", "key_id", "secret", "host", "reachable", "clock", "signed_request"}
-    assert found["scheme"]["facts"]["merchant_id"] == emulator.auth["merchant_id"]
-    assert found["key_id"]["facts"] == {"shape": "uuid", "key_id": emulator.auth["key_id"]}
-    assert found["secret"]["facts"] == {"bytes": 32}
-    assert found["host"]["facts"]["host"] == emulator.url
-    assert found["clock"]["facts"] == {"offset_seconds": 0}
-    assert found["signed_request"]["facts"] == {"tried": True, "accepted": True, "status": 201}
+    assert set(levels(findings).values()) == {"ok"}
+    assert set(findings) == {"scheme", "key_id", "secret", "host", "reachable", "clock", "signed_request"}
+    assert findings["scheme"]["facts"]["merchant_id"] == emulator.auth["merchant_id"]
+    assert findings["key_id"]["facts"] == {"shape": "uuid", "key_id": emulator.auth["key_id"]}
+    assert findings["secret"]["facts"] == {"bytes": 32}
+    assert findings["host"]["facts"]["host"] == emulator.url
+    assert findings["clock"]["facts"] == {"offset_seconds": 0}
+    assert findings["signed_request"]["facts"] == {"tried": True, "accepted": True, "status": 201}
 
 
-def test_for_a_person(emulator: Emulator) -> None:
+def test_terminal_output(emulator: Emulator) -> None:
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("CYBERSOURCE_")},
         **emulator.environ,
@@ -91,86 +91,86 @@ def test_for_a_person(emulator: Emulator) -> None:
     }
     command = [sys.executable, "-W", "error", "-m", "cybersource_flex.cli", "doctor"]
     options: Any = {"capture_output": True, "text": True, "encoding": "utf-8", "timeout": 120, "check": False}
-    done = subprocess.run(command, env=environ, **options)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "\x1b" not in done.stdout, "no colour in a pipe"
-    lines = done.stdout.splitlines()
+    process = subprocess.run(command, env=environ, **options)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "\x1b" not in process.stdout, "no colour in a pipe"
+    lines = process.stdout.splitlines()
     assert lines[0] == "Configuration from the environment"
     assert lines[-1] == "no problems, 1 warning"
     assert any(line.split()[:2] == ["warning", "scheme"] and "March 2027" in line for line in lines)
     assert any(line.split()[:2] == ["ok", "signed_request"] for line in lines)
-    assert emulator.auth["secret_key"] not in done.stdout
-    done = subprocess.run([*command, "--offline"], env={**environ, "FORCE_COLOR": "1", "TERM": "xterm"}, **options)
-    assert "\x1b[33mwarning" in done.stdout
+    assert emulator.auth["secret_key"] not in process.stdout
+    process = subprocess.run([*command, "--offline"], env={**environ, "FORCE_COLOR": "1", "TERM": "xterm"}, **options)
+    assert "\x1b[33mwarning" in process.stdout
 
 
 def test_a_wrong_secret(emulator: Emulator) -> None:
-    report, found = examined(**{**emulator.environ, "CYBERSOURCE_SECRET_KEY": "A" * 43 + "="})
+    report, findings = run_json(**{**emulator.environ, "CYBERSOURCE_SECRET_KEY": "A" * 43 + "="})
     assert report["problems"] == 1
-    refused = found["signed_request"]
-    assert refused["level"] == "problem"
-    assert refused["facts"]["status"] == 401
-    assert refused["facts"]["correlation_id"] in refused["text"]
-    assert refused["hint"] == "the emulator says why: the signature of the token does not match: another secret"
+    rejected = findings["signed_request"]
+    assert rejected["level"] == "problem"
+    assert rejected["facts"]["status"] == 401
+    assert rejected["facts"]["correlation_id"] in rejected["message"]
+    assert rejected["hint"] == "the emulator's reason: the signature of the token does not match: another secret"
 
 
-def test_the_hint_of_a_host_that_does_not_say_why() -> None:
+def test_the_hint_for_a_401_without_a_reason() -> None:
     with Emulator(include_rejection_header=False) as emulator:
-        _, found = examined(**{**emulator.environ, "CYBERSOURCE_SECRET_KEY": "A" * 43 + "="})
-    assert found["signed_request"]["hint"].startswith("usual causes: a key of the other environment")
+        _, findings = run_json(**{**emulator.environ, "CYBERSOURCE_SECRET_KEY": "A" * 43 + "="})
+    assert findings["signed_request"]["hint"].startswith("usual causes: a key of the other environment")
 
 
 @pytest.mark.parametrize(("ahead", "level"), [(-200, "problem"), (30, "warning"), (200, "problem"), (2, "ok")])
 def test_the_clock(ahead: int, level: str) -> None:
     with Emulator(clock=lambda: time.time() + ahead) as emulator:
-        _, found = examined(**emulator.environ)
-    assert found["clock"]["level"] == level
-    assert abs(found["clock"]["facts"]["offset_seconds"] + ahead) <= 1
+        _, findings = run_json(**emulator.environ)
+    assert findings["clock"]["level"] == level
+    assert abs(findings["clock"]["facts"]["offset_seconds"] + ahead) <= 1
     if level != "ok":
-        assert ("behind" in found["clock"]["text"]) == (ahead > 0)
-        hint = found["clock"]["hint"]
+        assert ("behind" in findings["clock"]["message"]) == (ahead > 0)
+        hint = findings["clock"]["hint"]
         assert hint.startswith("set it by NTP")
-        assert ("refused as not yet valid" in hint) == (ahead > 0)
-        assert ("expire so much earlier" in hint) == (ahead < 0)
-    assert found["signed_request"]["level"] == "ok"
-    left = int(found["signed_request"]["text"].removesuffix(" s").rpartition(" ")[2])
-    assert left == pytest.approx(900 + min(ahead, 0), abs=3)
+        assert ("rejected as not yet valid" in hint) == (ahead > 0)
+        assert ("expire earlier by this time" in hint) == (ahead < 0)
+    assert findings["signed_request"]["level"] == "ok"
+    remaining = int(findings["signed_request"]["message"].removesuffix(" s").rpartition(" ")[2])
+    assert remaining == pytest.approx(900 + min(ahead, 0), abs=3)
 
 
-def test_a_clock_by_which_all_contexts_have_expired() -> None:
+def test_a_clock_so_far_ahead_that_contexts_have_expired() -> None:
     with Emulator(clock=lambda: time.time() - 1200) as emulator:
-        _, found = examined(**emulator.environ)
-    refused = found["signed_request"]
-    assert refused["level"] == "problem"
-    assert re.search("by this machine's clock, which is (1199|1200|1201) s ahead of the host's", refused["text"])
-    assert refused["hint"] == "is the clock right?"
+        _, findings = run_json(**emulator.environ)
+    rejected = findings["signed_request"]
+    assert rejected["level"] == "problem"
+    assert re.search("by this machine's clock, which is (1199|1200|1201) s ahead of the host's", rejected["message"])
+    assert rejected["hint"] == "is the clock correct?"
 
 
 def test_http_signature(emulator: Emulator) -> None:
-    report, found = examined(**{**emulator.environ, "CYBERSOURCE_AUTH": "http_signature"})
+    report, findings = run_json(**{**emulator.environ, "CYBERSOURCE_AUTH": "http_signature"})
     assert report["ok"]
     assert report["warnings"] == 1
-    assert found["scheme"]["facts"]["ends"] == "2027-03"
-    assert isinstance(found["scheme"]["facts"]["days"], int)
-    assert "jwt_shared_secret" in found["scheme"]["hint"]
+    assert findings["scheme"]["facts"]["ends"] == "2027-03"
+    assert isinstance(findings["scheme"]["facts"]["days"], int)
+    assert "jwt_shared_secret" in findings["scheme"]["hint"]
 
 
-def test_key_id_and_secret_that_were_exchanged(emulator: Emulator) -> None:
+def test_swapped_key_id_and_secret(emulator: Emulator) -> None:
     auth = emulator.auth
-    exchanged = {"CYBERSOURCE_KEY_ID": auth["secret_key"], "CYBERSOURCE_SECRET_KEY": auth["key_id"].replace("-", "")}
-    result = doctor("--offline", **{**emulator.environ, **exchanged})
+    swapped = {"CYBERSOURCE_KEY_ID": auth["secret_key"], "CYBERSOURCE_SECRET_KEY": auth["key_id"].replace("-", "")}
+    result = doctor("--offline", **{**emulator.environ, **swapped})
     assert "CYBERSOURCE_KEY_ID is a shared secret" in result.stdout
     assert "exchanged?" in result.stdout
     assert auth["secret_key"] not in result.stdout
-    _, found = examined("--offline", **{**emulator.environ, "CYBERSOURCE_KEY_ID": "key-1"})
-    assert found["key_id"]["facts"] == {"shape": "other", "key_id": None}
-    assert found["key_id"]["level"] == "warning"
+    _, findings = run_json("--offline", **{**emulator.environ, "CYBERSOURCE_KEY_ID": "key-1"})
+    assert findings["key_id"]["facts"] == {"shape": "other", "key_id": None}
+    assert findings["key_id"]["level"] == "warning"
 
 
 def test_a_secret_of_another_length(emulator: Emulator) -> None:
-    _, found = examined("--offline", **{**emulator.environ, "CYBERSOURCE_SECRET_KEY": "QUJD" * 8})
-    assert levels(found)["secret"] == "warning"
-    assert found["secret"]["facts"] == {"bytes": 24}
+    _, findings = run_json("--offline", **{**emulator.environ, "CYBERSOURCE_SECRET_KEY": "QUJD" * 8})
+    assert levels(findings)["secret"] == "warning"
+    assert findings["secret"]["facts"] == {"bytes": 24}
 
 
 def p12(emulator: Emulator, folder: Path, **options: Any) -> dict[str, str]:
@@ -186,28 +186,28 @@ def p12(emulator: Emulator, folder: Path, **options: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize(("days", "level"), [(365, "ok"), (29, "warning"), (0.5, "warning")])
 def test_a_p12(days: float, level: str, emulator: Emulator, tmp_path: Path) -> None:
-    _, found = examined(**p12(emulator, tmp_path, days=days))
-    certificate = found["certificate"]
+    _, findings = run_json(**p12(emulator, tmp_path, days=days))
+    certificate = findings["certificate"]
     assert certificate["level"] == level
     assert certificate["facts"]["days"] in (int(days) - 1, int(days))
-    assert found["key_id"]["facts"]["shape"] == "22 digits"
-    key_id, merchant = found["key_id"]["facts"]["key_id"], emulator.auth["merchant_id"]
+    assert findings["key_id"]["facts"]["shape"] == "22 digits"
+    key_id, merchant = findings["key_id"]["facts"]["key_id"], emulator.auth["merchant_id"]
     assert certificate["facts"]["subject"] == f"serialNumber={key_id},CN={merchant}"
-    assert levels(found)["signed_request"] == "ok"
+    assert levels(findings)["signed_request"] == "ok"
 
 
 def test_an_expired_p12(emulator: Emulator, tmp_path: Path) -> None:
-    _, found = examined(**p12(emulator, tmp_path, days=-3))
-    assert "expired on" in found["credentials"]["text"]
-    assert levels(found)["credentials"] == "problem"
+    _, findings = run_json(**p12(emulator, tmp_path, days=-3))
+    assert "expired on" in findings["credentials"]["message"]
+    assert levels(findings)["credentials"] == "problem"
 
 
-def test_a_wrong_password_does_not_end_the_examination(emulator: Emulator, tmp_path: Path) -> None:
-    report, found = examined(**{**p12(emulator, tmp_path), "CYBERSOURCE_P12_PASSWORD": PASSWORD + "x"})
+def test_a_wrong_password_does_not_stop_the_checks(emulator: Emulator, tmp_path: Path) -> None:
+    report, findings = run_json(**{**p12(emulator, tmp_path), "CYBERSOURCE_P12_PASSWORD": PASSWORD + "x"})
     assert report["problems"] == 1
-    assert found["credentials"]["text"] == "CYBERSOURCE_P12_PATH: the password is wrong, or the file is damaged"
-    assert levels(found)["reachable"] == levels(found)["clock"] == "ok"
-    assert "signed_request" not in found
+    assert findings["credentials"]["message"] == "CYBERSOURCE_P12_PATH: the password is wrong, or the file is damaged"
+    assert levels(findings)["reachable"] == levels(findings)["clock"] == "ok"
+    assert "signed_request" not in findings
 
 
 def test_message_level_encryption(emulator: Emulator, tmp_path: Path) -> None:
@@ -219,50 +219,50 @@ def test_message_level_encryption(emulator: Emulator, tmp_path: Path) -> None:
         "CYBERSOURCE_MLE_RESPONSE_KEY": str(file),
         "CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD": PASSWORD,
     }
-    report, found = examined(**environ)
+    report, findings = run_json(**environ)
     assert report["ok"]
-    assert levels(found)["mle_request"] == "ok"
-    assert levels(found)["mle_response"] == "warning"
-    assert found["mle_response"]["facts"]["days"] in (9, 10)
-    assert len(found["mle_response"]["facts"]["kid"]) == 22
-    _, found = examined(**{**environ, "CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD": "x"})
-    assert levels(found)["mle"] == "problem"
-    assert levels(found)["certificate"] == levels(found)["reachable"] == "ok"
+    assert levels(findings)["mle_request"] == "ok"
+    assert levels(findings)["mle_response"] == "warning"
+    assert findings["mle_response"]["facts"]["days"] in (9, 10)
+    assert len(findings["mle_response"]["facts"]["kid"]) == 22
+    _, findings = run_json(**{**environ, "CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD": "x"})
+    assert levels(findings)["mle"] == "problem"
+    assert levels(findings)["certificate"] == levels(findings)["reachable"] == "ok"
     environ |= {"CYBERSOURCE_MLE_RESPONSE_KEY": str(KEYS / "response_mle.key.pem"), "CYBERSOURCE_MLE_RESPONSE_KID": "1"}
     del environ["CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD"]
-    _, found = examined("--offline", **environ)
-    assert "the Business Center alone" in found["mle_response"]["text"]
+    _, findings = run_json("--offline", **environ)
+    assert "only the Business Center" in findings["mle_response"]["message"]
 
 
 def test_tls(tmp_path: Path) -> None:
     with Emulator(tls=True, client_certificates="required") as emulator:
-        _, found = examined(**emulator.environ)
-        assert levels(found)["reachable"] == "problem"
-        assert "CYBERSOURCE_CA_FILE" in found["reachable"]["hint"]
+        _, findings = run_json(**emulator.environ)
+        assert levels(findings)["reachable"] == "problem"
+        assert "CYBERSOURCE_CA_FILE" in findings["reachable"]["hint"]
         emulator.write_ca(tmp_path / "ca.pem")
         certificate, key = emulator.issue_client_certificate("shop one")
         (tmp_path / "client.pem").write_bytes(key + certificate)
         environ = {**emulator.environ, "CYBERSOURCE_CA_FILE": str(tmp_path / "ca.pem")}
         environ["CYBERSOURCE_CLIENT_CERTIFICATE"] = str(tmp_path / "client.pem")
-        report, found = examined(**environ)
+        report, findings = run_json(**environ)
         assert report["ok"]
-        assert "CN=shop one" in found["client_certificate"]["facts"]["subject"]
-    _, found = examined(**{**environ, "CYBERSOURCE_CA_FILE": str(tmp_path / "none.pem")})
-    assert levels(found)["tls"] == "problem"
-    assert levels(found)["key_id"] == "ok"
+        assert "CN=shop one" in findings["client_certificate"]["facts"]["subject"]
+    _, findings = run_json(**{**environ, "CYBERSOURCE_CA_FILE": str(tmp_path / "none.pem")})
+    assert levels(findings)["tls"] == "problem"
+    assert levels(findings)["key_id"] == "ok"
 
 
 @pytest.mark.parametrize(
-    ("days", "check", "level", "text"),
+    ("days", "check", "level", "message"),
     [
         (365, "mle_response", "ok", "in 36"),
-        (10, "mle_response", "warning", "ends on"),
+        (10, "mle_response", "warning", "expires on"),
         (-3, "mle", "problem", "CYBERSOURCE_MLE_RESPONSE_KEY: the certificate '.*' expired on"),
     ],
 )
 @pytest.mark.parametrize("source", ["the environment", "a dictionary"])
-def test_the_certificate_of_a_response_key_whose_id_was_given(
-    source: str, days: int, check: str, level: str, text: str, emulator: Emulator, tmp_path: Path
+def test_the_certificate_of_a_response_key_with_an_explicit_id(
+    source: str, days: int, check: str, level: str, message: str, emulator: Emulator, tmp_path: Path
 ) -> None:
     file = tmp_path / "response.p12"
     file.write_bytes(emulator.make_response_mle_p12(PASSWORD, days=days))
@@ -273,7 +273,7 @@ def test_the_certificate_of_a_response_key_whose_id_was_given(
             "CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD": PASSWORD,
             "CYBERSOURCE_MLE_RESPONSE_KID": "7",
         }
-        _, found = examined("--offline", **environ)
+        _, findings = run_json("--offline", **environ)
     else:
         config = {
             "authentication_type": "JWT",
@@ -288,17 +288,17 @@ def test_the_certificate_of_a_response_key_whose_id_was_given(
             "responseMlePrivateKeyFilePassword": PASSWORD,
         }
         (tmp_path / "config.json").write_text(json.dumps(config))
-        _, found = examined("--offline", "--config", str(tmp_path / "config.json"))
-        text = text.replace("CYBERSOURCE_MLE_RESPONSE_KEY", "responseMlePrivateKeyFilePath")
-    assert found[check]["level"] == level
-    assert re.search(text, found[check]["text"])
+        _, findings = run_json("--offline", "--config", str(tmp_path / "config.json"))
+        message = message.replace("CYBERSOURCE_MLE_RESPONSE_KEY", "responseMlePrivateKeyFilePath")
+    assert findings[check]["level"] == level
+    assert re.search(message, findings[check]["message"])
     if check == "mle_response":
-        assert found[check]["facts"]["kid"] == "7"
-        assert found[check]["facts"]["days"] in (days - 1, days)
+        assert findings[check]["facts"]["kid"] == "7"
+        assert findings[check]["facts"]["days"] in (days - 1, days)
 
 
-def issued(folder: Path, name: str, days: int) -> Path:
-    """A certificate by itself with its key, that ends in so many days."""
+def make_certificate(folder: Path, name: str, days: int) -> Path:
+    """A file with a self-signed certificate that expires in ``days`` days, and its key."""
     key = rsa.generate_private_key(65537, 2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     ends = datetime.now(UTC) + timedelta(days=days)
@@ -318,97 +318,103 @@ def issued(folder: Path, name: str, days: int) -> Path:
     ("days", "check", "level"),
     [(365, "client_certificate", "ok"), (10, "client_certificate", "warning"), (-3, "tls", "problem")],
 )
-def test_the_end_of_a_client_certificate(days: int, check: str, level: str, emulator: Emulator, tmp_path: Path) -> None:
-    environ = {**emulator.environ, "CYBERSOURCE_CLIENT_CERTIFICATE": str(issued(tmp_path, "shop", days))}
-    _, found = examined("--offline", **environ)
-    assert found[check]["level"] == level
+def test_the_expiry_of_a_client_certificate(
+    days: int, check: str, level: str, emulator: Emulator, tmp_path: Path
+) -> None:
+    environ = {**emulator.environ, "CYBERSOURCE_CLIENT_CERTIFICATE": str(make_certificate(tmp_path, "shop", days))}
+    _, findings = run_json("--offline", **environ)
+    assert findings[check]["level"] == level
     if level == "problem":
-        assert re.search(r"^CYBERSOURCE_CLIENT_CERTIFICATE .*: the certificate 'shop' expired on", found[check]["text"])
+        assert re.search(
+            r"^CYBERSOURCE_CLIENT_CERTIFICATE .*: the certificate 'shop' expired on", findings[check]["message"]
+        )
 
 
 @pytest.mark.parametrize(("days", "level"), [(365, "ok"), (10, "warning"), (-3, "warning")])
-def test_the_end_of_what_stands_between(days: int, level: str, emulator: Emulator, tmp_path: Path) -> None:
-    shop, between = issued(tmp_path, "shop", 365), issued(tmp_path, "between", days)
-    begins = b"-----BEGIN CERTIFICATE-----"
-    shop.write_bytes(shop.read_bytes() + begins + between.read_bytes().partition(begins)[2])
-    _, found = examined("--offline", **emulator.environ, CYBERSOURCE_CLIENT_CERTIFICATE=str(shop))
-    assert levels(found)["client_certificate"] == "ok"
-    chain = found["client_certificate_chain"]
+def test_the_expiry_of_an_intermediate_certificate(days: int, level: str, emulator: Emulator, tmp_path: Path) -> None:
+    shop, intermediate = make_certificate(tmp_path, "shop", 365), make_certificate(tmp_path, "intermediate", days)
+    header = b"-----BEGIN CERTIFICATE-----"
+    shop.write_bytes(shop.read_bytes() + header + intermediate.read_bytes().partition(header)[2])
+    _, findings = run_json("--offline", **emulator.environ, CYBERSOURCE_CLIENT_CERTIFICATE=str(shop))
+    assert levels(findings)["client_certificate"] == "ok"
+    chain = findings["client_certificate_chain"]
     assert chain["level"] == level
-    assert chain["facts"]["subject"] == "CN=between"
+    assert chain["facts"]["subject"] == "CN=intermediate"
 
 
 @pytest.mark.parametrize(
-    ("days", "level", "text"),
+    ("days", "level", "message"),
     [
-        ([365], "ok", "^1 certificate, 0 of which ended or end within 30 days$"),
-        ([365, 10], "warning", "^2 certificates; subject CN=ca1; ends on"),
-        ([-3, 365], "warning", "^2 certificates; subject CN=ca0; ended on"),
+        ([365], "ok", "^1 certificate, 0 expired or expiring within 30 days$"),
+        ([365, 10], "warning", "^2 certificates; subject CN=ca1; expires on"),
+        ([-3, 365], "warning", "^2 certificates; subject CN=ca0; expired on"),
         ([-3], "problem", "^CYBERSOURCE_CA_FILE .*: the certificate 'ca0' expired on"),
-        ([-3, *[365] * 10], "ok", "^11 certificates, 1 of which ended or end"),
+        ([-3, *[365] * 10], "ok", "^11 certificates, 1 expired or expiring"),
     ],
 )
-def test_the_ends_of_authorities(days: list[int], level: str, text: str, emulator: Emulator, tmp_path: Path) -> None:
-    made = [issued(tmp_path, f"ca{number}", each) for number, each in enumerate(days)]
+def test_the_expiry_of_ca_certificates(
+    days: list[int], level: str, message: str, emulator: Emulator, tmp_path: Path
+) -> None:
+    certificates = [make_certificate(tmp_path, f"ca{number}", each) for number, each in enumerate(days)]
     file = tmp_path / "ca.pem"
-    file.write_bytes(b"".join(each.read_bytes() for each in made))
-    _, found = examined("--offline", **emulator.environ, CYBERSOURCE_CA_FILE=str(file))
-    finding = found["tls" if level == "problem" else "ca_file"]
+    file.write_bytes(b"".join(certificate.read_bytes() for certificate in certificates))
+    _, findings = run_json("--offline", **emulator.environ, CYBERSOURCE_CA_FILE=str(file))
+    finding = findings["tls" if level == "problem" else "ca_file"]
     assert finding["level"] == level
-    assert re.search(text, finding["text"])
+    assert re.search(message, finding["message"])
 
 
-def test_a_host_that_is_not_there(emulator: Emulator) -> None:
+def test_an_unreachable_host(emulator: Emulator) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        _, found = examined(**{**emulator.environ, "CYBERSOURCE_ENVIRONMENT": url})
-    assert levels(found)["reachable"] == "problem"
-    assert found["reachable"]["facts"] == {"error": "ConnectionFailedError"}
-    assert "signed_request" not in found
+        _, findings = run_json(**{**emulator.environ, "CYBERSOURCE_ENVIRONMENT": url})
+    assert levels(findings)["reachable"] == "problem"
+    assert findings["reachable"]["facts"] == {"error": "ConnectionFailedError"}
+    assert "signed_request" not in findings
 
 
-def test_offline_asks_nobody(emulator: Emulator) -> None:
+def test_offline_sends_no_request(emulator: Emulator) -> None:
     emulator.clear()
-    report, found = examined("--offline", **emulator.environ)
+    report, findings = run_json("--offline", **emulator.environ)
     assert report["ok"]
-    assert set(found) == {"scheme", "key_id", "secret", "host"}
+    assert set(findings) == {"scheme", "key_id", "secret", "host"}
     assert emulator.requests == []
 
 
-def test_a_token_is_not_sent_unasked(emulator: Emulator) -> None:
+def test_an_access_token_is_not_sent_by_default(emulator: Emulator) -> None:
     environ = {
         "CYBERSOURCE_AUTH": "bearer",
         "CYBERSOURCE_ENVIRONMENT": emulator.url,
         "CYBERSOURCE_ACCESS_TOKEN": emulator.issue_access_token(),
     }
     emulator.clear()
-    _, found = examined(**environ)
-    assert found["signed_request"]["facts"] == {"tried": False}
-    assert all("authorization" not in each.headers for each in emulator.requests)
-    report, found = examined("--send-token", **environ)
+    _, findings = run_json(**environ)
+    assert findings["signed_request"]["facts"] == {"tried": False}
+    assert all("authorization" not in request.headers for request in emulator.requests)
+    report, findings = run_json("--send-token", **environ)
     assert report["ok"]
-    assert found["signed_request"]["facts"]["accepted"] is True
+    assert findings["signed_request"]["facts"]["accepted"] is True
 
 
-def test_no_secret_leaves(emulator: Emulator) -> None:
+def test_no_secret_is_sent(emulator: Emulator) -> None:
     emulator.clear()
     for scheme in ("jwt_shared_secret", "http_signature"):
-        examined(**{**emulator.environ, "CYBERSOURCE_AUTH": scheme})
-    sent = "".join(f"{each.target}{each.raw_headers}{each.body!r}" for each in emulator.requests)
+        run_json(**{**emulator.environ, "CYBERSOURCE_AUTH": scheme})
+    sent = "".join(f"{request.target}{request.raw_headers}{request.body!r}" for request in emulator.requests)
     assert len(emulator.requests) >= 4
     assert emulator.auth["secret_key"] not in sent
 
 
-def test_variables_that_cannot_be_read(emulator: Emulator) -> None:
-    report, found = examined(**{**emulator.environ, "CYBERSOURCE_KEY_ID": ""})
+def test_invalid_variables(emulator: Emulator) -> None:
+    report, findings = run_json(**{**emulator.environ, "CYBERSOURCE_KEY_ID": ""})
     assert (report["problems"], report["scheme"]) == (1, None)
-    assert "CYBERSOURCE_KEY_ID" in found["configuration"]["text"]
-    report, found = examined(**{**emulator.environ, "CYBERSOURCE_LEEWAY": "900"})
-    assert found["client"]["text"] == "CYBERSOURCE_LEEWAY must be a number of seconds from 0 to 600"
+    assert "CYBERSOURCE_KEY_ID" in findings["configuration"]["message"]
+    report, findings = run_json(**{**emulator.environ, "CYBERSOURCE_LEEWAY": "900"})
+    assert findings["client"]["message"] == "CYBERSOURCE_LEEWAY must be a number of seconds from 0 to 600"
 
 
-def test_a_dictionary(emulator: Emulator, tmp_path: Path) -> None:
+def test_a_configuration_dictionary(emulator: Emulator, tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     config = {
         "authentication_type": "JWT",
@@ -420,15 +426,15 @@ def test_a_dictionary(emulator: Emulator, tmp_path: Path) -> None:
         "maxPoolSize": 10,
     }
     file.write_text(json.dumps(config))
-    report, found = examined("--config", str(file), CYBERSOURCE_AUTH="nonsense")
+    report, findings = run_json("--config", str(file), CYBERSOURCE_AUTH="nonsense")
     assert report["ok"]
     assert report["source"] == str(file)
-    assert found["configuration"]["level"] == "warning"
-    assert found["configuration"]["text"].startswith("maxPoolSize is ignored")
-    assert levels(found)["signed_request"] == "ok"
+    assert findings["configuration"]["level"] == "warning"
+    assert findings["configuration"]["message"].startswith("maxPoolSize is ignored")
+    assert levels(findings)["signed_request"] == "ok"
     file.write_text(json.dumps({**config, "merchantID": "x"}))
-    _, found = examined("--config", str(file))
-    assert "did you mean 'merchantid'?" in found["configuration"]["text"]
+    _, findings = run_json("--config", str(file))
+    assert "did you mean 'merchantid'?" in findings["configuration"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -441,13 +447,13 @@ def test_a_dictionary(emulator: Emulator, tmp_path: Path) -> None:
         (b"[" * 100_000, "not JSON"),
     ],
 )
-def test_a_file_that_is_no_dictionary(content: bytes, expected: str, tmp_path: Path) -> None:
+def test_a_file_without_a_valid_dictionary(content: bytes, expected: str, tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_bytes(content)
     result = doctor("--json", "--config", str(file))
     assert result.exit_code == 1
     (finding,) = json.loads(result.stdout)["findings"]
-    assert expected in finding["text"]
+    assert expected in finding["message"]
     assert "c4n4ry" not in result.output
 
 

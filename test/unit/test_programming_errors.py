@@ -369,7 +369,7 @@ def test_loading_the_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--merchant", "m" * 65], "--merchant has 65 characters; certificates take 64"),
+        (["--merchant", "m" * 65], "--merchant has 65 characters; certificates allow 64"),
         (["--portfolio", "p" * 65, "--p12-portfolio", "--p12", "shop.p12"], "--portfolio has 65 characters"),
         (["--merchant", "\udcff"], "--merchant has a character that is not printable"),
         (["--p12", "shop.p12", "--p12-password", "\udcff"], "--p12-password has a character that is not printable"),
@@ -403,7 +403,7 @@ def test_a_number_with_thousands_of_digits_in_a_configuration(tmp_path: Path) ->
     done = run("doctor", "--offline", "--json", "--config", str(tmp_path / "config.json"))
     assert done.exit_code == 1
     (finding,) = json.loads(done.stdout)["findings"]
-    assert finding["text"].endswith("config.json: not JSON")
+    assert finding["message"].endswith("config.json: not JSON")
 
 
 def test_a_public_key_of_an_unknown_algorithm(tmp_path: Path) -> None:
