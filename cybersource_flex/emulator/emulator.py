@@ -294,10 +294,11 @@ class Emulator:
     def _merchant(self, merchant_id: str | None, portfolio: bool = False) -> Merchant:
         """The merchant with this id. If it is listed several times, with `portfolio` the entry that has one."""
         merchants = self._credentials.merchants
-        wanted = merchants[0].merchant_id if merchant_id is None else merchant_id
-        matching = [merchant for merchant in merchants if merchant.merchant_id == wanted]
+        if merchant_id is None:
+            merchant_id = merchants[0].merchant_id
+        matching = [merchant for merchant in merchants if merchant.merchant_id == merchant_id]
         if not matching:
-            raise ValueError(f"merchant {wanted!r} is not one of the emulator's merchants")
+            raise ValueError(f"merchant {merchant_id!r} is not one of the emulator's merchants")
         return next((merchant for merchant in matching if portfolio and merchant.portfolio_id), matching[0])
 
     # Fault injection

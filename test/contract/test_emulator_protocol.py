@@ -997,7 +997,7 @@ WRONG_CARDS: list[tuple[dict[str, Any], str, str]] = [
     ({"number": "378282246310005"}, "captureData.securityCode", "Invalid security code format"),
     ({"type": "visa"}, "captureData.type", "Unknown"),
     ({"type": "022"}, "captureData.type", "Unknown"),
-    ({"type": "002"}, "captureData.type", "does not fit"),
+    ({"type": "002"}, "captureData.type", "does not match"),
     ({"cardholder": "x"}, "captureData.cardholder", "does not list"),
     ({"number": {"value": "4111111111111111"}}, "captureData.number.value", "does not list"),
 ]
@@ -1131,7 +1131,7 @@ BANK = {"routingNumber": "121042882", "account": {"number": "4100123"}}
         (["CHECK"], {"CARD": {"number": "4111111111111111"}}, "does not allow the payment type CARD"),
         (["CARD"], {"CHECK": BANK}, "does not allow the payment type CHECK"),
         (None, {"paymentInformation": {"bank": BANK}}, "does not allow the payment type CHECK"),
-        (["CARD", "CHECK"], {"CARD": {"number": "4111111111111111"}, "CHECK": BANK}, "of one payment type"),
+        (["CARD", "CHECK"], {"CARD": {"number": "4111111111111111"}, "CHECK": BANK}, "of two payment types"),
         (["CARD", "CHECK"], {"CARD": {"number": "4111111111111111"}}, None),
         (["CARD", "CHECK"], {"CHECK": BANK}, None),
         (["CHECK"], {"paymentInformation": {"bank": BANK}}, None),

@@ -49,8 +49,8 @@ class Caller:
 
 def quoted(value: object) -> str:
     """A value for an error message: on one line, at most 80 characters."""
-    shown = ascii(value)
-    return shown if len(shown) <= 80 else shown[:77] + "..."
+    literal = ascii(value)
+    return literal if len(literal) <= 80 else literal[:77] + "..."
 
 
 def sha256_base64(body: bytes) -> str:
@@ -58,9 +58,9 @@ def sha256_base64(body: bytes) -> str:
     return base64.b64encode(hashlib.sha256(body).digest()).decode("ascii")
 
 
-def equal(left: str | bytes, right: str | bytes) -> bool:
+def equal(first: str | bytes, second: str | bytes) -> bool:
     """Compare in constant time."""
-    return hmac.compare_digest(_bytes(left), _bytes(right))
+    return hmac.compare_digest(_bytes(first), _bytes(second))
 
 
 def _bytes(value: str | bytes) -> bytes:

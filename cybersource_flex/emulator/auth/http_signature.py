@@ -110,7 +110,7 @@ def _explain_mismatch(
 ) -> str:
     """The reason for a wrong signature. Tries the common mistakes."""
     if equal(_sign(key.encoded_secret.encode("utf-8"), lines, names), signature):
-        return "the signature was made with the secret as text: it must be base64-decoded first"
+        return "the signature was made with the undecoded secret: it must be base64-decoded first"
     for host in auth_context.hosts:
         if equal(_sign(secret, {**lines, "host": host}, names), signature):
             return f"the signed host is {host}, the Host header says {quoted(lines['host'])}"

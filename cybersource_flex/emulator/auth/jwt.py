@@ -84,7 +84,7 @@ def _verify(key: SigningKey, algorithm: str, signed: bytes, signature: bytes) ->
     if equal(hmac.new(secret, signed, digest).digest(), signature):
         return
     if equal(hmac.new(key.encoded_secret.encode("utf-8"), signed, digest).digest(), signature):
-        raise AuthenticationError("the token was signed with the secret as text: it must be base64-decoded first")
+        raise AuthenticationError("the token was signed with the undecoded secret: it must be base64-decoded first")
     raise AuthenticationError("the signature of the token does not match: another secret")
 
 

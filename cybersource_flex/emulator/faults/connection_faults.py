@@ -1,7 +1,7 @@
-"""Answers on their way out: in order, or as a scenario wants them.
+"""Send a response, normally or with a fault of the connection: delays, resets, truncation, invalid HTTP.
 
-Waiting happens here, and only here. It ends when the connection does, so that neither a client that gave up nor a
-stopping server is kept.
+Only this module waits. A wait ends when the connection ends, so it delays neither a client that closed the connection
+nor a stopping server.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True)
 class ResponseWriter:
-    """One answer, ready to go."""
+    """A complete response and the connection to send it on."""
 
     connection: RawConnection
     send: Send
@@ -33,41 +33,41 @@ class ResponseWriter:
     body: bytes
 
     async def send_normally(self) -> None:
-        """As HTTP wants it."""
+        """Send valid HTTP."""
         await self.start(self.headers)
         await self.send({"type": "http.response.body", "body": self.body})
 
     async def start(self, headers: Headers) -> None:
         await self.send({"type": "http.response.start", "status": self.status, "headers": headers})
 
-    async def more(self, data: bytes) -> None:
+    async def send_part(self, data: bytes) -> None:
         await self.send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def finish(self) -> None:
         await self.send({"type": "http.response.body", "body": b""})
 
     def without(self, *names: bytes) -> Headers:
-        """The headers but for some."""
+        """The headers except those with these names."""
         return [(name, value) for name, value in self.headers if name not in names]
 
     def head(self, headers: Headers) -> bytes:
-        """Status line and headers as bytes, for what uvicorn would not send."""
+        """Status line and headers as bytes, for responses that uvicorn would not send."""
         return _head(self.status, headers)
 
 
 def _head(status: int, headers: Headers) -> bytes:
-    known = {status.value: status.phrase for status in HTTPStatus}
-    lines = [f"HTTP/1.1 {status} {known.get(status, '')}".encode("ascii")]
+    phrases = {status.value: status.phrase for status in HTTPStatus}
+    lines = [f"HTTP/1.1 {status} {phrases.get(status, '')}".encode("ascii")]
     lines += [name + b": " + value for name, value in headers]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def _length(body: bytes) -> tuple[bytes, bytes]:
+def _content_length(body: bytes) -> tuple[bytes, bytes]:
     return b"content-length", str(len(body)).encode("ascii")
 
 
 async def send_response(writer: ResponseWriter, scenario: Scenario | None) -> None:
-    """Send an answer."""
+    """Send a response, with the fault of the scenario if it affects the connection."""
     fault = None if scenario is None else _FAULTS.get(scenario.name)
     if scenario is None or fault is None:
         await writer.send_normally()
@@ -88,10 +88,10 @@ async def _slow_drip(writer: ResponseWriter, scenario: Scenario) -> None:
         for byte in writer.body:
             if not await connection.pause(interval):
                 return
-            await writer.more(bytes([byte]))
+            await writer.send_part(bytes([byte]))
         await writer.finish()
         return
-    # Past uvicorn, which does not know what was sent: so this is the connection's last response, and says so.
+    # Written without uvicorn, which cannot continue afterwards. So the response announces that the connection closes.
     for byte in writer.head([*writer.headers, (b"connection", b"close")]):
         if not await connection.pause(interval):
             return
@@ -101,7 +101,7 @@ async def _slow_drip(writer: ResponseWriter, scenario: Scenario) -> None:
 
 
 async def _reset_during(writer: ResponseWriter, scenario: Scenario) -> None:
-    await _half(writer)
+    await _write_half(writer)
     await writer.connection.reset()
 
 
@@ -115,14 +115,14 @@ async def _close_after(writer: ResponseWriter, scenario: Scenario) -> None:
 
 
 async def _truncated(writer: ResponseWriter, scenario: Scenario) -> None:
-    await _half(writer)
+    await _write_half(writer)
     await writer.connection.close()
 
 
-async def _half(writer: ResponseWriter) -> None:
-    """The head, and half of what it announces."""
+async def _write_half(writer: ResponseWriter) -> None:
+    """Send the head and half of the announced body."""
     body = writer.body or b"{}"
-    headers = [*writer.without(b"content-length"), _length(body)]
+    headers = [*writer.without(b"content-length"), _content_length(body)]
     await writer.connection.write(writer.head(headers) + body[: len(body) // 2])
 
 
@@ -135,8 +135,8 @@ async def _wrong_length(writer: ResponseWriter, scenario: Scenario) -> None:
         await writer.connection.wait_until_lost()
         return
     await writer.start(headers)
-    await writer.more(body[:declared])
-    # Before the end, so that it is on the connection also where the client wants the connection closed.
+    await writer.send_part(body[:declared])
+    # Written before the end of the response, because uvicorn may close the connection at the end.
     await writer.connection.write(body[declared:])
     await writer.finish()
 
@@ -153,7 +153,7 @@ async def _chunked_broken(writer: ResponseWriter, scenario: Scenario) -> None:
 
 async def _interim(writer: ResponseWriter, scenario: Scenario) -> None:
     statuses, connection = scenario.string("status").split(","), writer.connection
-    # Short lines: it is the sum of the bytes that matters.
+    # Short lines, because the total size matters.
     headers = [(b"x-interim-%d" % line, block) for line, block in enumerate(_blocks(scenario.count("size"), 1000))]
     heads = [_head(int(status), headers) for status in statuses]
     for number in range(scenario.count("count")):
@@ -169,13 +169,14 @@ async def _interim(writer: ResponseWriter, scenario: Scenario) -> None:
 
 
 async def _second_response(writer: ResponseWriter, scenario: Scenario) -> None:
-    second = _head(200, [(b"content-type", b"application/json"), _length(_SECOND)]) + _SECOND
+    second = _head(200, [(b"content-type", b"application/json"), _content_length(_SECOND)]) + _SECOND
     connection, seconds = writer.connection, scenario.number("seconds")
     if seconds == 0:
-        # In one write, so that no client can send its next request in between: it could not tell the two apart.
-        with connection.one_write() as more:
+        # In one write, so that the client cannot send its next request in between: it would take the second response
+        # for the response to that request.
+        with connection.one_write() as extra:
             await writer.send_normally()
-            more.append(second)
+            extra.append(second)
         return
     request = connection.last_request
     await writer.send_normally()
@@ -190,14 +191,14 @@ async def _early_response(writer: ResponseWriter, scenario: Scenario) -> None:
 
 async def _body_not_allowed(writer: ResponseWriter, scenario: Scenario) -> None:
     status, body = scenario.count("status"), writer.body or b"{}"
-    headers = [*writer.without(b"content-length"), _length(body)]
+    headers = [*writer.without(b"content-length"), _content_length(body)]
     if status < 200:
         await writer.connection.write(_head(status, headers) + body)
         await writer.send_normally()
         return
-    with writer.connection.one_write() as more:
+    with writer.connection.one_write() as extra:
         await replace(writer, status=status, headers=headers, body=b"").send_normally()
-        more.append(body)
+        extra.append(body)
 
 
 async def _forget_idle(writer: ResponseWriter, scenario: Scenario) -> None:
@@ -212,15 +213,15 @@ async def _big_body(writer: ResponseWriter, scenario: Scenario) -> None:
 
 
 async def _endless_body(writer: ResponseWriter, scenario: Scenario) -> None:
-    # Without a length, uvicorn sends it in chunks.
+    # Without Content-Length, uvicorn uses chunked encoding.
     await writer.start(writer.without(b"content-length"))
     await _stream(writer, min(scenario.count("size"), MAXIMUM_SIZE))
 
 
 async def _stream(writer: ResponseWriter, size: int) -> None:
     for block in _blocks(size):
-        await writer.more(block)
-        # Sending waits for nothing while the client reads, or is gone: others want to be answered too.
+        await writer.send_part(block)
+        # Sending never yields while the client reads or after it disconnects, but other requests need the event loop.
         await asyncio.sleep(0)
         if writer.connection.lost:
             return
@@ -241,7 +242,7 @@ async def _endless_headers(writer: ResponseWriter, scenario: Scenario) -> None:
     for number, block in enumerate(_blocks(scenario.count("size"))):
         if connection.lost:
             return
-        # Each line is as long as it is easy to take: it is their number that matters.
+        # Lines of moderate length, because their number matters.
         lines = range(number * 64, number * 64 + 64)
         await connection.write(
             b"".join(b"x-endless-%d: %s\r\n" % (line, block[:1000]) for line in lines) if many else block

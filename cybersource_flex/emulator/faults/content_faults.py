@@ -1,4 +1,4 @@
-"""Answers and tokens that are not what they should be: the scenarios that are about content."""
+"""Faults of the content: error statuses of a gateway, wrong bodies and headers, invalid tokens."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ _PAGE = (
     b"<body><h1>%s</h1><p>This is not the service you are looking for.</p></body></html>\n"
 )
 _HUGE = 10**20
-# What no document names.
-_EXTRA: dict[str, object] = {"emulatorExtra": {"nested": [1, None, True, {"deep": "text"}]}, "emulatorText": "unknown"}
+# Undocumented members.
+_UNKNOWN: dict[str, object] = {
+    "emulatorExtra": {"nested": [1, None, True, {"deep": "string"}]},
+    "emulatorText": "unknown",
+}
 
 
 def gateway_response(context: RequestContext) -> Response | None:
-    """What something in front of the service answers, so that the operation is not carried out; None to go on."""
+    """The response of a gateway if the scenario is one: the operation is not carried out. Otherwise None."""
     scenario = context.scenario
     if scenario is None:
         return None
@@ -52,7 +55,7 @@ def gateway_response(context: RequestContext) -> Response | None:
         location = (("location", scenario.string("location")),)
         return Response(scenario.count("status"), "", b"", location, rejection_reason="redirected", from_flex=False)
     if name == "refuse":
-        return _refusal(scenario)
+        return _unauthorized(scenario)
     if name == "undecodable-body" and scenario.string("status") != "normal":
         if scenario.string("status") == "401":
             return authentication_failed("rejected by scenario")
@@ -61,7 +64,7 @@ def gateway_response(context: RequestContext) -> Response | None:
 
 
 def error_with_status(status: int) -> ApiError:
-    """An error response with a status that a scenario names."""
+    """The error for a status that is a parameter of a scenario."""
     reason, message = {
         400: (Reason.INVALID_DATA, "Invalid data"),
         403: (Reason.FORBIDDEN, "Not permitted"),
@@ -74,10 +77,9 @@ def error_with_status(status: int) -> ApiError:
 
 
 def _page(status: int, title: bytes) -> Response:
-    refusal = None if status < 400 else title.decode("ascii")
-    return Response(
-        status, "text/html; charset=utf-8", _PAGE % (title, title), rejection_reason=refusal, from_flex=False
-    )
+    reason = None if status < 400 else title.decode("ascii")
+    body = _PAGE % (title, title)
+    return Response(status, "text/html; charset=utf-8", body, rejection_reason=reason, from_flex=False)
 
 
 def _retry_after(form: str, now: float) -> tuple[tuple[str, str], ...]:
@@ -88,39 +90,37 @@ def _retry_after(form: str, now: float) -> tuple[tuple[str, str], ...]:
     return (("retry-after", {"garbage": "as soon as possible", "negative": "-1", "huge": str(_HUGE)}.get(form, form)),)
 
 
-def _refusal(scenario: Scenario) -> Response:
+def _unauthorized(scenario: Scenario) -> Response:
     response, shape = authentication_failed(scenario.string("reason")), scenario.string("shape")
     if shape == "empty":
         return replace(response, body=b"", media_type="")
     if shape == "json":
-        text = json.dumps({"error": "UNAUTHORIZED_USER", "message": "Authentication Failed"})
-        return json_response(
-            401, {"response": {"rmsg": text}}, rejection_reason=response.rejection_reason, from_flex=False
-        )
+        nested = json.dumps({"error": "UNAUTHORIZED_USER", "message": "Authentication Failed"})
+        return replace(response, body=json_response(401, {"response": {"rmsg": nested}}).body)
     return response
 
 
 def with_unknown_members(response: Response) -> Response:
-    """A JSON answer with members and values that no document names; another answer as it is."""
+    """Add undocumented members and values to a JSON response. Other responses are returned unchanged."""
     if response.media_type != "application/json":
         return response
     value: Any = json.loads(response.body)
     if not isinstance(value, dict):
         return response
-    value |= _EXTRA
+    value |= _UNKNOWN
     for part in (value, value.get("responseStatus")):
         if isinstance(part, dict) and isinstance(part.get("reason"), str):
-            part |= {**_EXTRA, "reason": "EMULATOR_UNKNOWN_REASON"}
+            part |= {**_UNKNOWN, "reason": "EMULATOR_UNKNOWN_REASON"}
     if "kty" in value:
         value["use"] = "emulated"
     card = value.get("paymentInformation", {}).get("card")
     if isinstance(card, dict):
-        card |= {**_EXTRA, "type": "999"}
+        card |= {**_UNKNOWN, "type": "999"}
     return replace(response, body=json_response(response.status, value).body)
 
 
 def with_replaced_body(response: Response, scenario: Scenario) -> Response:
-    """The finished answer under a scenario that is about what the client gets to read."""
+    """Apply the scenarios that change the body or its headers after everything else."""
     name = scenario.name
     if name == "html-200":
         return _page(200, b"Welcome")
@@ -138,10 +138,10 @@ def with_replaced_body(response: Response, scenario: Scenario) -> Response:
 
 @lru_cache(maxsize=2)
 def gzip_spaces(size: int) -> bytes:
-    """gzip of so many spaces. A compressed block is repeated, which costs next to nothing."""
+    """gzip of this many spaces. Repeats one compressed block, which is much faster than compressing them all."""
     spaces = b" " * _MIB
     compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    # After a full flush nothing refers back, so the block means the same wherever it stands.
+    # After a full flush there are no references to earlier data, so the block can be repeated.
     block = compressor.compress(spaces) + compressor.flush(zlib.Z_FULL_FLUSH)
     blocks, rest = divmod(size, _MIB)
     compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -155,7 +155,7 @@ def gzip_spaces(size: int) -> bytes:
 
 
 def sign(context: RequestContext, key: rsa.RSAPrivateKey, header: dict[str, object], payload: dict[str, object]) -> str:
-    """A JWS as the scenario of the call wants it: mostly a good one."""
+    """Sign a JWS. It is invalid if the scenario is `malformed-jwt`, and has unknown members with `unknown-members`."""
     if context.active_scenario("unknown-members"):
         return jose.sign_rs256(key, {**header, "emulatorExtra": "unknown"}, _extended_claims(payload))
     scenario = context.active_scenario("malformed-jwt")
@@ -176,14 +176,14 @@ def sign(context: RequestContext, key: rsa.RSAPrivateKey, header: dict[str, obje
 
 
 def _extended_claims(payload: dict[str, object]) -> dict[str, object]:
-    """The claims with more in them. What was asked for stays, so that a client finds what it must find."""
-    claims: dict[str, Any] = {**payload, **_EXTRA}
+    """The claims with unknown members. Requested content is unchanged, so a correct client can use the token."""
+    claims: dict[str, Any] = {**payload, **_UNKNOWN}
     if isinstance(claims.get("flx"), dict):
-        claims["flx"] = {**claims["flx"], **_EXTRA, "jwk": {**claims["flx"]["jwk"], "emulatorExtra": "unknown"}}
+        claims["flx"] = {**claims["flx"], **_UNKNOWN, "jwk": {**claims["flx"]["jwk"], "emulatorExtra": "unknown"}}
     if isinstance(claims.get("ctx"), list):
         first = claims["ctx"][0]
-        more = {"data": {"emulatorExtra": []}, "type": "emulated-9.9.9"}
-        claims["ctx"] = [{**first, **_EXTRA, "data": {**first["data"], **_EXTRA}}, more]
+        second = {"data": {"emulatorExtra": []}, "type": "emulated-9.9.9"}
+        claims["ctx"] = [{**first, **_UNKNOWN, "data": {**first["data"], **_UNKNOWN}}, second]
     if isinstance(claims.get("content"), dict):
         claims["content"] = _extended_content(claims["content"])
         claims["metadata"] = {"emulatorExtra": "unknown"}
@@ -194,13 +194,13 @@ def _extended_content(content: dict[str, Any]) -> dict[str, Any]:
     content = {**content, "emulatorExtra": {"leaf": {"value": "unknown", "more": None}}}
     card = content.get("paymentInformation", {}).get("card")
     if isinstance(card, dict) and isinstance(card.get("number"), dict):
-        number = {**card["number"], **_EXTRA}
+        number = {**card["number"], **_UNKNOWN}
         number["detectedCardTypes"] = [*number.get("detectedCardTypes", ()), "999"]
         content["paymentInformation"] = {**content["paymentInformation"], "card": {**card, "number": number}}
     return content
 
 
 def used_token() -> ApiError:
-    """What a payment says of a used token; what payment-details says is unpublished."""
+    """The error with which payments report a used token; that of payment-details is unpublished."""
     detail = ErrorDetail("tokenInformation.jti", "The transient token was used")
     return ApiError(400, Reason.INVALID_DATA, "The transient token was used", [detail])

@@ -380,8 +380,8 @@ def _string(value: object) -> str:
 
 
 def _short(value: object) -> str:
-    shown = ascii(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+    literal = ascii(value)
+    return literal if len(literal) <= 60 else literal[:57] + "..."
 
 
 def to_scenario(entry: Scenario | str | None) -> Scenario | None:

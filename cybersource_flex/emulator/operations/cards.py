@@ -1,8 +1,8 @@
-"""What a card number, its brand, expiry and security code must look like.
+"""Card networks: number ranges, type codes, Luhn check, security code lengths, masking.
 
-Prefixes and lengths of the first nine brands are those of the browser library 0.11.3, with two differences:
-the whole of 6011 is Discover (its published test number says so), and UATP is added from its test number. The
-other networks publish no ranges; here they own the prefix of their published test number and nothing more.
+Prefixes and lengths of the first nine brands are those of the browser library 0.11.3, with two differences: all of 6011
+is Discover (as its published test number shows), and UATP is added from its test number. The other networks publish no
+ranges; here they have only the prefix of their published test number.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ class Brand:
 
     Attributes:
         network: name in `allowedCardNetworks`.
-        codes: three-digit type codes, the usual one first.
+        codes: three-digit type codes, the most common one first.
         prefixes: inclusive ranges of leading digits, both ends of the same length.
-        lengths: how many digits a number may have.
-        complete: whether the prefixes are the network's whole range, so that a number outside is not of it.
+        lengths: possible numbers of digits.
+        complete: whether the prefixes are the network's whole range, so that other numbers do not belong to it.
     """
 
     network: str
@@ -29,13 +29,13 @@ class Brand:
     lengths: range | tuple[int, ...]
     complete: bool = True
 
-    def fits(self, number: str) -> bool:
-        """Whether a number (digits) can be of this brand."""
+    def matches(self, number: str) -> bool:
+        """Whether a number (digits) may belong to this brand."""
         return len(number) in self.lengths and any(lo <= number[: len(lo)] <= hi for lo, hi in self.prefixes)
 
 
-def _ranges(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = (item.split("-") for item in text.split())
+def _ranges(prefixes: str) -> tuple[tuple[str, str], ...]:
+    pairs = (item.split("-") for item in prefixes.split())
     return tuple((pair[0], pair[-1]) for pair in pairs)
 
 
@@ -66,15 +66,15 @@ BRANDS: tuple[Brand, ...] = (
 
 NETWORKS: dict[str, Brand] = {brand.network: brand for brand in BRANDS}
 
-# The published list of type codes has these two gaps.
+# The published list of type codes lacks these two.
 TYPE_CODES: frozenset[str] = frozenset(f"{code:03}" for code in range(1, 82)) - {"022", "069"}
 
-# Networks whose 16-digit numbers show eight digits when `includeCardPrefix` is true.
+# Networks whose 16-digit numbers have a `bin` of eight digits when `includeCardPrefix` is true.
 _EIGHT_DIGIT_PREFIX = frozenset({"DISCOVER", "JCB", "MASTERCARD", "CUP", "VISA"})
 
 
 def luhn(number: str) -> bool:
-    """Whether the check digit of a number (digits) is right."""
+    """Whether the check digit of a number (digits) is correct."""
     total = 0
     for position, digit in enumerate(reversed(number)):
         value = int(digit) * (1 + position % 2)
@@ -82,29 +82,29 @@ def luhn(number: str) -> bool:
     return total % 10 == 0
 
 
-def is_number(text: str) -> bool:
-    """12 to 19 ASCII digits."""
-    return re.fullmatch(r"[0-9]{12,19}", text) is not None
+def is_number(value: str) -> bool:
+    """Whether a string has 12 to 19 ASCII digits."""
+    return re.fullmatch(r"[0-9]{12,19}", value) is not None
 
 
 def detect(number: str) -> tuple[Brand, ...]:
-    """The brands a number can be of."""
-    return tuple(brand for brand in BRANDS if brand.fits(number))
+    """The possible brands of a number."""
+    return tuple(brand for brand in BRANDS if brand.matches(number))
 
 
 def type_agrees(code: str, brands: tuple[Brand, ...]) -> bool:
-    """Whether a type code can go with a number of these brands.
+    """Whether a type code is possible for a number of these brands.
 
-    Codes of brands without published ranges, and of private labels, go with any number.
+    Codes of brands without published ranges, and of private labels, are possible for any number.
     """
     owners = [brand for brand in BRANDS if code in brand.codes and brand.complete]
     return not owners or any(owner in brands for owner in owners)
 
 
 def allowed(networks: tuple[str, ...], code: str | None, brands: tuple[Brand, ...]) -> bool:
-    """Whether a card is of one of the networks that a Microform context lists.
+    """Whether a card belongs to a network that the Microform context allows.
 
-    A card of a network without published ranges is recognised by the type code that came with it.
+    A card of a network without published ranges is recognised by its type code.
     """
     if any(brand.network in networks for brand in brands):
         return True
@@ -113,19 +113,19 @@ def allowed(networks: tuple[str, ...], code: str | None, brands: tuple[Brand, ..
 
 
 def security_code_lengths(code: str | None, brands: tuple[Brand, ...]) -> frozenset[int]:
-    """How many digits the security code may have: four for American Express, three otherwise."""
+    """Possible lengths of the security code: four for American Express, three otherwise."""
     if code == "003" or any("003" in brand.codes for brand in brands):
         return frozenset({4})
     return frozenset({3}) if code or brands else frozenset({3, 4})
 
 
 def mask(number: str) -> str:
-    """Everything but the last four digits as X, the form that the transient token shows."""
+    """The number with all digits except the last four replaced by X, as in the transient token."""
     return "X" * (len(number) - 4) + number[-4:]
 
 
 def prefix(number: str, include: bool | None, brands: tuple[Brand, ...]) -> str | None:
-    """What `bin` shows: six digits by default, eight or none after `includeCardPrefix`."""
+    """The value of `bin`: six digits by default, eight or none depending on `includeCardPrefix`."""
     if include is False:
         return None
     eight = include and len(number) >= 16 and any(brand.network in _EIGHT_DIGIT_PREFIX for brand in brands)

@@ -1,4 +1,4 @@
-"""What the emulator holds in memory: keys, capture contexts, transient tokens. All is forgotten in time."""
+"""In-memory store of the operations: keys, capture contexts, transient tokens; and the emulator's clock."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from .. import jose
 from ..auth.credentials import Merchant
 
-# Seconds by which the clock is off for the request being answered; every request sets it anew.
+# Seconds by which the clock is ahead for the current request; set for every request.
 _SKEW: ContextVar[float] = ContextVar("skew", default=0.0)
 
 
 class EmulatorClock:
-    """Seconds since the epoch, as the host believes.
+    """The emulator's clock: returns seconds since the epoch, with an offset that faults can set.
 
     Args:
-        base: the right time.
+        base: returns the true time.
 
     Attributes:
-        shift: seconds by which the host is off, for all requests.
+        shift: seconds by which the clock is ahead, for all requests.
     """
 
     def __init__(self, base: Callable[[], float]) -> None:
@@ -42,27 +42,27 @@ class EmulatorClock:
         return self._base() + self.shift + _SKEW.get()
 
     def true_time(self) -> float:
-        """The right time, for what must not depend on how far off the host is."""
+        """The time without any offset."""
         return self._base()
 
 
 def set_request_skew(seconds: float) -> None:
-    """Let the clock be off for the rest of the request that is being answered in this task."""
+    """Set the clock ahead for the current request, which is handled in this task."""
     _SKEW.set(seconds)
 
 
-# Seconds: capture contexts and transient tokens live 15 minutes in every published sample.
+# Seconds. In every published sample, capture contexts and transient tokens are valid for 15 minutes.
 LIFETIME = 900
-# Long-term keys that can be fetched, the new one among them.
-_PUBLISHED = 8
+# Number of long-term keys that can be fetched, including the current one.
+_MAXIMUM_PUBLISHED_KEYS = 8
 _ALPHANUMERIC = string.ascii_letters + string.digits
 _UPPER = string.digits + string.ascii_uppercase
-_Kept = TypeVar("_Kept", "IssuedContext", "IssuedToken", "StoredCredentials")
+_Record = TypeVar("_Record", "IssuedContext", "IssuedToken", "StoredCredentials")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the emulator judges; see `Emulator` for the meaning of each."""
+    """Options of the operations; `Emulator` documents each."""
 
     clock: EmulatorClock
     context_uses: int | None
@@ -75,13 +75,13 @@ class Settings:
 
 @dataclass
 class IssuedContext:
-    """A capture context that was issued. Of the JWT only a hash is kept: it has 2 kB, and there may be many.
+    """An issued capture context. Only a hash of the JWT is stored, because it has 2 kB and there may be many.
 
     Attributes:
         required, optional: dotted paths of the fields.
-        networks: for Microform cards, `allowedCardNetworks`; None where networks are not judged.
-        include_prefix: `includeCardPrefix` as it was sent, None when absent.
-        uses: transient tokens made with it so far.
+        networks: for Microform cards, `allowedCardNetworks`; None if the networks are not checked.
+        include_prefix: `includeCardPrefix` as sent; None when absent.
+        uses: number of transient tokens issued for it.
     """
 
     sha256: bytes = field(repr=False)
@@ -102,7 +102,7 @@ class IssuedContext:
 
 @dataclass(frozen=True)
 class IssuedToken:
-    """A transient token that was issued: who owns it, and its masked content for payment-details."""
+    """An issued transient token: its merchant, and its masked content for payment-details."""
 
     merchant: Merchant
     expires_at: int
@@ -111,7 +111,7 @@ class IssuedToken:
 
 @dataclass(frozen=True)
 class StoredCredentials:
-    """Unmasked card data behind a reference; only kept when that operation is switched on."""
+    """Unmasked card data for payment-credentials; stored only when that operation is enabled."""
 
     merchant: Merchant
     expires_at: int
@@ -127,9 +127,9 @@ class LongTermKey:
 
 
 class Store:
-    """Keys, contexts and tokens. Only the server's own thread touches it, so there is no lock.
+    """Keys, capture contexts and tokens. Used only by the server's thread, so there is no lock.
 
-    But for the rotation of the long-term key, which may come from any thread: nothing is changed in place there.
+    The exception is `rotate_key`, which any thread may call: it replaces objects instead of changing them.
     """
 
     def __init__(self, settings: Settings, origin: str) -> None:
@@ -137,70 +137,70 @@ class Store:
         self.origin = origin
         # Two characters in every published sample.
         self.long_term = LongTermKey(_random(_ALPHANUMERIC.lower(), 2), _new_key())
-        # All that are published: contexts signed with the last one are still about.
+        # All keys that can be fetched: contexts signed with an earlier key are still valid.
         self._published = {self.long_term.kid: self.long_term}
-        # A real one-time key serves one context. Making one costs 50 to 100 ms, which would be the price of
-        # every session; so a few are made at start and used in turn, each time under a new kid. Two are
-        # enough for tests to notice a token that is checked with the key of another context.
+        # The real host generates a one-time key per context. That takes 50 to 100 ms, too long for every session. So a
+        # few are generated at start and used in turn, each time with a new kid. Two are enough for tests to detect a
+        # token that is verified with the key of another context.
         self._pool = [_new_key() for _ in range(settings.key_pool)]
-        self._turn = 0
+        self._next_key = 0
         self.credentials_key = _new_key() if settings.payment_credentials else None
         self.credentials_kid = str(uuid.uuid4())
         self.contexts: dict[str, IssuedContext] = {}
         self.tokens: dict[str, IssuedToken] = {}
         self.credentials: dict[str, StoredCredentials] = {}
-        # When to forget what, oldest first, by the right time.
-        self._kept: deque[tuple[float, dict[str, Any], str]] = deque()
+        # Time of removal, dictionary and key of each record, oldest first, by the true time.
+        self._removals: deque[tuple[float, dict[str, Any], str]] = deque()
 
     def now(self) -> int:
         """Whole seconds since the epoch on the emulator's clock."""
         return int(self.settings.clock())
 
     def rotate_key(self, same_kid: bool) -> str:
-        """Make a new long-term key, under a new kid or in place of the last one. The kid is returned."""
+        """Generate a new long-term key with a new kid, or with the kid of the current key. Returns the kid."""
         kid = self.long_term.kid
         while not same_kid and kid in self._published:
             kid = _random(_ALPHANUMERIC.lower(), 2)
         new = LongTermKey(kid, _new_key())
-        # The last few only: there are not that many names of two characters.
-        self._published = dict([*self._published.items(), (kid, new)][-_PUBLISHED:])
+        # A limited number, because there are few kids of two characters.
+        self._published = dict([*self._published.items(), (kid, new)][-_MAXIMUM_PUBLISHED_KEYS:])
         self.long_term = new
         return kid
 
     @cached_property
     def unrelated_key(self) -> rsa.RSAPrivateKey:
-        """A key of nobody, for scenarios. Made when first used."""
+        """A key that belongs to no merchant and no context, for scenarios. Generated when first used."""
         return _new_key()
 
     def long_term_jwk(self, kid: str) -> dict[str, str] | None:
-        """A key that signs capture contexts, as published: `use` says enc although it verifies."""
-        known = self._published.get(kid)
-        if known is None:
+        """A published key that verifies capture contexts. As at the real host, its `use` is "enc"."""
+        long_term = self._published.get(kid)
+        if long_term is None:
             return None
-        jwk = jose.public_jwk(known.key.public_key(), kid)
+        jwk = jose.public_jwk(long_term.key.public_key(), kid)
         return {"kty": jwk["kty"], "use": "enc", "kid": jwk["kid"], "n": jwk["n"], "e": jwk["e"]}
 
     def next_one_time_key(self) -> tuple[str, rsa.RSAPrivateKey]:
-        """A fresh kid of 32 characters (published ones begin with the digits of `Flex/00`) and a key."""
-        self._turn = (self._turn + 1) % len(self._pool)
-        return "00" + _random(_ALPHANUMERIC, 30), self._pool[self._turn]
+        """A new kid of 32 characters (published ones begin with the digits of `Flex/00`) and a key."""
+        self._next_key = (self._next_key + 1) % len(self._pool)
+        return "00" + _random(_ALPHANUMERIC, 30), self._pool[self._next_key]
 
-    def put(self, kept: dict[str, _Kept], name: str, item: _Kept) -> None:
-        """Keep something under a name, and forget what expired a lifetime ago.
+    def put(self, records: dict[str, _Record], key: str, record: _Record) -> None:
+        """Store a record, and remove records that expired one lifetime ago.
 
-        Expired contexts stay that long so that "expired" and "never heard of" can be told apart.
+        Expired records are stored that long so that errors can distinguish "expired" from "unknown".
         """
-        kept[name] = item
+        records[key] = record
         now = self.settings.clock.true_time()
-        self._kept.append((now + 2 * LIFETIME, kept, name))
-        while self._kept[0][0] < now:
-            _, old, forgotten = self._kept.popleft()
-            old.pop(forgotten, None)
+        self._removals.append((now + 2 * LIFETIME, records, key))
+        while self._removals[0][0] < now:
+            _, expired_records, expired_key = self._removals.popleft()
+            expired_records.pop(expired_key, None)
 
     def credentials_key_pem(self) -> bytes:
-        """Private key, PKCS #8 PEM, that opens what payment-credentials returns."""
+        """Private key (PKCS #8, PEM) that decrypts the responses of payment-credentials."""
         if self.credentials_key is None:
-            raise RuntimeError("payment credentials are off: make the emulator with payment_credentials=True")
+            raise RuntimeError("payment credentials are disabled: create the emulator with payment_credentials=True")
         return self.credentials_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -220,7 +220,7 @@ def context_jti() -> str:
 
 
 def context_data() -> str:
-    """`flx.data`: opaque; 83 bytes in most samples."""
+    """`flx.data`: opaque; 83 bytes in most published samples."""
     return b64encode(os.urandom(83)).decode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""`POST /flex/v2/tokens`: open the JWE, check it against its capture context, make the transient token."""
+"""The token operations: create transient tokens; return public keys, payment details, payment credentials."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ..server.messages import Response, json_response, jwt_response
 from ..server.request_context import RequestContext
 from . import cards
 from .store import LIFETIME, IssuedContext, IssuedToken, StoredCredentials, credentials_reference, token_jti
-from .validation import BANK_PREFIX, CARD_PREFIX, SHOWN, nest, validate_captured_data
+from .validation import BANK_PREFIX, CARD_PREFIX, VISIBLE, nest, validate_captured_data
 
 _NUMBER, _CODE, _TYPE = (CARD_PREFIX + leaf for leaf in ("number", "securityCode", "type"))
 _CONFIRMATION = BANK_PREFIX + "account.numberConfirm"
 
 
 def create_token(context: RequestContext) -> Response:
-    """`POST /flex/v2/tokens`."""
-    jwe = _jwe(context)
+    """`POST /flex/v2/tokens`: decrypt the JWE, check the card data against its context, issue a token."""
+    jwe = _parse_jwe(context)
     kid = jwe.header["kid"]
     capture_context = context.store.contexts.get(kid)
     if capture_context is None:
@@ -34,11 +34,10 @@ def create_token(context: RequestContext) -> Response:
         plaintext = jwe.decrypt(capture_context.key)
     except jose.DecryptionError:
         raise ApiError(400, Reason.DECRYPTION, "The JWE cannot be decrypted") from None
-    data = _data(plaintext, capture_context)
+    data = _captured_data(plaintext, capture_context)
     if context.store.now() >= capture_context.expires_at or context.active_scenario("expired-context"):
         raise ApiError(400, Reason.CONTEXT_EXPIRED, "The capture context has expired")
-    # What counts as a use is unpublished. Here it is a token made, so that a customer's typing errors are
-    # free.
+    # What counts as a use is unpublished. Here it is an issued token, so that rejected card data does not count.
     uses = context.settings.context_uses
     if uses is not None and capture_context.uses >= uses:
         raise ApiError(400, Reason.CONTEXT_USED, "The capture context has been used too many times")
@@ -47,34 +46,34 @@ def create_token(context: RequestContext) -> Response:
     return jwt_response(201, _issue(context, kid, capture_context, values))
 
 
-def _jwe(context: RequestContext) -> jose.CompactJwe:
-    kind = context.request.media_type
+def _parse_jwe(context: RequestContext) -> jose.CompactJwe:
+    media_type = context.request.media_type
     try:
-        if kind == "application/jwt":
-            text = context.body.decode("ascii")
-        elif kind == "application/json":
+        if media_type == "application/jwt":
+            jwe = context.body.decode("ascii")
+        elif media_type == "application/json":
             # The iOS SDK's envelope.
-            text = jose.parse_object(context.body).get("keyId", "")
+            jwe = jose.parse_object(context.body).get("keyId", "")
         else:
             raise ApiError(415, Reason.MEDIA_TYPE, "Content-Type must be application/jwt")
     except ValueError:
         raise ApiError(400, Reason.JSON, "Cannot parse the POST body") from None
-    if not isinstance(text, str):
+    if not isinstance(jwe, str):
         raise ApiError(400, Reason.JSON, "Cannot parse the POST body")
     try:
-        return jose.CompactJwe.parse(text)
+        return jose.CompactJwe.parse(jwe)
     except jose.JweError as error:
         raise ApiError(400, Reason.JWE, "Invalid JWE format", [ErrorDetail("keyId", str(error))]) from None
 
 
-def _data(plaintext: bytes, capture_context: IssuedContext) -> dict[str, Any]:
-    """The member `data` of the plaintext, once the other members are found right."""
+def _captured_data(plaintext: bytes, capture_context: IssuedContext) -> dict[str, Any]:
+    """The member `data` of the plaintext, after a check of the other members."""
     try:
         content = jose.parse_object(plaintext)
     except ValueError:
         raise ApiError(400, Reason.JSON, "The decrypted content is not a JSON object") from None
-    given = content.get("context")
-    digest = hashlib.sha256(given.encode("utf-8", "surrogatepass")).digest() if isinstance(given, str) else b""
+    token = content.get("context")
+    digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest() if isinstance(token, str) else b""
     if not hmac.compare_digest(digest, capture_context.sha256):
         raise ApiError(400, Reason.CONTEXT_INVALID, "The context is not the one issued for this key")
     # The iOS SDK adds the last two.
@@ -96,9 +95,9 @@ def _issue(context: RequestContext, kid: str, capture_context: IssuedContext, va
     if context.settings.payment_credentials:
         reference = credentials_reference()
         payload["paymentCredentialsReference"] = {capture_context.merchant.merchant_id: reference}
-        # The security code may not be stored by anyone after authorisation, so it is not kept even here.
-        kept: dict[str, object] = {path: value for path, value in values.items() if path != _CODE}
-        credential = StoredCredentials(capture_context.merchant, expires_at, nest(kept))
+        # The security code must not be stored after authorisation (PCI DSS), so the emulator does not store it either.
+        stored: dict[str, object] = {path: value for path, value in values.items() if path != _CODE}
+        credential = StoredCredentials(capture_context.merchant, expires_at, nest(stored))
         store.put(store.credentials, reference, credential)
     jti = token_jti(expires_at)
     payload |= {
@@ -113,13 +112,13 @@ def _issue(context: RequestContext, kid: str, capture_context: IssuedContext, va
 
 
 def _content(capture_context: IssuedContext, values: dict[str, str]) -> dict[str, object]:
-    """The claim `content`: what may be shown as value, everything else as an empty object."""
+    """The claim `content`: visible fields with their value, all others as an empty object."""
     content: dict[str, object] = {}
     for path, value in values.items():
         if path == _NUMBER:
             content[path] = _number(capture_context, value)
         elif path != _CONFIRMATION:
-            content[path] = {"value": value} if path in SHOWN else {}
+            content[path] = {"value": value} if path in VISIBLE else {}
     if any(path.startswith(BANK_PREFIX) for path in content):
         content["paymentInformation.paymentType.name"] = {"value": "CHECK"}
     return content
@@ -127,20 +126,20 @@ def _content(capture_context: IssuedContext, values: dict[str, str]) -> dict[str
 
 def _number(capture_context: IssuedContext, number: str) -> dict[str, object]:
     brands = cards.detect(number)
-    shown: dict[str, object] = {"maskedValue": cards.mask(number)}
+    claim: dict[str, object] = {"maskedValue": cards.mask(number)}
     if (prefix := cards.prefix(number, capture_context.include_prefix, brands)) is not None:
-        shown["bin"] = prefix
+        claim["bin"] = prefix
     if capture_context.networks is not None:
-        # Candidates are filtered by, and ordered as, the networks of the context.
+        # Only networks of the context, in the context's order.
         by_network = {brand.network: brand for brand in brands}
         brands = tuple(by_network[name] for name in capture_context.networks if name in by_network)
     if brands:
-        shown["detectedCardTypes"] = [brand.codes[0] for brand in brands]
-    return shown
+        claim["detectedCardTypes"] = [brand.codes[0] for brand in brands]
+    return claim
 
 
 def _details(values: dict[str, str]) -> dict[str, object]:
-    """What payment-details shows: the number masked, no security code, no bank account."""
+    """The response of payment-details: the number masked, no security code, no bank account."""
     details: dict[str, object] = {}
     for path, value in values.items():
         if path == _NUMBER:
@@ -153,11 +152,11 @@ def _details(values: dict[str, str]) -> dict[str, object]:
     return details
 
 
-_Kept = TypeVar("_Kept", IssuedToken, StoredCredentials)
+_Record = TypeVar("_Record", IssuedToken, StoredCredentials)
 
 
 def public_key(context: RequestContext) -> Response:
-    """`GET /flex/v2/public-keys/{kid}`: long-term keys only. The body of its errors is unpublished."""
+    """`GET /flex/v2/public-keys/{kid}`: a long-term key. The body of its errors is unpublished."""
     jwk = context.store.long_term_jwk(context.path_argument)
     if jwk is None or context.active_scenario("404-key"):
         raise ApiError(404, Reason.NOT_FOUND, "There is no such key")
@@ -165,19 +164,19 @@ def public_key(context: RequestContext) -> Response:
 
 
 def payment_details(context: RequestContext) -> Response:
-    """`GET /flex/v2/payment-details/{jti}`: what was captured, masked."""
-    token = _own(context.store.tokens, context, "There is no such transient token")
+    """`GET /flex/v2/payment-details/{jti}`: the captured data, masked."""
+    token = _find(context.store.tokens, context, "There is no such transient token")
     if context.active_scenario("used-token"):
         raise content_faults.used_token()
     return json_response(200, token.details)
 
 
 def payment_credentials(context: RequestContext) -> Response:
-    """`GET /flex/v2/payment-credentials/{reference}`: unmasked, encrypted to the merchant's key."""
+    """`GET /flex/v2/payment-credentials/{reference}`: the captured data, unmasked and encrypted to the merchant."""
     store, key = context.store, context.store.credentials_key
     if key is None:
-        raise ApiError(404, Reason.NOT_FOUND, "Payment credentials are switched off")
-    credential = _own(store.credentials, context, "There is no such reference")
+        raise ApiError(404, Reason.NOT_FOUND, "Payment credentials are disabled")
+    credential = _find(store.credentials, context, "There is no such reference")
     issued_at, merchant_id = store.now(), credential.merchant.merchant_id
     claims: dict[str, object] = {
         "iss": "https://flex.visa.com",
@@ -188,7 +187,7 @@ def payment_credentials(context: RequestContext) -> Response:
         "jti": str(uuid.uuid4()),
         **credential.content,
     }
-    # The guide prints kid and cty only; alg is what makes it a JWS.
+    # The guide shows only kid and cty, but a JWS needs alg.
     inner_header: dict[str, object] = {"kid": store.long_term.kid, "cty": "json+pc", "alg": "RS256"}
     inner = content_faults.sign(context, store.long_term.key, inner_header, claims)
     header: dict[str, object] = {
@@ -204,11 +203,11 @@ def payment_credentials(context: RequestContext) -> Response:
     return jwt_response(200, jose.encrypt(key.public_key(), header, inner.encode("ascii")))
 
 
-def _own(kept: Mapping[str, _Kept], context: RequestContext, message: str) -> _Kept:
-    """What is kept under the argument, if alive and the caller's; everything else looks alike: 404."""
-    found = kept.get(context.path_argument)
-    if found is None or context.store.now() >= found.expires_at:
+def _find(records: Mapping[str, _Record], context: RequestContext, message: str) -> _Record:
+    """The record that the path names. 404 if it is unknown, expired or another merchant's."""
+    record = records.get(context.path_argument)
+    if record is None or context.store.now() >= record.expires_at:
         raise ApiError(404, Reason.NOT_FOUND, message)
-    if found.merchant.merchant_id != context.merchant.merchant_id:
+    if record.merchant.merchant_id != context.merchant.merchant_id:
         raise ApiError(404, Reason.NOT_FOUND, message)
-    return found
+    return record

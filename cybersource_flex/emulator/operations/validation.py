@@ -1,4 +1,7 @@
-"""Checks of the values that arrive for a capture context. No message repeats a value."""
+"""Validate captured card and bank data against its capture context; names and forms of the fields.
+
+Error messages never contain a submitted value. Inside the emulator, a field is named by its dotted path below `fields`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ BANK_PREFIX = "paymentInformation.bank."
 CARD: frozenset[str] = frozenset(
     CARD_PREFIX + leaf for leaf in ("number", "securityCode", "expirationMonth", "expirationYear", "type")
 )
-# Microform eCheck only; named as in the token's content.
+# Only for Microform with eCheck; the names are those of the token's content.
 CHECK: frozenset[str] = frozenset(
     BANK_PREFIX + leaf for leaf in ("routingNumber", "account.number", "account.numberConfirm", "account.type")
 )
@@ -37,44 +40,43 @@ _ADDRESS = (
     "company",
 )
 
-# shipTo.email and shipTo.phoneNumber stand in the specification's full example only; they are accepted.
-_API: frozenset[str] = (
+# shipTo.email and shipTo.phoneNumber are only in the specification's full example; they are accepted.
+_API_FIELDS: frozenset[str] = (
     CARD
     | {"orderInformation.amountDetails.totalAmount", "orderInformation.amountDetails.currency"}
     | {f"orderInformation.{party}.{leaf}" for party in ("billTo", "shipTo") for leaf in _ADDRESS}
 )
 
-# Values that the transient token shows; everything else is captured and withheld, but for the number's masked
-# form.
-SHOWN: frozenset[str] = frozenset(CARD_PREFIX + leaf for leaf in ("expirationMonth", "expirationYear", "type"))
+# Fields whose value is visible in the transient token. The number is masked, all other fields are hidden.
+VISIBLE: frozenset[str] = frozenset(CARD_PREFIX + leaf for leaf in ("expirationMonth", "expirationYear", "type"))
 
 
 class DuplicateFieldError(ValueError):
     """A field has two values."""
 
 
-def leaf_paths(extra: frozenset[str]) -> frozenset[str]:
-    """All fields that a session may name; `extra` comes from the emulator's user."""
-    return _API | extra if extra else _API
+def allowed_fields(extra: frozenset[str]) -> frozenset[str]:
+    """All fields that a session may request, including `extra` fields."""
+    return _API_FIELDS | extra if extra else _API_FIELDS
 
 
 def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested objects and dotted names, also mixed, as dotted names. DuplicateFieldError when a name occurs twice."""
+    """Convert nested objects and dotted names, also mixed, to dotted names. DuplicateFieldError for a repeated name."""
     flat: dict[str, Any] = {}
     for name, value in data.items():
         path = prefix + name
         items = flatten(value, path + ".") if isinstance(value, dict) else {path: value}
         if flat.keys() & items.keys():
-            raise DuplicateFieldError("a field is given twice")
+            raise DuplicateFieldError("a field occurs twice")
         flat.update(items)
     return flat
 
 
-def canonical(path: str, *, microform: bool) -> str:
-    """The dotted path of a field as a client names it.
+def dotted_path(path: str, *, microform: bool) -> str:
+    """Convert a client's name of a field to its dotted path.
 
-    Contexts of the Flex API use the paths themselves. Microform's own script sends bare names (0.11) or puts
-    them below CARD or CHECK (2.x); the paths are accepted there too.
+    Clients of the Flex API send the paths. Microform's script sends bare names (0.11) or names below CARD or CHECK
+    (2.x); the paths are accepted there too.
     """
     if not microform:
         return path
@@ -86,12 +88,12 @@ def canonical(path: str, *, microform: bool) -> str:
 
 
 def location(path: str) -> str:
-    """Where an error is: observed for card fields; `captureData.<dotted path>` for others is ours."""
+    """The `location` of an error. The form was observed for card fields; for others it is the emulator's."""
     return "captureData." + path.removeprefix(CARD_PREFIX)
 
 
 def nest(flat: dict[str, object]) -> dict[str, object]:
-    """Dotted names as nested objects."""
+    """Convert dotted names to nested objects."""
     tree: dict[str, Any] = {}
     for path, value in flat.items():
         *parents, leaf = path.split(".")
@@ -108,38 +110,39 @@ _ACCOUNT = BANK_PREFIX + "account."
 
 
 def validate_captured_data(capture_context: IssuedContext, data: dict[str, Any], settings: Settings) -> dict[str, str]:
-    """The values by dotted path, or a `Problem` that lists all that is wrong. Empty texts are not given."""
+    """Return the values by dotted path. `ApiError` with all errors. An empty string counts as missing."""
     flat: dict[str, Any] = {}
     try:
         for name, value in flatten(data).items():
-            path = canonical(name, microform=capture_context.microform)
+            path = dotted_path(name, microform=capture_context.microform)
             if path in flat:
-                raise DuplicateFieldError("a field is given twice")
+                raise DuplicateFieldError("a field occurs twice")
             flat[path] = value
     except (DuplicateFieldError, RecursionError):
-        raise _invalid([ErrorDetail("captureData", "A field is given twice or nested too deeply")]) from None
-    wrong: list[ErrorDetail] = []
+        raise _invalid([ErrorDetail("captureData", "A field occurs twice or is nested too deeply")]) from None
+    details: list[ErrorDetail] = []
     values: dict[str, str] = {}
     for path, value in flat.items():
         if path not in capture_context.required and path not in capture_context.optional:
-            wrong.append(ErrorDetail(location(path)[:200], _unlisted(capture_context, path)))
+            details.append(ErrorDetail(location(path)[:200], _unlisted(capture_context, path)))
         elif not isinstance(value, str):
-            wrong.append(ErrorDetail(location(path), "Must be a string"))
+            details.append(ErrorDetail(location(path), "Must be a string"))
         elif value:
             values[path] = value
-    if not values and not wrong:
+    if not values and not details:
         raise ApiError(400, Reason.NO_DATA, "At least one non-empty field must be supplied for tokenization")
-    given = set(values) | {path for path, value in flat.items() if not isinstance(value, str)}
-    wrong += [
-        ErrorDetail(location(path), "Required field is missing") for path in sorted(capture_context.required - given)
+    submitted = set(values) | {path for path, value in flat.items() if not isinstance(value, str)}
+    details += [
+        ErrorDetail(location(path), "Required field is missing")
+        for path in sorted(capture_context.required - submitted)
     ]
-    # What the host does with both is unpublished. Its own script captures one payment type for each token.
-    if capture_context.microform and given & CARD and given & CHECK:
-        wrong.append(ErrorDetail("captureData", "Give the data of one payment type, CARD or CHECK"))
-    wrong += _card(values, settings)
-    wrong += _bank(values)
-    if wrong:
-        raise _invalid(wrong)
+    # How the host treats both is unpublished. Its own script captures one payment type per token.
+    if capture_context.microform and submitted & CARD and submitted & CHECK:
+        details.append(ErrorDetail("captureData", "Data of two payment types: expected CARD or CHECK"))
+    details += _card(values, settings)
+    details += _bank(values)
+    if details:
+        raise _invalid(details)
     if capture_context.networks is not None and _NUMBER in values:
         brands = cards.detect(values[_NUMBER])
         if not cards.allowed(capture_context.networks, values.get(_TYPE), brands):
@@ -159,64 +162,64 @@ def _invalid(details: list[ErrorDetail]) -> ApiError:
 
 
 def _card(values: dict[str, str], settings: Settings) -> list[ErrorDetail]:
-    wrong: list[ErrorDetail] = []
+    details: list[ErrorDetail] = []
 
     def expect(condition: bool, path: str, message: str) -> bool:
         if not condition:
-            wrong.append(ErrorDetail(location(path), message))
+            details.append(ErrorDetail(location(path), message))
         return condition
 
     number, code = values.get(_NUMBER), values.get(_CODE)
-    kind: str | None = values.get(_TYPE)
+    type_code: str | None = values.get(_TYPE)
     brands: tuple[cards.Brand, ...] = ()
-    if kind is not None and not expect(kind in cards.TYPE_CODES, _TYPE, "Unknown card type"):
-        kind = None
+    if type_code is not None and not expect(type_code in cards.TYPE_CODES, _TYPE, "Unknown card type"):
+        type_code = None
     if number is not None and expect(cards.is_number(number), _NUMBER, "Invalid card number format"):
         brands = cards.detect(number)
         expect(not settings.check_luhn or cards.luhn(number), _NUMBER, "Invalid card number")
-        if kind is not None:
-            expect(cards.type_agrees(kind, brands), _TYPE, "The card type does not fit the card number")
+        if type_code is not None:
+            expect(cards.type_agrees(type_code, brands), _TYPE, "The card type does not match the card number")
     if code is not None:
-        lengths = cards.security_code_lengths(kind, brands)
+        lengths = cards.security_code_lengths(type_code, brands)
         digits = re.fullmatch(r"[0-9]+", code) is not None and len(code) in lengths
         expect(digits, _CODE, "Invalid security code format")
-    wrong += _expiry(values, settings)
-    return wrong
+    details += _expiry(values, settings)
+    return details
 
 
 def _expiry(values: dict[str, str], settings: Settings) -> list[ErrorDetail]:
     month, year = values.get(_MONTH), values.get(_YEAR)
-    wrong: list[ErrorDetail] = []
+    details: list[ErrorDetail] = []
     if month is not None and not re.fullmatch(r"0[1-9]|1[0-2]", month):
-        wrong.append(ErrorDetail(location(_MONTH), "Invalid expiration month format"))
+        details.append(ErrorDetail(location(_MONTH), "Invalid expiration month format"))
         month = None
     if year is not None and not re.fullmatch(r"[0-9]{4}", year):
-        wrong.append(ErrorDetail(location(_YEAR), "Invalid expiration year format"))
+        details.append(ErrorDetail(location(_YEAR), "Invalid expiration year format"))
         year = None
     if year is None or not settings.check_expiry:
-        return wrong
-    # A card is good to the end of its month; the emulator lives in UTC.
+        return details
+    # A card is valid until the end of its month, here in UTC.
     today = time.gmtime(settings.clock())
     if int(year) < today.tm_year:
-        wrong.append(ErrorDetail(location(_YEAR), "The card has expired"))
+        details.append(ErrorDetail(location(_YEAR), "The card has expired"))
     elif month is not None and (int(year), int(month)) < (today.tm_year, today.tm_mon):
-        wrong.append(ErrorDetail(location(_MONTH), "The card has expired"))
-    return wrong
+        details.append(ErrorDetail(location(_MONTH), "The card has expired"))
+    return details
 
 
 def _bank(values: dict[str, str]) -> list[ErrorDetail]:
-    """eCheck: nothing about these checks is published; they are what a bank account in the US looks like."""
+    """Check eCheck data. The real checks are unpublished; these are the forms of US bank accounts."""
     rules = {
         BANK_PREFIX + "routingNumber": (r"[0-9]{9}", "Invalid routing number format"),
         _ACCOUNT + "number": (r"[0-9]{4,17}", "Invalid account number format"),
         _ACCOUNT + "type": (r"[CSX]", "Unknown account type"),
     }
-    wrong = [
+    details = [
         ErrorDetail(location(path), message)
         for path, (pattern, message) in rules.items()
         if path in values and not re.fullmatch(pattern, values[path])
     ]
     confirmed = values.get(_ACCOUNT + "numberConfirm")
     if confirmed is not None and confirmed != values.get(_ACCOUNT + "number"):
-        wrong.append(ErrorDetail(location(_ACCOUNT + "numberConfirm"), "The account numbers differ"))
-    return wrong
+        details.append(ErrorDetail(location(_ACCOUNT + "numberConfirm"), "The account numbers differ"))
+    return details

@@ -63,11 +63,11 @@ class ReceivedRequest:
         accept = self.headers.get("accept", "").strip()
         if not accept:
             return True
-        wanted = {media_type, media_type.split("/")[0] + "/*", "*/*"}
+        ranges = {media_type, media_type.split("/")[0] + "/*", "*/*"}
         for item in accept.lower().split(","):
             name, *parameters = (part.strip() for part in item.split(";"))
             excluded = any(p.replace(" ", "") in {"q=0", "q=0.0", "q=0.00", "q=0.000"} for p in parameters)
-            if name in wanted and not excluded:
+            if name in ranges and not excluded:
                 return True
         return False
 
