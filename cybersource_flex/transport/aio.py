@@ -145,11 +145,15 @@ class AsyncTransport(Sender):
     async def _attempt(self, course: Course) -> Response:
         course.prepare()
         session, slots = self._open()
-        try:
-            async with asyncio.timeout(course.left):
-                await slots.acquire()
-        except TimeoutError:
-            raise unsent(course.request, all_in_use(self._settings.pool_size)) from None
+        if slots.locked():
+            try:
+                async with asyncio.timeout(course.left):
+                    await slots.acquire()
+            except TimeoutError:
+                raise unsent(course.request, all_in_use(self._settings.pool_size)) from None
+        else:
+            # There is a free one, so nothing is waited for and no timer is needed.
+            await slots.acquire()
         try:
             if session is not self._session:
                 raise closed_meanwhile()
@@ -346,12 +350,14 @@ class _Protocol(ResponseHandler):
         # Data that has arrived and was not read yet. Over TLS it may be a session ticket, which does no harm where the
         # connection is new.
         transport = self.transport
-        raw = None if transport is None else transport.get_extra_info("socket")
-        over_tls = transport is not None and transport.get_extra_info("ssl_object") is not None
-        unread = raw is not None and not (over_tls and not self.used) and wait_for_read(raw, timeout=0.0)
         # aiohttp looks at the monotonic clock, which stands still while a machine is suspended.
         idle = self.used and time.time() - self._idle_since > idle_timeout
-        return not (self.should_close or unread or idle or self._has_partial_message())
+        if transport is None or idle or self.should_close or self._has_partial_message():
+            return False
+        if not self.used and transport.get_extra_info("ssl_object") is not None:
+            return True
+        raw = transport.get_extra_info("socket")
+        return raw is None or not wait_for_read(raw, timeout=0.0)
 
     def _has_partial_message(self) -> bool:
         """Whether the parser has the beginning of another message, after the response to the last request."""
