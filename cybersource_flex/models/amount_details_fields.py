@@ -22,10 +22,6 @@ class AmountDetailsFields(Model):
     """
 
     __slots__ = ("currency", "total_amount")
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "total_amount": Field("totalAmount", "CaptureField"),
-        "currency": Field("currency", "CaptureField"),
-    }
 
     total_amount: CaptureField | None
     currency: CaptureField | None
@@ -40,3 +36,9 @@ class AmountDetailsFields(Model):
             total_amount=total_amount,
             currency=currency,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "total_amount": Field("totalAmount", "CaptureField"),
+        "currency": Field("currency", "CaptureField"),
+    }

@@ -47,21 +47,6 @@ class BillToFields(Model):
         "phone_number",
         "postal_code",
     )
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "address1": Field("address1", "CaptureField"),
-        "address2": Field("address2", "CaptureField"),
-        "administrative_area": Field("administrativeArea", "CaptureField"),
-        "building_number": Field("buildingNumber", "CaptureField"),
-        "country": Field("country", "CaptureField"),
-        "district": Field("district", "CaptureField"),
-        "locality": Field("locality", "CaptureField"),
-        "postal_code": Field("postalCode", "CaptureField"),
-        "email": Field("email", "CaptureField"),
-        "first_name": Field("firstName", "CaptureField"),
-        "last_name": Field("lastName", "CaptureField"),
-        "phone_number": Field("phoneNumber", "CaptureField"),
-        "company": Field("company", "CaptureField"),
-    }
 
     address1: CaptureField | None
     address2: CaptureField | None
@@ -109,3 +94,20 @@ class BillToFields(Model):
             phone_number=phone_number,
             company=company,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "address1": Field("address1", "CaptureField"),
+        "address2": Field("address2", "CaptureField"),
+        "administrative_area": Field("administrativeArea", "CaptureField"),
+        "building_number": Field("buildingNumber", "CaptureField"),
+        "country": Field("country", "CaptureField"),
+        "district": Field("district", "CaptureField"),
+        "locality": Field("locality", "CaptureField"),
+        "postal_code": Field("postalCode", "CaptureField"),
+        "email": Field("email", "CaptureField"),
+        "first_name": Field("firstName", "CaptureField"),
+        "last_name": Field("lastName", "CaptureField"),
+        "phone_number": Field("phoneNumber", "CaptureField"),
+        "company": Field("company", "CaptureField"),
+    }

@@ -19,9 +19,6 @@ class CaptureField(Model):
     """
 
     __slots__ = ("required",)
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "required": Field("required", "bool"),
-    }
 
     required: bool | None
 
@@ -33,3 +30,8 @@ class CaptureField(Model):
         self._init(
             required=required,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "required": Field("required", "bool"),
+    }

@@ -22,10 +22,6 @@ class CaptureFields(Model):
     """
 
     __slots__ = ("order_information", "payment_information")
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "payment_information": Field("paymentInformation", "PaymentInformationFields"),
-        "order_information": Field("orderInformation", "OrderInformationFields"),
-    }
 
     payment_information: PaymentInformationFields | None
     order_information: OrderInformationFields | None
@@ -40,3 +36,9 @@ class CaptureFields(Model):
             payment_information=payment_information,
             order_information=order_information,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "payment_information": Field("paymentInformation", "PaymentInformationFields"),
+        "order_information": Field("orderInformation", "OrderInformationFields"),
+    }

@@ -25,13 +25,6 @@ class CardFields(Model):
     """
 
     __slots__ = ("expiration_month", "expiration_year", "number", "security_code", "type")
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "number": Field("number", "CaptureField"),
-        "security_code": Field("securityCode", "CaptureField"),
-        "expiration_month": Field("expirationMonth", "CaptureField"),
-        "expiration_year": Field("expirationYear", "CaptureField"),
-        "type": Field("type", "CaptureField"),
-    }
 
     number: CaptureField | None
     security_code: CaptureField | None
@@ -55,3 +48,12 @@ class CardFields(Model):
             expiration_year=expiration_year,
             type=type,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "number": Field("number", "CaptureField"),
+        "security_code": Field("securityCode", "CaptureField"),
+        "expiration_month": Field("expirationMonth", "CaptureField"),
+        "expiration_year": Field("expirationYear", "CaptureField"),
+        "type": Field("type", "CaptureField"),
+    }

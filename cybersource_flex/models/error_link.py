@@ -20,11 +20,6 @@ class ErrorLink(Model):
     """
 
     __slots__ = ("href", "method", "title")
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "href": Field("href", "str"),
-        "title": Field("title", "str"),
-        "method": Field("method", "str"),
-    }
 
     href: str | None
     title: str | None
@@ -42,3 +37,10 @@ class ErrorLink(Model):
             title=title,
             method=method,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "href": Field("href", "str"),
+        "title": Field("title", "str"),
+        "method": Field("method", "str"),
+    }

@@ -23,11 +23,6 @@ class ErrorLinks(Model):
     """
 
     __slots__ = ("documentation", "next", "self_")
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "self_": Field("self", "ErrorLink"),
-        "documentation": Field("documentation", "List[ErrorLink]"),
-        "next": Field("next", "List[ErrorLink]"),
-    }
 
     self_: ErrorLink | None
     documentation: list[ErrorLink] | None
@@ -45,3 +40,10 @@ class ErrorLinks(Model):
             documentation=documentation,
             next=next,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "self_": Field("self", "ErrorLink"),
+        "documentation": Field("documentation", "List[ErrorLink]"),
+        "next": Field("next", "List[ErrorLink]"),
+    }

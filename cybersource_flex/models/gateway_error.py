@@ -21,9 +21,6 @@ class GatewayError(Model):
     """
 
     __slots__ = ("response",)
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "response": Field("response", "GatewayErrorResponse"),
-    }
 
     response: GatewayErrorResponse | None
 
@@ -35,3 +32,8 @@ class GatewayError(Model):
         self._init(
             response=response,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "response": Field("response", "GatewayErrorResponse"),
+    }

@@ -18,9 +18,6 @@ class GatewayErrorResponse(Model):
     """
 
     __slots__ = ("rmsg",)
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "rmsg": Field("rmsg", "str"),
-    }
 
     rmsg: str | None
 
@@ -32,3 +29,8 @@ class GatewayErrorResponse(Model):
         self._init(
             rmsg=rmsg,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "rmsg": Field("rmsg", "str"),
+    }

@@ -33,13 +33,6 @@ class GenerateCaptureContextRequest(Model):
         "target_origins",
         "transient_token_response_options",
     )
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "client_version": Field("clientVersion", "str"),
-        "target_origins": Field("targetOrigins", "List[str]"),
-        "allowed_card_networks": Field("allowedCardNetworks", "List[CardNetwork]"),
-        "allowed_payment_types": Field("allowedPaymentTypes", "List[PaymentType]"),
-        "transient_token_response_options": Field("transientTokenResponseOptions", "TransientTokenResponseOptions"),
-    }
 
     client_version: str | None
     target_origins: list[str] | None
@@ -63,3 +56,12 @@ class GenerateCaptureContextRequest(Model):
             allowed_payment_types=allowed_payment_types,
             transient_token_response_options=transient_token_response_options,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "client_version": Field("clientVersion", "str"),
+        "target_origins": Field("targetOrigins", "List[str]"),
+        "allowed_card_networks": Field("allowedCardNetworks", "List[CardNetwork]"),
+        "allowed_payment_types": Field("allowedPaymentTypes", "List[PaymentType]"),
+        "transient_token_response_options": Field("transientTokenResponseOptions", "TransientTokenResponseOptions"),
+    }

@@ -21,9 +21,6 @@ class GenerateFlexAPICaptureContextRequest(Model):
     """
 
     __slots__ = ("fields",)
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "fields": Field("fields", "CaptureFields"),
-    }
 
     fields: CaptureFields | None
 
@@ -35,3 +32,8 @@ class GenerateFlexAPICaptureContextRequest(Model):
         self._init(
             fields=fields,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "fields": Field("fields", "CaptureFields"),
+    }

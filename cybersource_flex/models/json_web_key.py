@@ -23,13 +23,6 @@ class JsonWebKey(Model):
     """
 
     __slots__ = ("e", "kid", "kty", "n", "use")
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "kty": Field("kty", "str"),
-        "use": Field("use", "str"),
-        "kid": Field("kid", "str"),
-        "n": Field("n", "str"),
-        "e": Field("e", "str"),
-    }
 
     kty: str | None
     use: str | None
@@ -53,3 +46,12 @@ class JsonWebKey(Model):
             n=n,
             e=e,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "kty": Field("kty", "str"),
+        "use": Field("use", "str"),
+        "kid": Field("kid", "str"),
+        "n": Field("n", "str"),
+        "e": Field("e", "str"),
+    }

@@ -27,11 +27,6 @@ class OrderInformationFields(Model):
         "bill_to",
         "ship_to",
     )
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "amount_details": Field("amountDetails", "AmountDetailsFields"),
-        "bill_to": Field("billTo", "BillToFields"),
-        "ship_to": Field("shipTo", "ShipToFields"),
-    }
 
     amount_details: AmountDetailsFields | None
     bill_to: BillToFields | None
@@ -49,3 +44,10 @@ class OrderInformationFields(Model):
             bill_to=bill_to,
             ship_to=ship_to,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "amount_details": Field("amountDetails", "AmountDetailsFields"),
+        "bill_to": Field("billTo", "BillToFields"),
+        "ship_to": Field("shipTo", "ShipToFields"),
+    }

@@ -21,9 +21,6 @@ class PaymentInformationFields(Model):
     """
 
     __slots__ = ("card",)
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "card": Field("card", "CardFields"),
-    }
 
     card: CardFields | None
 
@@ -35,3 +32,8 @@ class PaymentInformationFields(Model):
         self._init(
             card=card,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "card": Field("card", "CardFields"),
+    }

@@ -22,13 +22,6 @@ class ResponseStatus(Model):
     """
 
     __slots__ = ("correlation_id", "details", "message", "reason", "status")
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "status": Field("status", "float"),
-        "reason": Field("reason", "str"),
-        "message": Field("message", "str"),
-        "correlation_id": Field("correlationId", "str"),
-        "details": Field("details", "object", nullable=True),
-    }
 
     status: float | None
     reason: str | None
@@ -52,3 +45,12 @@ class ResponseStatus(Model):
             correlation_id=correlation_id,
             details=details,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "status": Field("status", "float"),
+        "reason": Field("reason", "str"),
+        "message": Field("message", "str"),
+        "correlation_id": Field("correlationId", "str"),
+        "details": Field("details", "object", nullable=True),
+    }

@@ -22,10 +22,6 @@ class ResponseStatusError(Model):
     """
 
     __slots__ = ("links", "response_status")
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "response_status": Field("responseStatus", "ResponseStatus"),
-        "links": Field("_links", "ErrorLinks"),
-    }
 
     response_status: ResponseStatus | None
     links: ErrorLinks | None
@@ -40,3 +36,9 @@ class ResponseStatusError(Model):
             response_status=response_status,
             links=links,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "response_status": Field("responseStatus", "ResponseStatus"),
+        "links": Field("_links", "ErrorLinks"),
+    }

@@ -28,13 +28,6 @@ class ServiceError(Model):
         "message",
         "reason",
     )
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "correlation_id": Field("correlationId", "str"),
-        "details": Field("details", "object", nullable=True),
-        "information_link": Field("informationLink", "str", nullable=True),
-        "message": Field("message", "str"),
-        "reason": Field("reason", "str"),
-    }
 
     correlation_id: str | None
     details: Any
@@ -58,3 +51,12 @@ class ServiceError(Model):
             message=message,
             reason=reason,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "correlation_id": Field("correlationId", "str"),
+        "details": Field("details", "object", nullable=True),
+        "information_link": Field("informationLink", "str", nullable=True),
+        "message": Field("message", "str"),
+        "reason": Field("reason", "str"),
+    }

@@ -20,9 +20,6 @@ class TransientTokenResponseOptions(Model):
     """
 
     __slots__ = ("include_card_prefix",)
-    _fields: ClassVar[Mapping[str, Field]] = {
-        "include_card_prefix": Field("includeCardPrefix", "bool"),
-    }
 
     include_card_prefix: bool | None
 
@@ -34,3 +31,8 @@ class TransientTokenResponseOptions(Model):
         self._init(
             include_card_prefix=include_card_prefix,
         )
+
+    # Name in JSON, type and rules of each attribute, for serialising and parsing.
+    _fields: ClassVar[Mapping[str, Field]] = {
+        "include_card_prefix": Field("includeCardPrefix", "bool"),
+    }

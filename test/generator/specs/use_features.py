@@ -194,8 +194,8 @@ def bodies() -> None:
     again = api(stub).put_composed(whole)
     assert (again.id, again.whole and again.whole.id) == ("i", "j")
     sent_back = json.loads(stub.requests[0].body or b"")
-    sent = {"extra": "2026-01-02", "gaps": []}
-    assert sent_back == {**sent, "whole": sent, "new": 1}
+    unchanged = {"extra": "2026-01-02", "gaps": []}
+    assert sent_back == {**unchanged, "whole": unchanged, "new": 1}
 
 
 def servers() -> None:
