@@ -418,7 +418,7 @@ def _signed(client: FlexClient, scheme: str) -> Finding:
 
 
 def _hint(cause: ApiException, scheme: str) -> str:
-    emulator_reason = cause.headers.get("v-c-emulator-refusal")
+    emulator_reason = cause.headers.get("v-c-emulator-rejection")
     if emulator_reason:
         return f"the emulator's reason: {emulator_reason}"
     if cause.status == 401:

@@ -73,7 +73,7 @@ class Emulator:
         check_luhn: reject card numbers with a wrong check digit. Whether the real host does is unpublished.
         check_expiry: reject expired cards. Whether the real host does is unpublished.
         extra_fields: dotted paths below `fields` that sessions may request, in addition to the documented ones.
-        include_rejection_header: add the reason for a 401 as header `v-c-emulator-refusal`. The real host sends no
+        include_rejection_header: add the reason for a 401 as header `v-c-emulator-rejection`. The real host sends no
             reason. `RecordedRequest.rejection_reason` has it in any case.
         allow_remote: permit a host that is not loopback. The emulator holds fake keys and is not hardened.
         record_limit: number of requests that `requests` keeps.

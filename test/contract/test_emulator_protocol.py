@@ -588,7 +588,7 @@ def test_refused(e: Emulator, headers: Change, cause: str) -> None:
     assert reply.json == {"response": {"rmsg": "Authentication Failed"}}
     record = e.requests[-1]
     assert cause in (record.rejection_reason or "")
-    assert reply.header("v-c-emulator-refusal") == record.rejection_reason
+    assert reply.header("v-c-emulator-rejection") == record.rejection_reason
     assert reply.header("digest") is None
     for secret in (e.auth["secret_key"], OTHER.secret_key):
         assert secret not in repr(reply) + repr(record)
@@ -1221,7 +1221,7 @@ def test_explain_can_be_switched_off_and_records_limited() -> None:
     with Emulator(include_rejection_header=False, record_limit=2, key_pool=1) as e:
         replies = [send(e, "POST", SESSIONS, {}, GOOD) for _ in range(3)]
         assert replies[0].status == 401
-        assert replies[0].header("v-c-emulator-refusal") is None
+        assert replies[0].header("v-c-emulator-rejection") is None
         assert [record.rejection_reason for record in e.requests] == [
             "no credential was sent: neither Authorization nor Signature"
         ] * 2

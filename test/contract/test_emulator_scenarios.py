@@ -928,7 +928,7 @@ def test_refusals(e: Emulator) -> None:
     assert (plain.status, plain.json) == (401, {"response": {"rmsg": "Authentication Failed"}})
     nested = session(e, "refuse;shape=json;reason=the key was deactivated")
     assert json.loads(nested.json["response"]["rmsg"])["error"] == "UNAUTHORIZED_USER"
-    assert e.requests[-1].rejection_reason == nested.headers["v-c-emulator-refusal"] == "the key was deactivated"
+    assert e.requests[-1].rejection_reason == nested.headers["v-c-emulator-rejection"] == "the key was deactivated"
     assert session(e, "refuse;shape=empty").body == b""
 
 

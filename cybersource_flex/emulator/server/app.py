@@ -182,7 +182,7 @@ class Endpoint:
             headers.append(("digest", f"SHA-256={base64.b64encode(digest).decode('ascii')}"))
         reason = response.rejection_reason
         if self.app_context.include_rejection_header and response.status == 401 and reason is not None:
-            headers.append(("v-c-emulator-refusal", reason))
+            headers.append(("v-c-emulator-rejection", reason))
         return [(name.encode("ascii"), value.encode("ascii", "backslashreplace")) for name, value in headers]
 
     def _record(self, context: RequestContext, response: Response, *, status: int | None) -> None:
