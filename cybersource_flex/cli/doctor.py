@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from ..client import environment, merchant_config
-from ..client.plan import Plan
+from ..client.config.client_options import ClientBuilder
+from ..client.config.env_variables import builder_from_env
+from ..client.config.merchant_config import builder_from_merchant_config
 from ..errors import ConfigurationError
 from .console import Console
 from .doctor_checks import Finding, examine
@@ -32,17 +33,17 @@ def run(config: Path | None, *, as_json: bool, offline: bool, send_token: bool) 
         Whether there are no problems.
     """
     source = "the environment" if config is None else str(config)
-    plan: Plan | None = None
+    builder: ClientBuilder | None = None
     findings: Iterable[Finding]
     try:
-        plan = environment.read(os.environ) if config is None else merchant_config.read(_load(config))
-        findings = examine(plan, offline=offline, send_token=send_token)
+        builder = builder_from_env(os.environ) if config is None else builder_from_merchant_config(_load(config))
+        findings = examine(builder, offline=offline, send_token=send_token)
     except ConfigurationError as cause:
         hint = "the settings are in docs/configuration.md"
         findings = [Finding("configuration", "problem", str(cause), hint)]
     if as_json:
         results = list(findings)
-        click.echo(json.dumps(_report(results, source, plan), indent=2))
+        click.echo(json.dumps(_report(results, source, builder), indent=2))
     else:
         results = _print(findings, source)
     return _count(results, "problem") == 0
@@ -61,14 +62,14 @@ def _print(findings: Iterable[Finding], source: str) -> list[Finding]:
     return printed
 
 
-def _report(findings: list[Finding], source: str, plan: Plan | None) -> dict[str, Any]:
+def _report(findings: list[Finding], source: str, builder: ClientBuilder | None) -> dict[str, Any]:
     problems = _count(findings, "problem")
     return {
         "ok": problems == 0,
         "problems": problems,
         "warnings": _count(findings, "warning"),
         "source": source,
-        "scheme": None if plan is None else plan.scheme,
+        "scheme": None if builder is None else builder.scheme,
         "findings": [
             {**finding._asdict(), "hint": finding.hint or None, "facts": dict(finding.facts)} for finding in findings
         ],

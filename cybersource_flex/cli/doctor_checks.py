@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from ..auth import JwtP12, MessageLevelEncryption
-    from ..client.plan import Plan
+    from ..client.config.client_options import ClientBuilder
     from ..transport import Signer, Tls
 
 __all__ = ["Finding", "examine"]
@@ -98,15 +98,15 @@ class Finding(NamedTuple):
     facts: Mapping[str, Any] = {}
 
 
-def examine(plan: Plan, *, offline: bool, send_token: bool) -> Iterator[Finding]:
+def examine(builder: ClientBuilder, *, offline: bool, send_token: bool) -> Iterator[Finding]:
     """Run all checks of a configuration and yield their findings.
 
     Args:
-        plan: the configuration.
+        builder: the configuration.
         offline: skip the checks that send requests to the host.
         send_token: whether an access token, which is itself a secret, may be sent to the host.
     """
-    for note in plan.notes:
+    for note in builder.warnings:
         yield Finding("configuration", "warning", note)
     signer = mle = tls = None
     error = ""
@@ -114,31 +114,31 @@ def examine(plan: Plan, *, offline: bool, send_token: bool) -> Iterator[Finding]
         with warnings.catch_warnings():
             # The deprecation is reported as a finding instead.
             warnings.simplefilter("ignore", DeprecationWarning)
-            signer = plan.signer()
+            signer = builder.signer()
     except ConfigurationError as cause:
         error = str(cause)
-    yield from _scheme(plan, signer)
+    yield from _scheme(builder, signer)
     if error:
         yield Finding("credentials", "problem", error)
     if signer is not None:
-        yield from _credentials(plan, signer)
+        yield from _credentials(builder, signer)
     try:
-        mle = plan.encryption()
+        mle = builder.encryption()
         if mle is not None:
             yield from _encryption(mle)
     except ConfigurationError as cause:
         error = str(cause)
         yield Finding("mle", "problem", error)
     try:
-        tls = plan.tls()
+        tls = builder.tls()
         if tls is not None:
             yield from _tls(tls)
     except ConfigurationError as cause:
         yield Finding("tls", "problem", str(cause))
         return
     try:
-        unsigned = plan.make(FlexClient, {"auth": None, "mle": None, "tls": tls})
-        client = unsigned if error else plan.make(FlexClient, {"auth": signer, "mle": mle, "tls": tls})
+        unsigned = builder.build(FlexClient, {"auth": None, "mle": None, "tls": tls})
+        client = unsigned if error else builder.build(FlexClient, {"auth": signer, "mle": mle, "tls": tls})
     except ConfigurationError as cause:
         yield Finding("client", "problem", str(cause))
         return
@@ -146,34 +146,34 @@ def examine(plan: Plan, *, offline: bool, send_token: bool) -> Iterator[Finding]
     if offline:
         return
     with unsigned, client:
-        yield from _examine_host(unsigned, None if error else client, str(plan.scheme), send_token=send_token)
+        yield from _examine_host(unsigned, None if error else client, str(builder.scheme), send_token=send_token)
 
 
-def _scheme(plan: Plan, signer: Signer | None) -> Iterator[Finding]:
-    facts: dict[str, Any] = {"scheme": plan.scheme}
+def _scheme(builder: ClientBuilder, signer: Signer | None) -> Iterator[Finding]:
+    facts: dict[str, Any] = {"scheme": builder.scheme}
     ids = ""
     for name in ("merchant_id", "portfolio_id"):
         facts[name] = getattr(signer, name, None)
         if facts[name] is not None:
             ids += f", {name.removesuffix('_id')} {facts[name]!r}"
-    if plan.scheme != "http_signature":
-        yield Finding("scheme", "ok", f"{plan.scheme}{ids}", facts=facts)
+    if builder.scheme != "http_signature":
+        yield Finding("scheme", "ok", f"{builder.scheme}{ids}", facts=facts)
         return
     days = (_END_OF_HTTP_SIGNATURE - datetime.now(UTC).date()).days
     distance = f"{days} days from now" if days > 0 else f"{-days} days ago"
     yield Finding(
         "scheme",
         "warning",
-        f"{plan.scheme}{ids}; CyberSource retires HTTP Signature in March 2027, {distance}",
+        f"{builder.scheme}{ids}; CyberSource retires HTTP Signature in March 2027, {distance}",
         "use jwt_shared_secret with the same key id and secret; in a merchant configuration, authentication_type JWT "
         "with jwt_key_type SHARED_SECRET",
         {**facts, "ends": _END_OF_HTTP_SIGNATURE.strftime("%Y-%m"), "days": days},
     )
 
 
-def _credentials(plan: Plan, signer: Signer) -> Iterator[Finding]:
+def _credentials(builder: ClientBuilder, signer: Signer) -> Iterator[Finding]:
     key_id = getattr(signer, "key_id", None)
-    if plan.scheme == "jwt_p12":
+    if builder.scheme == "jwt_p12":
         yield from _certificate(signer)  # type: ignore[arg-type]
     elif key_id is not None:
         # A value that is not a UUID is not shown, because it may be the secret.
@@ -187,7 +187,7 @@ def _credentials(plan: Plan, signer: Signer) -> Iterator[Finding]:
                 "the Business Center shows key id and shared secret side by side; were they swapped?",
                 {"shape": "other", "key_id": None},
             )
-    length = plan.secret_bytes()
+    length = builder.secret_bytes()
     if length is not None:
         ok = length == _SECRET_BYTES
         yield Finding(

@@ -31,8 +31,8 @@ from ..transport.address import is_loopback, split
 from .errors import ConfigurationExit
 
 if TYPE_CHECKING:
-    from ..client import Tokenized
-    from ..client.plan import FlexOverrides
+    from ..client import TokenizeResult
+    from ..client.config.client_options import FlexClientOptions
 
 __all__ = ["Options", "client_from_options", "run"]
 
@@ -98,7 +98,7 @@ def client_from_options(environment: str | None, host: str | None, **overrides: 
     """
     if environment is not None and host is not None:
         raise click.UsageError("give either --host or --environment, not both")
-    arguments: FlexOverrides = overrides  # type: ignore[assignment]
+    arguments: FlexClientOptions = overrides  # type: ignore[assignment]
     override = host or environment
     if override is not None:
         arguments["environment"] = override
@@ -319,7 +319,7 @@ def _has_only_field_names(tree: object) -> bool:
     )
 
 
-def format_result(line_id: str | int, result: Tokenized) -> dict[str, Any]:
+def format_result(line_id: str | int, result: TokenizeResult) -> dict[str, Any]:
     """A line of the output: a token or an error."""
     if result.token is not None:
         token = result.token

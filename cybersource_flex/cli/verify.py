@@ -39,7 +39,7 @@ from .inspect import KINDS, classify
 from .token_input import TokenInput, as_timestamp, parse_leniently, read_token
 
 if TYPE_CHECKING:
-    from ..client.plan import FlexOverrides
+    from ..client.config.client_options import FlexClientOptions
     from ..jose import KeySource, TransientToken
 
 __all__ = ["Options", "run"]
@@ -195,7 +195,7 @@ def _keys(options: Options) -> Iterator[tuple[KeySource, str]]:
         return
     if options.host is not None and options.environment is not None:
         raise click.UsageError("give either --host or --environment")
-    overrides: FlexOverrides = {"auth": None, "mle": None}
+    overrides: FlexClientOptions = {"auth": None, "mle": None}
     chosen = options.host or options.environment
     if chosen is not None:
         overrides["environment"] = chosen

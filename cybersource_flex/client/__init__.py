@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .async_flex_client import AsyncFlexClient
-    from .bulk import Tokenized
+    from .bulk import TokenizeResult
     from .capture_fields import fields
     from .flex_client import FlexClient
 
-__all__ = ["AsyncFlexClient", "FlexClient", "Tokenized", "fields"]
+__all__ = ["AsyncFlexClient", "FlexClient", "TokenizeResult", "fields"]
 
 _MODULES = {
     "AsyncFlexClient": "async_flex_client",
     "FlexClient": "flex_client",
-    "Tokenized": "bulk",
+    "TokenizeResult": "bulk",
     "fields": "capture_fields",
 }
 

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 
-from .._sealed import sealed
 from ..jose import CaptureContext, TransientToken
-from ..models import CaptureFields
-from .bulk import Batch, Item, Job, Tokenized
-
-if TYPE_CHECKING:
-    from ..transport import RetryPolicy
-    from .async_flex_client import AsyncFlexClient
+from .bulk import Batch, Item, Job, TokenizeResult
 
 __all__ = ["tokenize_many"]
 
 
-class _Taken:
+class _NextItem:
     """What taking the next item led to: a job, an exception of the iterable, or neither at the end.
 
     ``Job`` and this class keep the item out of the ``repr`` of tasks, which asyncio logs in debug mode.
@@ -32,31 +25,29 @@ class _Taken:
 
 
 async def tokenize_many(
-    client: AsyncFlexClient,
+    tokenize: Callable[[Job], Awaitable[tuple[CaptureContext, TransientToken]]],
     items: Iterable[Item] | AsyncIterable[Item],
     batch: Batch,
     *,
     concurrency: int,
-    timeout: float | None,
-    retry: RetryPolicy | None,
-) -> AsyncGenerator[Tokenized, None]:
+) -> AsyncGenerator[TokenizeResult, None]:
     """The results, once the arguments were checked."""
     limit = asyncio.Semaphore(concurrency)
 
-    async def work(job: Job) -> Tokenized:
+    async def work(job: Job) -> TokenizeResult:
         try:
             async with limit:
-                context, token = await _tokenize(client, job, timeout, retry)
+                context, token = await tokenize(job)
         except Exception as error:
-            return Tokenized(job.index, error=error)
-        return Tokenized(job.index, token, context=context)
+            return TokenizeResult(job.index, error=error)
+        return TokenizeResult(job.index, token, context=context)
 
     source = aiter(items) if isinstance(items, AsyncIterable) else _each(items)
     # This frame is part of the traceback of what interrupts it, and a list of cards shows them.
     del items
     more, failure = True, None
-    taking: asyncio.Task[_Taken] | None = None
-    working: set[asyncio.Task[Tokenized]] = set()
+    taking: asyncio.Task[_NextItem] | None = None
+    working: set[asyncio.Task[TokenizeResult]] = set()
     try:
         while True:
             while (result := batch.next_result()) is not None:
@@ -96,20 +87,10 @@ async def _each(items: Iterable[Item]) -> AsyncIterator[Item]:
         del item
 
 
-async def _take(source: AsyncIterator[Item], batch: Batch) -> _Taken:
+async def _take(source: AsyncIterator[Item], batch: Batch) -> _NextItem:
     try:
-        return _Taken(batch.take(await anext(source)))
+        return _NextItem(batch.take(await anext(source)))
     except StopAsyncIteration:
-        return _Taken()
+        return _NextItem()
     except Exception as error:
-        return _Taken(error=error)
-
-
-@sealed
-async def _tokenize(
-    client: AsyncFlexClient, job: Job, timeout: float | None, retry: RetryPolicy | None
-) -> tuple[CaptureContext, TransientToken]:
-    context, data = job.parts()
-    if isinstance(context, CaptureFields):
-        context = await client.create_capture_context(context, timeout=timeout, retry=retry)
-    return context, await client.tokenize(context, data, timeout=timeout, retry=retry)
+        return _NextItem(error=error)

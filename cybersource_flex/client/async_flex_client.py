@@ -23,12 +23,19 @@ from ..jose.async_key_cache import AsyncCachedKeys, AsyncKeySource, with_key
 from ..jose.capture_context import UnverifiedContext, check_expected
 from ..jose.payment_credentials import UnverifiedCredentials
 from ..jose.storage import StoredContext
+from ..models import CaptureFields
+from .arguments import (
+    capture_request,
+    check_call_options,
+    check_items,
+    microform_request,
+    reference_of,
+    token_id,
+)
 from .async_bulk import tokenize_many
-from .bulk import Batch, Item, Progress, Tokenized
-from .capture_fields import wire_data
-from .checks import check_call_options, check_digest, check_items, host_time_of, reference_of, token_id
-from .foundation import Foundation
-from .requests import capture_request, microform_request
+from .base_client import BaseFlexClient, check_digest, host_time_of
+from .bulk import Batch, Item, Job, Progress, TokenizeResult
+from .capture_fields import to_wire_data
 
 if TYPE_CHECKING:
     from typing import Self
@@ -38,14 +45,14 @@ if TYPE_CHECKING:
     from ..cards import Card
     from ..configuration import Configuration
     from ..jose import Expected, KeySource, PaymentCredentials
-    from ..models import CaptureFields, GenerateFlexAPICaptureContextRequest
+    from ..models import GenerateFlexAPICaptureContextRequest
     from ..transport import ApiResponse, Clock, RetryPolicy
 
 __all__ = ["AsyncFlexClient"]
 
 
 @sealed
-class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
+class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
     """``FlexClient`` for the tasks of one event loop: the same arguments, the same verbs, awaitable. Make one, keep it,
     share it between tasks; close it at the end, with ``async with`` or ``await client.close()``.
 
@@ -76,7 +83,7 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
 
         api_client = ApiClient(configuration, transport=AsyncTransport(configuration))
         cached = AsyncCachedKeys(self._fetch_key)
-        given = None if keys is None else _Keys(keys)
+        given = None if keys is None else _AwaitableKeySource(keys)
         self._set(
             _api_client=api_client,
             _cached_keys=cached,
@@ -114,7 +121,7 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
         try:
             return (await self._flex.get_public_key(kid)).to_dict()
         except NotFoundError as cause:
-            raise self._no_such_key(kid, cause) from cause
+            raise self._unknown_key_error(kid, cause) from cause
 
     async def create_capture_context(
         self,
@@ -125,8 +132,8 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
     ) -> CaptureContext:
         """See ``FlexClient.create_capture_context``."""
         request = capture_request(fields)
-        with self._one_deadline(retry):
-            return await self._issued(
+        with self._shared_deadline(retry):
+            return await self._verify_issued(
                 await self._flex.generate_flex_api_capture_context_with_http_info(request, timeout=timeout, retry=retry)
             )
 
@@ -149,12 +156,12 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
             include_card_prefix=include_card_prefix,
             client_version=client_version,
         )
-        with self._one_deadline(retry):
-            return await self._issued(
+        with self._shared_deadline(retry):
+            return await self._verify_issued(
                 await self._microform.generate_capture_context_with_http_info(request, timeout=timeout, retry=retry)
             )
 
-    async def _issued(self, answer: ApiResponse[str]) -> CaptureContext:
+    async def _verify_issued(self, answer: ApiResponse[str]) -> CaptureContext:
         """The capture context in a response of the host."""
         unverified = UnverifiedContext(answer.data)
         verify = partial(
@@ -201,7 +208,7 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
         retry: RetryPolicy | None = None,
     ) -> TransientToken:
         """See ``FlexClient.tokenize``."""
-        jwe = encrypt(context, wire_data(data, context), host_time=self._api_client.host_time())
+        jwe = encrypt(context, to_wire_data(data, context), host_time=self._api_client.host_time())
         answer = await self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
         check_digest(answer)
         return verify_transient_token(
@@ -219,7 +226,7 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
         context: CaptureContext | None = None,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
-    ) -> AsyncGenerator[Tokenized, None]:
+    ) -> AsyncGenerator[TokenizeResult, None]:
         """``FlexClient.tokenize_many`` with tasks for threads: ``async for result in client.tokenize_many(items)``.
 
         The items may come from an asynchronous iterator too. Closing the generator, or cancelling the task that waits
@@ -228,7 +235,18 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
         check_call_options(timeout, retry)
         check_items(items, awaited=True)
         batch = Batch(concurrency=concurrency, ordered=ordered, progress=progress, fields=fields, context=context)
-        return tokenize_many(self, items, batch, concurrency=concurrency, timeout=timeout, retry=retry)
+        tokenize = partial(self._tokenize_job, timeout=timeout, retry=retry)
+        return tokenize_many(tokenize, items, batch, concurrency=concurrency)
+
+    @sealed
+    async def _tokenize_job(
+        self, job: Job, *, timeout: float | None, retry: RetryPolicy | None
+    ) -> tuple[CaptureContext, TransientToken]:
+        """See ``FlexClient._tokenize_job``."""
+        context, data = job.resolve()
+        if isinstance(context, CaptureFields):
+            context = await self.create_capture_context(context, timeout=timeout, retry=retry)
+        return context, await self.tokenize(context, data, timeout=timeout, retry=retry)
 
     def verify_transient_token(self, jwt: str, context: CaptureContext) -> TransientToken:
         """See ``FlexClient.verify_transient_token``. Nothing to await: the key is in the context."""
@@ -249,7 +267,7 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
         retry: RetryPolicy | None = None,
     ) -> PaymentCredentials:
         """See ``FlexClient.payment_credentials``. **In PCI DSS scope**: the result holds the card number."""
-        with self._one_deadline(retry):
+        with self._shared_deadline(retry):
             response = await self._flex.get_payment_credentials_with_http_info(
                 reference_of(reference), timeout=timeout, retry=retry
             )
@@ -259,7 +277,7 @@ class AsyncFlexClient(Foundation["KeySource | AsyncKeySource"]):
             return await with_key(self._host_keys, opened.kid, verify)
 
 
-class _Keys:
+class _AwaitableKeySource:
     """A source of either kind as one to await.
 
     Raises:

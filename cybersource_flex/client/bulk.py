@@ -7,22 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .._callables import check_function, check_result
-from .._sealed import forget, sealed
+from .._sealed import forget
 from ..cards import Card
 from ..errors import ConfigurationError, FlexError, InvalidDataError
 from ..jose import CaptureContext, TransientToken
 from ..models import CaptureFields
 from ..transport.frozen import Frozen
-from .capture_fields import fields_of
+from .capture_fields import fields_for_data
 
-if TYPE_CHECKING:
-    from ..transport import RetryPolicy
-    from .flex_client import FlexClient
-
-__all__ = ["Batch", "Item", "Job", "Progress", "Tokenized", "tokenize_many"]
+__all__ = ["Batch", "Item", "Job", "Progress", "TokenizeResult", "tokenize_many"]
 
 #: Data as ``FlexClient.tokenize`` takes it, alone or after the capture context that it is for.
 Item: TypeAlias = Mapping[str, Any] | Card | tuple[CaptureContext, Mapping[str, Any] | Card]
@@ -30,10 +26,10 @@ Item: TypeAlias = Mapping[str, Any] | Card | tuple[CaptureContext, Mapping[str, 
 #: Called with how many items are done, those that failed among them, and how many failed.
 Progress: TypeAlias = Callable[[int, int], object]
 
-_MOST: Final = 256
+_MAX_CONCURRENCY: Final = 256
 
 
-class Tokenized(Frozen):
+class TokenizeResult(Frozen):
     """What became of one item. It cannot be changed, nor pickled: it holds a token.
 
     Attributes:
@@ -61,10 +57,10 @@ class Tokenized(Frozen):
 
     def __repr__(self) -> str:
         if self.error is None:
-            return f"<Tokenized {self.index}: {self.token!r}>"
+            return f"<TokenizeResult {self.index}: {self.token!r}>"
         # The text of another exception is not ours, and may have in it what was given to us.
         text = f": {self.error}" if isinstance(self.error, FlexError) else ""
-        return f"<Tokenized {self.index}: {type(self.error).__name__}{text}>"
+        return f"<TokenizeResult {self.index}: {type(self.error).__name__}{text}>"
 
 
 class Job:
@@ -85,7 +81,7 @@ class Job:
     def __repr__(self) -> str:
         return f"<Job {self.index}>"
 
-    def parts(self) -> tuple[CaptureContext | CaptureFields, Mapping[str, Any] | Card]:
+    def resolve(self) -> tuple[CaptureContext | CaptureFields, Mapping[str, Any] | Card]:
         """The context to use, or the fields to ask for one with; and the data.
 
         Raises:
@@ -98,7 +94,7 @@ class Job:
             context, item = item
         if context is not None:
             return context, item
-        return (fields_of(item) if self._fields is None else self._fields), item
+        return (fields_for_data(item) if self._fields is None else self._fields), item
 
 
 class Batch:
@@ -120,12 +116,12 @@ class Batch:
         "_done",
         "_failed",
         "_fields",
-        "_given",
+        "_max_outstanding",
         "_ordered",
         "_progress",
         "_results",
-        "_taken",
-        "_wide",
+        "_started",
+        "_yielded",
     )
 
     def __init__(
@@ -137,8 +133,12 @@ class Batch:
         fields: CaptureFields | None,
         context: CaptureContext | None,
     ) -> None:
-        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 1 <= concurrency <= _MOST:
-            raise ConfigurationError(f"concurrency must be a whole number from 1 to {_MOST}")
+        if (
+            isinstance(concurrency, bool)
+            or not isinstance(concurrency, int)
+            or not 1 <= concurrency <= _MAX_CONCURRENCY
+        ):
+            raise ConfigurationError(f"concurrency must be a whole number from 1 to {_MAX_CONCURRENCY}")
         if progress is not None:
             check_function("progress", progress, "a function of two numbers (how many are done, how many failed)")
         if fields is not None and not isinstance(fields, CaptureFields):
@@ -147,26 +147,26 @@ class Batch:
             raise ConfigurationError("context must be a CaptureContext, which create_capture_context makes")
         if fields is not None and context is not None:
             raise ConfigurationError("give either fields or a context: the context has its fields")
-        self._wide = 2 * concurrency
+        self._max_outstanding = 2 * concurrency
         self._ordered = ordered
         self._progress = progress
         self._fields = fields
         self._context = context
-        self._taken = self._given = self._done = self._failed = 0
-        self._results: dict[int, Tokenized] = {}
+        self._started = self._yielded = self._done = self._failed = 0
+        self._results: dict[int, TokenizeResult] = {}
 
     @property
     def has_room(self) -> bool:
         """Whether another item may be taken."""
-        return self._taken - self._given < self._wide
+        return self._started - self._yielded < self._max_outstanding
 
     def take(self, item: Item) -> Job:
         """The next item, as something to do."""
-        job = Job(self._taken, item, self._fields, self._context)
-        self._taken += 1
+        job = Job(self._started, item, self._fields, self._context)
+        self._started += 1
         return job
 
-    def finish(self, result: Tokenized) -> None:
+    def finish(self, result: TokenizeResult) -> None:
         """Note a result, and tell of it."""
         if result.error is not None:
             # Its frames held the item, and have ended.
@@ -177,38 +177,36 @@ class Batch:
         if self._progress is not None:
             check_result("progress", self._progress(self._done, self._failed))
 
-    def next_result(self) -> Tokenized | None:
+    def next_result(self) -> TokenizeResult | None:
         """The result to give out now, or None while there is none."""
-        index = self._given if self._ordered else next(iter(self._results), -1)
+        index = self._yielded if self._ordered else next(iter(self._results), -1)
         result = self._results.pop(index, None)
         if result is not None:
-            self._given += 1
+            self._yielded += 1
         return result
 
 
 def tokenize_many(
-    client: FlexClient,
+    tokenize: Callable[[Job], tuple[CaptureContext, TransientToken]],
     items: Iterable[Item],
     batch: Batch,
     *,
     concurrency: int,
-    timeout: float | None,
-    retry: RetryPolicy | None,
-) -> Generator[Tokenized, None, None]:
+) -> Generator[TokenizeResult, None, None]:
     """``FlexClient.tokenize_many``, once its arguments were checked. Items are taken in the caller's thread."""
 
-    def work(job: Job) -> Tokenized:
+    def work(job: Job) -> TokenizeResult:
         try:
-            context, token = _tokenize(client, job, timeout, retry)
+            context, token = tokenize(job)
         except Exception as error:
-            return Tokenized(job.index, error=error)
-        return Tokenized(job.index, token, context=context)
+            return TokenizeResult(job.index, error=error)
+        return TokenizeResult(job.index, token, context=context)
 
     source = iter(items)
     # This frame is part of the traceback of what interrupts it, and a list of cards shows them.
     del items
     more, failure = True, None
-    pending: set[Future[Tokenized]] = set()
+    pending: set[Future[TokenizeResult]] = set()
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="flex-tokenize")
     try:
         while True:
@@ -237,13 +235,3 @@ def tokenize_many(
             raise failure
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@sealed
-def _tokenize(
-    client: FlexClient, job: Job, timeout: float | None, retry: RetryPolicy | None
-) -> tuple[CaptureContext, TransientToken]:
-    context, data = job.parts()
-    if isinstance(context, CaptureFields):
-        context = client.create_capture_context(context, timeout=timeout, retry=retry)
-    return context, client.tokenize(context, data, timeout=timeout, retry=retry)

@@ -23,7 +23,7 @@ from ..models import (
     ShipToFields,
 )
 
-__all__ = ["fields", "fields_of", "wire_data"]
+__all__ = ["fields", "fields_for_data", "to_wire_data"]
 
 
 class _Group(NamedTuple):
@@ -38,7 +38,7 @@ class _Group(NamedTuple):
         return f"{self.parent}.{self.wire}"
 
 
-_GROUPS: Final = {
+_FIELD_GROUPS: Final = {
     "card": _Group("paymentInformation", "card", CardFields),
     "amount_details": _Group("orderInformation", "amountDetails", AmountDetailsFields),
     "bill_to": _Group("orderInformation", "billTo", BillToFields),
@@ -90,7 +90,7 @@ def _group(name: str, entries: Iterable[str]) -> Any:
     entries = tuple(entries)
     if not entries:
         return None
-    model = _GROUPS[name].model
+    model = _FIELD_GROUPS[name].model
     known = _names(name)
     out: dict[str, CaptureField] = {}
     for entry in entries:
@@ -113,18 +113,18 @@ def _group(name: str, entries: Iterable[str]) -> Any:
 @cache
 def _names(name: str) -> dict[str, str]:
     """Python names of the fields of a group, by the wire's."""
-    return {field.wire: python_name for python_name, field in _GROUPS[name].model._fields.items()}
+    return {field.wire: python_name for python_name, field in _FIELD_GROUPS[name].model._fields.items()}
 
 
-def fields_of(data: Mapping[str, Any] | Card) -> CaptureFields:
+def fields_for_data(data: Mapping[str, Any] | Card) -> CaptureFields:
     """The fields that data has, each of them required: what a context for just this data asks for.
 
     Raises:
-        InvalidDataError: there is none, or one that the API does not have, or ``wire_data`` would refuse the data.
+        InvalidDataError: there is none, or one that the API does not have, or ``to_wire_data`` would refuse the data.
     """
-    given: dict[str, list[str]] = {name: [] for name in _GROUPS}
-    paths = {group.path: name for name, group in _GROUPS.items()}
-    for path in flatten(wire_data(data)):
+    given: dict[str, list[str]] = {name: [] for name in _FIELD_GROUPS}
+    paths = {group.path: name for name, group in _FIELD_GROUPS.items()}
+    for path in flatten(to_wire_data(data)):
         if path.startswith(_BANK):
             raise InvalidDataError(
                 "the Flex API captures no bank account data; give a context of Microform, from "
@@ -132,7 +132,7 @@ def fields_of(data: Mapping[str, Any] | Card) -> CaptureFields:
             )
         parent, _, leaf = path.rpartition(".")
         name = paths.get(parent)
-        if name is None or leaf not in {field.wire for field in _GROUPS[name].model._fields.values()}:
+        if name is None or leaf not in {field.wire for field in _FIELD_GROUPS[name].model._fields.values()}:
             raise InvalidDataError(
                 f"the API has no field for {shown(path) or UNNAMED}; if it has, ask for it with fields"
             )
@@ -142,7 +142,7 @@ def fields_of(data: Mapping[str, Any] | Card) -> CaptureFields:
     return fields(**given)
 
 
-def wire_data(data: Mapping[str, Any] | Card, context: CaptureContext | None = None) -> dict[str, Any]:
+def to_wire_data(data: Mapping[str, Any] | Card, context: CaptureContext | None = None) -> dict[str, Any]:
     """Data with its short groups (``card``, ``billTo`` or ``bill_to``) put where the wire has them; the rest unchanged.
     A ``Card`` becomes those of its fields that the context asks for, all without one.
 
@@ -153,7 +153,7 @@ def wire_data(data: Mapping[str, Any] | Card, context: CaptureContext | None = N
         data = {"card": data}
     if not isinstance(data, Mapping):
         raise InvalidDataError(f"the data must be a mapping or a Card, not {type(data).__name__}")
-    by_name = {**_GROUPS, **{group.wire: group for group in _GROUPS.values()}}
+    by_name = {**_FIELD_GROUPS, **{group.wire: group for group in _FIELD_GROUPS.values()}}
     out: dict[str, Any] = {}
     for name, value in data.items():
         group = by_name.get(name)

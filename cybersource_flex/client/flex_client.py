@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,18 @@ from ..jose import (
 from ..jose.capture_context import UnverifiedContext, check_expected
 from ..jose.keys import KeySource, check_source, with_key
 from ..jose.storage import StoredContext
-from .bulk import Batch, Item, Progress, Tokenized, tokenize_many
-from .capture_fields import wire_data
-from .checks import check_call_options, check_digest, check_items, host_time_of, reference_of, token_id
-from .foundation import Foundation
-from .requests import capture_request, microform_request
+from ..models import CaptureFields
+from .arguments import (
+    capture_request,
+    check_call_options,
+    check_items,
+    microform_request,
+    reference_of,
+    token_id,
+)
+from .base_client import BaseFlexClient, check_digest, host_time_of
+from .bulk import Batch, Item, Job, Progress, TokenizeResult, tokenize_many
+from .capture_fields import to_wire_data
 
 if TYPE_CHECKING:
     from typing import Self
@@ -38,14 +46,14 @@ if TYPE_CHECKING:
     from ..cards import Card
     from ..configuration import Configuration
     from ..jose import Expected, PaymentCredentials
-    from ..models import CaptureFields, GenerateFlexAPICaptureContextRequest
+    from ..models import GenerateFlexAPICaptureContextRequest
     from ..transport import ApiResponse, Clock, RetryPolicy
 
 __all__ = ["FlexClient"]
 
 
 @sealed
-class FlexClient(Foundation[KeySource]):
+class FlexClient(BaseFlexClient[KeySource]):
     """A client for one merchant on one host. Make one, keep it, share it between threads; close it at the end.
 
     It cannot be changed once made, nor pickled or copied: it holds credentials. ``from_env`` and
@@ -127,7 +135,7 @@ class FlexClient(Foundation[KeySource]):
         try:
             return self._flex.get_public_key(kid).to_dict()
         except NotFoundError as cause:
-            raise self._no_such_key(kid, cause) from cause
+            raise self._unknown_key_error(kid, cause) from cause
 
     def create_capture_context(
         self,
@@ -150,8 +158,8 @@ class FlexClient(Foundation[KeySource]):
             TokenError: what came back is not what it has to be.
         """
         request = capture_request(fields)
-        with self._one_deadline(retry):
-            return self._issued(
+        with self._shared_deadline(retry):
+            return self._verify_issued(
                 self._flex.generate_flex_api_capture_context_with_http_info(request, timeout=timeout, retry=retry)
             )
 
@@ -188,12 +196,12 @@ class FlexClient(Foundation[KeySource]):
             include_card_prefix=include_card_prefix,
             client_version=client_version,
         )
-        with self._one_deadline(retry):
-            return self._issued(
+        with self._shared_deadline(retry):
+            return self._verify_issued(
                 self._microform.generate_capture_context_with_http_info(request, timeout=timeout, retry=retry)
             )
 
-    def _issued(self, answer: ApiResponse[str]) -> CaptureContext:
+    def _verify_issued(self, answer: ApiResponse[str]) -> CaptureContext:
         """The capture context in a response of the host."""
         return verify_capture_context(
             answer.data,
@@ -289,7 +297,7 @@ class FlexClient(Foundation[KeySource]):
             ApiException, TransportError: the call failed.
             TokenError: the context has expired, or what came back is not what it has to be.
         """
-        jwe = encrypt(context, wire_data(data, context), host_time=self._api_client.host_time())
+        jwe = encrypt(context, to_wire_data(data, context), host_time=self._api_client.host_time())
         answer = self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
         check_digest(answer)
         return verify_transient_token(
@@ -307,7 +315,7 @@ class FlexClient(Foundation[KeySource]):
         context: CaptureContext | None = None,
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
-    ) -> Generator[Tokenized, None, None]:
+    ) -> Generator[TokenizeResult, None, None]:
         """Tokenize many cards, several at a time. One that fails is a result with an ``error``, and stops no other.
 
         Each item gets a capture context of its own, for the fields that it has: how many tokens one context is good
@@ -333,7 +341,18 @@ class FlexClient(Foundation[KeySource]):
         check_call_options(timeout, retry)
         check_items(items, awaited=False)
         batch = Batch(concurrency=concurrency, ordered=ordered, progress=progress, fields=fields, context=context)
-        return tokenize_many(self, items, batch, concurrency=concurrency, timeout=timeout, retry=retry)
+        tokenize = partial(self._tokenize_job, timeout=timeout, retry=retry)
+        return tokenize_many(tokenize, items, batch, concurrency=concurrency)
+
+    @sealed
+    def _tokenize_job(
+        self, job: Job, *, timeout: float | None, retry: RetryPolicy | None
+    ) -> tuple[CaptureContext, TransientToken]:
+        """Tokenize one item of ``tokenize_many``, with a new capture context unless the item or the batch has one."""
+        context, data = job.resolve()
+        if isinstance(context, CaptureFields):
+            context = self.create_capture_context(context, timeout=timeout, retry=retry)
+        return context, self.tokenize(context, data, timeout=timeout, retry=retry)
 
     def verify_transient_token(self, jwt: str, context: CaptureContext) -> TransientToken:
         """Verify a transient token with the capture context it was made for, one that this server asked for and kept.
@@ -388,7 +407,7 @@ class FlexClient(Foundation[KeySource]):
             ApiException, TransportError: the call failed.
             TokenError: what came back cannot be decrypted, or is not genuine.
         """
-        with self._one_deadline(retry):
+        with self._shared_deadline(retry):
             response = self._flex.get_payment_credentials_with_http_info(
                 reference_of(reference), timeout=timeout, retry=retry
             )

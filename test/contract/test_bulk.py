@@ -16,7 +16,7 @@ import pytest
 from cybersource_flex import AsyncFlexClient, FlexClient, RetryPolicy, errors, fields
 from cybersource_flex.auth import JwtSharedSecret
 from cybersource_flex.cards import TEST_CARDS, Card
-from cybersource_flex.client import Tokenized
+from cybersource_flex.client import TokenizeResult
 from cybersource_flex.emulator import Emulator
 from cybersource_flex.testing import Canaries
 
@@ -243,7 +243,7 @@ def _interrupt(client: FlexClient, emulator: Emulator, interruption: type[BaseEx
 
 def test_when_the_source_breaks_what_was_begun_is_given_out_first(client: FlexClient) -> None:
     results = client.tokenize_many(Source(end=5, breaks=True), concurrency=2)
-    found: list[Tokenized] = []
+    found: list[TokenizeResult] = []
     with pytest.raises(LookupError, match="the source broke"):
         found.extend(result for result in results)
     # `extend` keeps what came before the exception.
@@ -312,7 +312,7 @@ def test_nothing_is_seen_of_cards_when_it_is_interrupted(threaded: FlexClient) -
         def interrupt(done: int, failed: int) -> None:
             raise KeyboardInterrupt
 
-        def begin(results: Iterator[Tokenized]) -> None:
+        def begin(results: Iterator[TokenizeResult]) -> None:
             with pytest.raises(KeyboardInterrupt) as caught:
                 next(results)
             canaries.watch(caught.value)

@@ -10,7 +10,7 @@ import pytest
 
 from cybersource_flex import ConfigurationError, FlexClient, fields
 from cybersource_flex.auth import MessageLevelEncryption
-from cybersource_flex.client.operations import signed_operations
+from cybersource_flex.client.config.client_options import signed_operations
 from cybersource_flex.emulator import Emulator, Merchant
 from cybersource_flex.transport import Tls
 

@@ -15,11 +15,16 @@ import pytest
 
 from cybersource_flex import FlexClient
 from cybersource_flex.auth import BearerToken, HttpSignature, JwtP12, JwtSharedSecret, MessageLevelEncryption
-from cybersource_flex.client import environment, merchant_config
-from cybersource_flex.client.merchant_keys import IGNORED, KEYS, OPERATIONS, REFUSED, TRANSLATED
-from cybersource_flex.client.operations import signed_operations
-from cybersource_flex.client.plan import SCHEMES, Plan
-from cybersource_flex.client.variables import PREFIX, REQUIRED, VARIABLES
+from cybersource_flex.client.config.client_options import SCHEMES, ClientBuilder, signed_operations
+from cybersource_flex.client.config.env_variables import PREFIX, REQUIRED, VARIABLES, builder_from_env
+from cybersource_flex.client.config.merchant_config import builder_from_merchant_config
+from cybersource_flex.client.config.merchant_config_keys import (
+    CONFIG_KEYS,
+    IGNORED,
+    OPERATION_NAMES,
+    REFUSED,
+    TRANSLATED,
+)
 from cybersource_flex.errors import ConfigurationError
 from cybersource_flex.transport import Settings, Tls
 
@@ -116,7 +121,7 @@ def test_the_usual_three_variables() -> None:
 
 
 def test_os_environ_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in environment.VARIABLES:
+    for name in VARIABLES:
         monkeypatch.delenv(name.variable, raising=False)
     for name, value in SHARED.items():
         monkeypatch.setenv(name, value)
@@ -287,7 +292,7 @@ def test_what_belongs_to_another_scheme_is_ignored_and_said() -> None:
         "ignored, since use_metakey is not on: portfolio_id",
     ]
     _, notes = official({**OFFICIAL_P12, "key_alias": "other"})
-    assert notes == [f"key_alias is ignored: {KEYS['key_alias'].what}"]
+    assert notes == [f"key_alias is ignored: {CONFIG_KEYS['key_alias'].detail}"]
 
 
 def test_hosts() -> None:
@@ -429,7 +434,7 @@ def test_where_the_certificate_to_encrypt_to_comes_from() -> None:
     ]
 
 
-@pytest.mark.parametrize("key", [key for key, treatment in KEYS.items() if treatment.how == IGNORED])
+@pytest.mark.parametrize("key", [key for key, treatment in CONFIG_KEYS.items() if treatment.action == IGNORED])
 def test_what_is_ignored_is_said(key: str) -> None:
     value: object = MERCHANT if key == "merchant_id" else True
     if key == "key_alias":
@@ -439,7 +444,7 @@ def test_what_is_ignored_is_said(key: str) -> None:
         # Off, and left out: nothing is asked for.
         assert official({**OFFICIAL, key: None})[1] == []
         assert official({**OFFICIAL, key: ""})[1] == []
-    assert notes == [f"{key} is ignored: {KEYS[key].what}"]
+    assert notes == [f"{key} is ignored: {CONFIG_KEYS[key].detail}"]
 
 
 def test_an_object_for_logging_is_not_looked_at() -> None:
@@ -458,12 +463,12 @@ def test_every_key_of_the_reference_is_treated(reference: Path) -> None:
     named = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
     named += re.findall(r"`(\w+)`", old)
     assert len(named) > 60
-    assert set(named) - set(KEYS) == set()
-    assert set(KEYS) - set(named) == set(), "and no key is made up"
+    assert set(named) - set(CONFIG_KEYS) == set()
+    assert set(CONFIG_KEYS) - set(named) == set(), "and no key is made up"
 
 
 def test_operations_of_the_dictionary_are_ours() -> None:
-    assert {ours for ours in OPERATIONS.values() if ours} == signed_operations()
+    assert {ours for ours in OPERATION_NAMES.values() if ours} == signed_operations()
 
 
 # The pages.
@@ -480,14 +485,14 @@ def test_the_page_has_every_variable() -> None:
     shown = [cell[0] for cell in rows("Variable")]
     assert shown == [f"`{each.variable}`" + (" (secret)" if each.secret else "") for each in VARIABLES]
     for (_, meaning, goes_with), each in zip(rows("Variable"), VARIABLES, strict=True):
-        assert meaning == each.meaning
+        assert meaning == each.description
         expected = "all" if set(each.schemes) == set(SCHEMES) else ", ".join(f"`{name}`" for name in each.schemes)
         assert goes_with == expected + (f"; needs `{PREFIX}{each.needs}`" if each.needs else "")
 
 
 def test_the_page_has_every_key() -> None:
-    assert rows("Key") == [[f"`{key}`", treatment.how, treatment.what] for key, treatment in KEYS.items()]
-    assert {treatment.how for treatment in KEYS.values()} == {TRANSLATED, REFUSED, IGNORED}
+    assert rows("Key") == [[f"`{key}`", treatment.action, treatment.detail] for key, treatment in CONFIG_KEYS.items()]
+    assert {treatment.action for treatment in CONFIG_KEYS.values()} == {TRANSLATED, REFUSED, IGNORED}
 
 
 # What is never shown.
@@ -502,8 +507,8 @@ def shown(thing: Any) -> str:
 
 def test_no_secret_is_shown_copied_or_pickled() -> None:
     client = FlexClient.from_env(EVERYTHING)
-    plans = [environment.read(EVERYTHING), merchant_config.read({**OFFICIAL_P12, **RESPONSE})]
-    things = [client, settings(client), settings(client).mle, settings(client).proxy, signer(client), *plans]
+    builders = [builder_from_env(EVERYTHING), builder_from_merchant_config({**OFFICIAL_P12, **RESPONSE})]
+    things = [client, settings(client), settings(client).mle, settings(client).proxy, signer(client), *builders]
     for thing in things:
         for secret in (CANARY, P12_PASSWORD, "Fake-key-passw0rd"):
             assert secret not in shown(thing)
@@ -511,7 +516,7 @@ def test_no_secret_is_shown_copied_or_pickled() -> None:
             pickle.dumps(thing)
         with pytest.raises(TypeError):
             copy.deepcopy(thing)
-    assert isinstance(plans[0], Plan)
+    assert isinstance(builders[0], ClientBuilder)
     assert SECRET not in repr(FlexClient.from_env(SHARED))
 
 

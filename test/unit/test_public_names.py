@@ -49,7 +49,7 @@ def test_top_level_names() -> None:
                 "Spelling",
             ],
         ),
-        (client, ["AsyncFlexClient", "FlexClient", "Tokenized", "fields"]),
+        (client, ["AsyncFlexClient", "FlexClient", "TokenizeResult", "fields"]),
         (emulator, ["Emulator", "Merchant", "RecordedRequest", "SCENARIOS", "Scenario", "ScenarioKind"]),
         (
             jose,

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .._credentials import holds_card_number, not_an_id
+from .._credentials import holds_card_number, not_a_path_id, not_an_id
 from ..errors import ConfigurationError, InvalidArgumentError
+from ..jose import TransientToken
 from ..models import (
     CaptureFields,
     GenerateCaptureContextRequest,
     GenerateFlexAPICaptureContextRequest,
     TransientTokenResponseOptions,
 )
+from ..transport.retry import RetryPolicy
+from ..transport.settings import check_seconds, check_type
 
-__all__ = ["capture_request", "microform_request"]
+__all__ = [
+    "capture_request",
+    "check_call_options",
+    "check_items",
+    "microform_request",
+    "reference_of",
+    "token_id",
+]
 
 
 def capture_request(
@@ -86,3 +96,59 @@ def _checked(name: str, value: str) -> str:
             f"{name} was given {what}, which must not be sent: this request is not encrypted", argument=name
         )
     return value
+
+
+def token_id(token: TransientToken | str) -> str:
+    """The ``jti`` of a transient token, or of what was given as one.
+
+    The ``jti`` of a JWT that was not verified is not taken: its content is not trusted.
+
+    Raises:
+        InvalidArgumentError: a JWT or another credential was given instead of its id.
+    """
+    if isinstance(token, TransientToken):
+        return token.jti
+    return _check_id("token", token, "the verified TransientToken, or its jti")
+
+
+def reference_of(reference: str) -> str:
+    """A payment credentials reference.
+
+    Raises:
+        InvalidArgumentError: a token or another credential was given instead.
+    """
+    return _check_id("reference", reference, "a value of token.payment_credentials_references")
+
+
+def _check_id(name: str, value: str, expected: str) -> str:
+    # Other types are refused where the path is made.
+    if isinstance(value, str) and (what := not_a_path_id(value)) is not None:
+        raise InvalidArgumentError(
+            f"{name} is {what}; expected {expected}. Nothing was sent: the path of the request would have held it, and "
+            "access logs keep paths",
+            argument=name,
+        )
+    return value
+
+
+def check_call_options(timeout: float | None, retry: RetryPolicy | None) -> None:
+    """Check the options of a call before it is made. Raises ``ConfigurationError`` for a wrong one."""
+    if timeout is not None:
+        check_seconds("timeout", timeout)
+    check_type("retry", retry, RetryPolicy)
+
+
+def check_items(items: object, *, awaited: bool) -> None:
+    """Check that the items of a batch can be iterated. Raises ``ConfigurationError`` otherwise.
+
+    Args:
+        items: the argument.
+        awaited: whether they may come from an asynchronous iterator.
+    """
+    names = ("__iter__", "__getitem__", "__aiter__") if awaited else ("__iter__", "__getitem__")
+    if any(hasattr(items, name) for name in names):
+        return
+    if hasattr(items, "__aiter__"):
+        raise ConfigurationError("items must be an iterable; an asynchronous one is for AsyncFlexClient.tokenize_many")
+    kind = "an iterable, asynchronous or not" if awaited else "an iterable"
+    raise ConfigurationError(f"items must be {kind}, not an object of type {type(items).__name__}")

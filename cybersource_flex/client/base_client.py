@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import hmac
 import os
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic
 
+from .._callables import check_methods
 from .._deadline import deadline_after
 from .._sealed import sealed
 from ..configuration import Configuration
-from ..errors import ConfigurationError, NotFoundError, UnknownKeyError
+from ..errors import ConfigurationError, NotFoundError, ResponseDecodingError, UnknownKeyError
 from ..transport.frozen import Frozen
 from ..transport.retry import RetryPolicy
 from ..transport.settings import check_type
-from .checks import base_url, check_encryption, check_signer
-from .operations import check_operations
-from .plan import Keys
+from .config.client_options import Keys, check_operations
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -24,14 +27,14 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from ..transport import Encryption, Events, Signer, Tls
-    from .plan import Overrides
+    from ..transport import ApiResponse, Clock, Encryption, Events, HostTime, Signer, Tls
+    from .config.client_options import ClientOptions
 
-__all__ = ["Foundation"]
+__all__ = ["BaseFlexClient", "check_digest", "host_time_of"]
 
 
 @sealed
-class Foundation(Frozen, Generic[Keys]):
+class BaseFlexClient(Frozen, Generic[Keys]):
     """What ``FlexClient`` and ``AsyncFlexClient`` share. See there. They differ in the kind of key source they take."""
 
     __slots__ = ("__weakref__", "_configuration", "_leeway")
@@ -65,7 +68,7 @@ class Foundation(Frozen, Generic[Keys]):
         check_signer(auth)
         check_encryption(mle)
         configuration = Configuration(
-            host=base_url(environment),
+            host=resolve_host(environment),
             auth=auth,
             mle=mle,
             tls=tls,
@@ -87,10 +90,10 @@ class Foundation(Frozen, Generic[Keys]):
 
     def _connect(self, configuration: Configuration, keys: Any) -> None:
         """Make what sends and what brings keys."""
-        raise TypeError("Foundation does not send; use FlexClient or AsyncFlexClient")
+        raise TypeError("BaseFlexClient does not send; use FlexClient or AsyncFlexClient")
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[Overrides[Keys]]) -> Self:
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[ClientOptions[Keys]]) -> Self:
         """A client from environment variables, all named ``CYBERSOURCE_...``; the table is in docs/configuration.md.
 
         ``CYBERSOURCE_AUTH`` says how requests are signed: ``jwt_shared_secret`` where it is not set, which needs
@@ -105,14 +108,14 @@ class Foundation(Frozen, Generic[Keys]):
             ConfigurationError: a variable is missing, wrong, nearly but not quite the name of a known one, or belongs
                 to another scheme than the chosen one. It names the variable, never the value of a secret.
         """
-        from .environment import read
+        from .config.env_variables import builder_from_env
 
         if environ is not None and not isinstance(environ, Mapping):
             raise ConfigurationError(f"environ must be a mapping of strings, not {type(environ).__name__}")
-        return read(os.environ if environ is None else environ, frozenset(overrides)).make(cls, overrides)
+        return builder_from_env(os.environ if environ is None else environ, frozenset(overrides)).build(cls, overrides)
 
     @classmethod
-    def from_merchant_config(cls, config: Mapping[str, Any], **overrides: Unpack[Overrides[Keys]]) -> Self:
+    def from_merchant_config(cls, config: Mapping[str, Any], **overrides: Unpack[ClientOptions[Keys]]) -> Self:
         """A client from the configuration dictionary of CyberSource's own Python SDK (0.0.80).
 
         Every key of that dictionary is translated, or refused, or ignored with a ``UserWarning`` that says why; the
@@ -126,22 +129,80 @@ class Foundation(Frozen, Generic[Keys]):
             ConfigurationError: a key is unknown, missing or wrong, or can be read in two ways. It names the key, never
                 the value of a secret.
         """
-        from .merchant_config import read
+        from .config.merchant_config import builder_from_merchant_config
 
-        plan = read(config, frozenset(overrides))
-        for note in plan.notes:
-            warnings.warn(note, UserWarning, stacklevel=3)
-        return plan.make(cls, overrides)
+        builder = builder_from_merchant_config(config, frozenset(overrides))
+        for message in builder.warnings:
+            warnings.warn(message, UserWarning, stacklevel=3)
+        return builder.build(cls, overrides)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._configuration!r}>"
 
-    def _one_deadline(self, retry: RetryPolicy | None) -> AbstractContextManager[None]:
+    def _shared_deadline(self, retry: RetryPolicy | None) -> AbstractContextManager[None]:
         """Hold the requests of one call to one deadline: what is asked for, and the key that verifies it."""
         check_type("retry", retry, RetryPolicy)
         return deadline_after((self._configuration.retry if retry is None else retry).deadline)
 
-    def _no_such_key(self, kid: str, cause: NotFoundError) -> UnknownKeyError:
+    def _unknown_key_error(self, kid: str, cause: NotFoundError) -> UnknownKeyError:
         error = UnknownKeyError(f"{self._configuration.host} has no public key {kid!r}")
         error.__cause__ = cause
         return error
+
+
+def resolve_host(environment: str) -> str:
+    """The host for the name of an environment, or for a host. Raises ``ConfigurationError`` for anything else."""
+    if isinstance(environment, str) and environment in Configuration.ENVIRONMENTS:
+        return Configuration.ENVIRONMENTS[environment]
+    if isinstance(environment, str) and ("." in environment or "://" in environment):
+        return environment
+    names = ", ".join(repr(name) for name in Configuration.ENVIRONMENTS)
+    raise ConfigurationError(f"environment must be one of {names}, or a host such as 'https://apitest.cybersource.com'")
+
+
+def check_signer(auth: object) -> None:
+    """Check that a signer's methods are not async. Raises ``ConfigurationError`` otherwise.
+
+    A signer that waits for another system says so with its attribute ``blocks``, and is called in a thread then.
+    """
+    if auth is None:
+        return
+    given = [name for name in ("sign", "renew", "facts") if name == "sign" or hasattr(auth, name)]
+    check_methods("auth", auth, given, "a signer such as JwtSharedSecret(...)")
+
+
+def check_encryption(mle: object) -> None:
+    """Check that the methods of an ``Encryption`` are not async. Raises ``ConfigurationError`` otherwise."""
+    if mle is not None:
+        check_methods("mle", mle, ("outgoing", "incoming"), "MessageLevelEncryption(...)")
+
+
+def check_digest(answer: ApiResponse[str]) -> None:
+    """Hold the header ``Digest`` (RFC 3230) against the body. A host that sends none is let be: the token is signed."""
+    given = answer.headers.get("Digest")
+    if given is None or not given.upper().startswith("SHA-256="):
+        return
+    try:
+        expected = base64.b64decode(given[8:], validate=True)
+    except (binascii.Error, ValueError):
+        expected = b""
+    if not hmac.compare_digest(hashlib.sha256(answer.raw_data).digest(), expected):
+        raise ResponseDecodingError(
+            method="POST",
+            path="/flex/v2/tokens",
+            status=answer.status_code,
+            message="the call was accepted, but its answer was changed on the way: header Digest and body differ",
+            correlation_id=answer.headers.get("v-c-correlation-id"),
+            headers=answer.headers,
+            body=answer.raw_data,
+            attempts=answer.attempts,
+        )
+
+
+def host_time_of(clock: Clock, answer: ApiResponse[str]) -> HostTime | None:
+    """The host's clock according to this response, not to one that another thread got at the same time."""
+    date = answer.headers.get("Date")
+    if date is None or not answer.attempts:
+        return clock.host_time()
+    last = answer.attempts[-1]
+    return clock.host_time_of(date, sent=last.started, received=last.started + last.seconds)

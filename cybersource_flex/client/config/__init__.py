@@ -1,0 +1,1 @@
+"""Client configuration: environment variables, the official SDK's dictionary, and client options."""

@@ -1,0 +1,349 @@
+"""``FlexClient.from_merchant_config``: from the official SDK's dictionary to a plan."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from ..._paths import check_path
+from ...errors import ConfigurationError
+from .client_options import ClientBuilder, signed_operations
+from .merchant_config_keys import OPERATION_NAMES, ConfigReader
+
+__all__ = ["builder_from_merchant_config"]
+
+# Constants of early SDKs, which are no hosts and which later ones do not know any more.
+_OLD_ENVIRONMENT_PREFIX: Final = "CyberSource."
+
+_KEYS_BY_SCHEME: Final = {
+    "jwt_shared_secret": ("merchantid", "use_metakey", "portfolio_id", "merchant_keyid", "merchant_secretkey"),
+    "http_signature": ("merchantid", "use_metakey", "portfolio_id", "merchant_keyid", "merchant_secretkey"),
+    "jwt_p12": ("merchantid", "use_metakey", "portfolio_id", "keys_directory", "key_file_name", "key_password"),
+    "bearer": ("access_token",),
+}
+_JWT_ONLY_KEYS: Final = ("jwt_key_type", "key_alias")
+
+
+def builder_from_merchant_config(config: Mapping[str, Any], overridden: frozenset[str] = frozenset()) -> ClientBuilder:
+    """What the dictionary says. No file is read here.
+
+    Args:
+        config: the dictionary.
+        overridden: arguments of the client that come from elsewhere. What the dictionary says of them is not looked at.
+
+    Raises:
+        ConfigurationError: see ``FlexClient.from_merchant_config``.
+    """
+    reader = ConfigReader(config)
+    reader.warn_all_ignored()
+    scheme = None if "auth" in overridden else _scheme(reader)
+    credentials = {} if scheme is None else _credentials(reader, scheme)
+    options: dict[str, Any] = {"proxy_from_environment": False}
+    if "environment" not in overridden:
+        options["environment"] = _environment(reader)
+    if "intermediate_host" not in overridden and (host := reader.get_str("IntermediateHost", "intermediate_host")):
+        options["intermediate_host"] = host
+    if "proxy" not in overridden and (proxy := _proxy(reader)):
+        options["proxy"] = proxy
+    return ClientBuilder(
+        scheme=scheme,
+        credentials=credentials,
+        mle={} if "mle" in overridden else _mle_arguments(reader, scheme, credentials),
+        tls={} if "tls" in overridden else _tls(reader),
+        options=options,
+        setting_names=reader.setting_names,
+        warnings=tuple(reader.warnings),
+    )
+
+
+def _scheme(reader: ConfigReader) -> str:
+    wanted = reader.require_str("authentication_type", "it says how requests are signed").lower()
+    if wanted == "mutual_auth":
+        raise ConfigurationError(
+            "authentication_type MUTUAL_AUTH is refused: it sends no credentials with a request, and CyberSource "
+            "documents it for the OAuth token endpoint alone; use JWT, with enable_client_cert for a client certificate"
+        )
+    kinds = {"http_signature": "http_signature", "jwt": "jwt", "oauth": "bearer"}
+    if wanted not in kinds:
+        raise ConfigurationError("authentication_type must be HTTP_Signature, JWT or OAUTH")
+    if kinds[wanted] != "jwt":
+        return kinds[wanted]
+    kind = (reader.get_str("jwt_key_type") or "P12").lower()
+    if kind not in ("p12", "shared_secret"):
+        raise ConfigurationError("jwt_key_type must be P12 or SHARED_SECRET")
+    return "jwt_p12" if kind == "p12" else "jwt_shared_secret"
+
+
+def _credentials(reader: ConfigReader, scheme: str) -> dict[str, Any]:
+    everyones = {key for keys in _KEYS_BY_SCHEME.values() for key in keys}
+    foreign = sorted(everyones - set(_KEYS_BY_SCHEME[scheme]))
+    if not scheme.startswith("jwt"):
+        foreign += _JWT_ONLY_KEYS
+    kind = reader.get_str("authentication_type")
+    if scheme.startswith("jwt"):
+        kind = f"{kind} with {'P12' if scheme == 'jwt_p12' else 'SHARED_SECRET'}"
+    reader.warn_unused(foreign, f"authentication_type is {kind}")
+    if scheme == "bearer":
+        reader.setting_names["the access token"] = "access_token"
+        return {"token": reader.require_str("access_token", "authentication_type is OAUTH", "token")}
+    merchant = _merchant(reader)
+    out: dict[str, Any] = {"merchant_id": merchant}
+    owner = merchant
+    if reader.get_bool("use_metakey"):
+        owner = reader.require_str("portfolio_id", "use_metakey is on", "portfolio_id")
+        out["portfolio_id"] = owner
+    else:
+        reader.warn_unused(["portfolio_id"], "use_metakey is not on")
+    alias = reader.get_str("key_alias")
+    if scheme.startswith("jwt") and alias is not None and alias.lower() != owner.lower():
+        reader.warn_ignored("key_alias")
+    if scheme == "jwt_p12":
+        folder = reader.get_path("keys_directory") or "resources"
+        name = reader.get_path("key_file_name", "p12") or merchant
+        out["p12"] = os.path.join(folder, check_path("key_file_name", name) + ".p12")
+        out["password"] = reader.get_str("key_password", "password") or merchant
+    else:
+        out["key_id"] = reader.require_str("merchant_keyid", f"authentication_type is {kind}", "key_id")
+        out["secret_key"] = reader.require_str("merchant_secretkey", f"authentication_type is {kind}", "secret_key")
+    return out
+
+
+def _merchant(reader: ConfigReader) -> str:
+    right, wrong = reader.get_str("merchantid", "merchant_id"), reader.get_str("merchant_id")
+    if right is None:
+        hint = "; merchant_id is not its name" if wrong else ""
+        raise ConfigurationError(f"merchantid is missing: it names the merchant{hint}")
+    if wrong is not None and wrong != right:
+        raise ConfigurationError("merchantid and merchant_id are both given and differ; leave merchant_id out")
+    return right
+
+
+def _environment(reader: ConfigReader) -> str:
+    host = reader.require_str("run_environment", "it names the host", "environment")
+    reader.setting_names["host"] = "run_environment"
+    if host.startswith(_OLD_ENVIRONMENT_PREFIX):
+        raise ConfigurationError(
+            f"run_environment {host!r} is a constant of early SDKs and no host; "
+            "write apitest.cybersource.com or api.cybersource.com"
+        )
+    return host
+
+
+def _proxy(reader: ConfigReader) -> str | None:
+    keys = ("proxy_address", "proxy_port", "proxy_username", "proxy_password")
+    if not reader.get_bool("use_proxy"):
+        reader.warn_unused(keys, "use_proxy is not on")
+        return None
+    from urllib.parse import quote
+
+    address = reader.require_str("proxy_address", "use_proxy is on", "proxy")
+    port, user, password = (reader.get_str(key, number=key == "proxy_port") for key in keys[1:])
+    scheme, separator, rest = address.partition("://")
+    if scheme.lower() not in ("http", "https") or not separator:
+        raise ConfigurationError("proxy_address must begin with http:// or https://")
+    if password is not None and user is None:
+        raise ConfigurationError("proxy_password without a proxy_username")
+    if user is not None:
+        if "@" in rest:
+            raise ConfigurationError("proxy_address has a user name in it, and proxy_username is given as well")
+        rest = f"{quote(user, safe='')}:{quote(password or '', safe='')}@{rest}"
+    if port is not None:
+        if not port.isdecimal():
+            raise ConfigurationError("proxy_port must be a number")
+        if ":" in rest.rpartition("@")[2].rpartition("]")[2]:
+            raise ConfigurationError("proxy_address has a port in it, and proxy_port is given as well")
+        rest = f"{rest.rstrip('/')}:{port}"
+    return f"{scheme}://{rest}"
+
+
+def _tls(reader: ConfigReader) -> dict[str, Any]:
+    if not reader.get_bool("ssl_verify", absent=True):
+        raise ConfigurationError(
+            "ssl_verify False is refused: whoever is on the way could read and change everything; where something "
+            "replaces certificates, pass tls=Tls(ca_file=...) with its authority, and for a test host on a network of "
+            "your own tls=Tls(insecure_skip_verification=True)"
+        )
+    keys = ("client_cert_dir", "ssl_client_cert", "private_key", "ssl_key_password")
+    if not reader.get_bool("enable_client_cert"):
+        reader.warn_unused(keys, "enable_client_cert is not on")
+        return {}
+    folder, certificate, key = (reader.require_str(name, "enable_client_cert is on") for name in keys[:3])
+    reader.setting_names.update(client_certificate="ssl_client_cert", client_key="private_key")
+    return {
+        "client_certificate": os.path.join(check_path("client_cert_dir", folder), check_path(keys[1], certificate)),
+        "client_key": os.path.join(folder, check_path("private_key", key)),
+        "client_key_password": reader.get_str("ssl_key_password", "client_key_password"),
+    }
+
+
+_REQUEST_MLE_KEYS: Final = ("mleForRequestPublicCertPath", "requestMleKeyAlias", "mleKeyAlias")
+_RESPONSE_MLE_KEYS: Final = (
+    "responseMleKID",
+    "responseMlePrivateKeyFilePath",
+    "responseMlePrivateKeyFilePassword",
+    "responseMlePrivateKey",
+)
+# How alike two names must be to be one of them misspelled.
+_MIN_SIMILARITY: Final = 0.9
+
+
+def _mle_arguments(reader: ConfigReader, scheme: str | None, credentials: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of ``MessageLevelEncryption``; empty for none.
+
+    Args:
+        reader: the dictionary.
+        scheme: the scheme, None if the signer comes from elsewhere.
+        credentials: arguments of the signer.
+
+    Raises:
+        ConfigurationError: a value is wrong, missing, or can be read in two ways.
+    """
+    _check_global_mle_keys(reader, scheme)
+    asked_globally = reader.get_bool("enableResponseMleGlobally")
+    encrypted: set[str] = set()
+    answered = dict.fromkeys(signed_operations(), asked_globally)
+    for name, (request, response) in _mle_per_operation(reader).items():
+        if request:
+            encrypted.add(name)
+        if response is not None:
+            answered[name] = response
+    if (encrypted or any(answered.values())) and scheme in ("http_signature", "bearer"):
+        raise ConfigurationError("message-level encryption needs authentication_type JWT")
+    out: dict[str, Any] = {}
+    if encrypted:
+        out["encrypt_requests"] = sorted(encrypted)
+        out.update(_request_encryption(reader, credentials))
+    else:
+        reader.warn_unused(_REQUEST_MLE_KEYS, "mapToControlMLEonAPI names no request to encrypt")
+    if any(answered.values()):
+        out["plain_responses"] = sorted(name for name, asked in answered.items() if not asked)
+        out.update(_response_encryption(reader, credentials))
+    else:
+        reader.warn_unused(_RESPONSE_MLE_KEYS, "no encrypted answers are asked for")
+    return out
+
+
+def _check_global_mle_keys(reader: ConfigReader, scheme: str | None) -> None:
+    """What is said of all requests at once: it has no effect here, but must make sense."""
+    new, old = "enableRequestMLEForOptionalApisGlobally", "useMLEGlobally"
+    wanted = [reader.get_bool(name) for name in (new, old) if name in reader]
+    if len(set(wanted)) > 1:
+        raise ConfigurationError(f"{new} and {old} are both given and differ; leave {old} out")
+    if any(wanted) and scheme in ("http_signature", "bearer"):
+        name = new if new in reader else old
+        raise ConfigurationError(f"{name} needs authentication_type JWT")
+    reader.get_bool("disableRequestMLEForMandatoryApisGlobally")
+
+
+def _mle_per_operation(reader: ConfigReader) -> dict[str, tuple[bool | None, bool | None]]:
+    """What ``mapToControlMLEonAPI`` says of our operations: of the request, and of the answer."""
+    key = "mapToControlMLEonAPI"
+    control = reader.get(key)
+    if control is None:
+        return {}
+    if not isinstance(control, Mapping):
+        raise ConfigurationError(f"{key} must be a dictionary, not {type(control).__name__}")
+    out = {}
+    foreign = []
+    for name, value in control.items():
+        if not isinstance(name, str):
+            raise ConfigurationError(f"{key} has a key of type {type(name).__name__}; keys are names of methods")
+        sides = _parse_request_response_flags(f"{key}[{name!r}]", value)
+        ours = OPERATION_NAMES.get(name)
+        if ours is not None:
+            out[ours] = sides
+            continue
+        close = [] if name in OPERATION_NAMES else difflib.get_close_matches(name, OPERATION_NAMES, 1, _MIN_SIMILARITY)
+        if close:
+            raise ConfigurationError(f"{key} names {name!r}; did you mean {close[0]!r}?")
+        foreign.append(name)
+    if foreign:
+        reader.warnings.append(f"ignored in {key}, since this package has no such operations: {', '.join(foreign)}")
+    return out
+
+
+def _parse_request_response_flags(where: str, value: Any) -> tuple[bool | None, bool | None]:
+    """``True``, ``"true"``, ``"true::false"``, ``"::true"``, ``"true::"``: request and answer, None for unsaid."""
+    if isinstance(value, bool):
+        return value, None
+    if isinstance(value, str):
+        words = {"true": True, "false": False}
+        request, separator, response = (part.strip().lower() for part in value.partition("::"))
+        sayable = (*words, "") if separator else tuple(words)
+        if request in sayable and response in (*words, ""):
+            return words.get(request), words.get(response)
+    raise ConfigurationError(f"{where} must be True, False or a text such as 'true::false'")
+
+
+def _request_encryption(reader: ConfigReader, credentials: Mapping[str, Any]) -> dict[str, Any]:
+    """The certificate that requests are encrypted to."""
+    out: dict[str, Any] = {}
+    new, old = (reader.get_str(key, "request_certificate_name") for key in ("requestMleKeyAlias", "mleKeyAlias"))
+    if new is not None and old is not None and new != old:
+        raise ConfigurationError("requestMleKeyAlias and mleKeyAlias are both given and differ; leave mleKeyAlias out")
+    if new is not None or old is not None:
+        out["request_certificate_name"] = new or old
+    path = reader.get_path("mleForRequestPublicCertPath", "request_certificate")
+    if path is not None:
+        return {**out, "request_certificate": path}
+    if "p12" not in credentials:
+        raise ConfigurationError(
+            "mleForRequestPublicCertPath is missing: mapToControlMLEonAPI names a request to encrypt, and there is no "
+            "P12 with the certificate in it"
+        )
+    reader.setting_names["request_certificate"] = "key_file_name"
+    return {
+        **out,
+        "request_certificate": credentials["p12"],
+        "request_certificate_password": credentials["password"],
+    }
+
+
+def _response_encryption(reader: ConfigReader, credentials: Mapping[str, Any]) -> dict[str, Any]:
+    """The key that answers are encrypted to."""
+    path = reader.get_path("responseMlePrivateKeyFilePath", "response_key")
+    key = reader.get("responseMlePrivateKey")
+    if path is not None and key is not None:
+        raise ConfigurationError(
+            "responseMlePrivateKeyFilePath and responseMlePrivateKey are both given; which one counts?"
+        )
+    if path is None and key is None:
+        raise ConfigurationError("responseMlePrivateKeyFilePath is missing: encrypted answers are asked for")
+    out: dict[str, Any] = {"response_kid": reader.get_str("responseMleKID", "response_kid")}
+    password = reader.get_str("responseMlePrivateKeyFilePassword", "response_key_password")
+    if key is not None:
+        reader.setting_names["response_key"] = "responseMlePrivateKey"
+        out["response_key"] = _private_key(key)
+        if password is not None:
+            reader.warn_unused(["responseMlePrivateKeyFilePassword"], "the key itself is given")
+        return out
+    out["response_key"], out["response_key_password"] = path, password
+    if out["response_kid"] is None:
+        # One that is given wins, and the file need not have a certificate of the merchant's then.
+        out["merchant_id"] = credentials.get("portfolio_id") or credentials.get("merchant_id")
+    return out
+
+
+def _private_key(key: Any) -> Any:
+    """The key, or the PEM of a JWK of ``jwcrypto``, which is not imported for it."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+    if isinstance(key, RSAPrivateKey):
+        return key
+    pem = None
+    if callable(getattr(key, "export_to_pem", None)):
+        with suppress(*_jwcrypto_errors()):
+            pem = key.export_to_pem(private_key=True, password=None)
+    if not isinstance(pem, bytes):
+        raise ConfigurationError("responseMlePrivateKey must be an RSAPrivateKey or a private RSA JWK of jwcrypto")
+    return pem
+
+
+def _jwcrypto_errors() -> tuple[type[Exception], ...]:
+    """What jwcrypto raises for a key that is not private. A caller who has such a key has imported it."""
+    common = sys.modules.get("jwcrypto.common")
+    return (ValueError,) if common is None else (ValueError, common.JWException)
