@@ -1,4 +1,4 @@
-"""What ``verify`` and ``inspect`` have in common: tokens read and taken apart, and times in words."""
+"""Read a token from an argument, a file or standard input, and parse it even if it is malformed."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from .console import decode_json_part, mask_for_display
 
 __all__ = ["FormatError", "ParsedToken", "TokenInput", "as_timestamp", "parse_leniently", "read_token"]
 
-# Of what is read. A token may be far shorter; what is too long is said by whoever judges it.
-_MOST_BYTES: Final = 1 << 20
-_LONGEST_PATH: Final = 1024
-# What `datetime` can still express: 2200-01-01.
-_LATEST: Final = 7_258_118_400
+# Maximum size of the input. The limit of tokens is far smaller and checked later.
+_MAX_BYTES: Final = 1 << 20
+_MAX_PATH_LENGTH: Final = 1024
+# 2200-01-01.
+_MAX_TIMESTAMP: Final = 7_258_118_400
 
 _QUOTES: Final = {'"': '"', "'": "'", "`": "`", "“": "”", "<": ">"}
-_JWS: Final = ("header", "payload", "signature")
-_JWE: Final = ("header", "encrypted key", "initialization vector", "ciphertext", "tag")
+_JWS_PARTS: Final = ("header", "payload", "signature")
+_JWE_PARTS: Final = ("header", "encrypted key", "initialization vector", "ciphertext", "tag")
 _TOKEN: Final = re.compile(r"ey[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){2,4}")
 
 
 class TokenInput(NamedTuple):
-    """A token as somebody gave it.
+    """A token as given on the command line.
 
     Attributes:
-        text: the token, or what stands in its place.
-        source: where it came from: ``argument``, ``standard input`` or the path of a file.
-        removed: what stood around it and was taken away.
+        token: the token, or the input if it contains none.
+        source: ``argument``, ``standard input`` or the path of a file.
+        removed: descriptions of what was removed around the token.
     """
 
-    text: str
+    token: str
     source: str
     removed: tuple[str, ...] = ()
 
@@ -48,122 +48,122 @@ class TokenInput(NamedTuple):
 
 
 def read_token(argument: str | None, file: Path | None) -> TokenInput:
-    """The token from the argument, the file or standard input.
+    """Read the token from the argument, the file or standard input.
 
     Raises:
-        click.UsageError: there is none, or there are two.
+        click.UsageError: no token is given, or two are.
     """
     if argument is not None and file is not None:
-        raise click.UsageError("give the token either as argument or with --file")
+        raise click.UsageError("give the token either as argument or with --file, not both")
     if file is not None:
-        return _cleaned(_decoded(_read(file)), str(file))
+        return _extract_token(_decode_text(_read(file)), str(file))
     if argument is not None and argument != "-":
-        return _argument(argument)
-    # None where it was closed.
+        return _read_argument(argument)
+    # sys.stdin is None if it was closed.
     if sys.stdin is None or sys.stdin.isatty():
-        raise click.UsageError("no token: give it as argument, with --file, or on standard input")
-    return _cleaned(_decoded(sys.stdin.buffer.read(_MOST_BYTES)), "standard input")
+        raise click.UsageError("no token given; pass it as argument, with --file, or on standard input")
+    return _extract_token(_decode_text(sys.stdin.buffer.read(_MAX_BYTES)), "standard input")
 
 
-def _argument(text: str) -> TokenInput:
-    """A token, or the path of a file with one."""
-    if len(text) <= _LONGEST_PATH:
+def _read_argument(argument: str) -> TokenInput:
+    """The token in an argument, which may be the path of a file."""
+    if len(argument) <= _MAX_PATH_LENGTH:
         try:
-            is_file = Path(text).is_file()
+            is_file = Path(argument).is_file()
         except (OSError, ValueError):
-            # It cannot be a path.
+            # The argument is not a valid path.
             is_file = False
         if is_file:
-            return _cleaned(_decoded(_read(Path(text))), text)
-    if re.fullmatch(r"(?!ey)\S{1,250}\.(?:jwt|jws|jwe|json|txt)", text) and "://" not in text:
-        raise click.UsageError(f"there is no file {text}")
-    return _cleaned(text, "argument")
+            return _extract_token(_decode_text(_read(Path(argument))), argument)
+    if re.fullmatch(r"(?!ey)\S{1,250}\.(?:jwt|jws|jwe|json|txt)", argument) and "://" not in argument:
+        raise click.UsageError(f"there is no file {argument}")
+    return _extract_token(argument, "argument")
 
 
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(_MOST_BYTES)
+            return file.read(_MAX_BYTES)
     except OSError as cause:
         raise click.UsageError(f"{path}: {cause.strerror or type(cause).__name__}") from None
 
 
-def _decoded(data: bytes) -> str:
-    # Windows PowerShell writes UTF-16 where it is told to write a file.
+def _decode_text(data: bytes) -> str:
+    # Windows PowerShell writes files in UTF-16.
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
     return data.decode("utf-8-sig", "replace")
 
 
-def _cleaned(text: str, source: str) -> TokenInput:
-    """The token without what it is often copied with. What is no such thing stays, for the verdict to name it."""
+def _extract_token(string: str, source: str) -> TokenInput:
+    """Remove what is often copied together with a token. Anything else stays and is reported as malformed."""
     removed: list[str] = []
-    text = text.strip()
+    string = string.strip()
     for _ in range(8):
-        before = text
-        for what, pattern in _IN_FRONT:
-            found = re.match(pattern, text, re.I)
-            if found:
-                text = text[found.end() :]
-                removed.append(what)
-        if len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
-            text = text[1:-1]
+        before = string
+        for description, pattern in _PREFIXES:
+            match = re.match(pattern, string, re.I)
+            if match:
+                string = string[match.end() :]
+                removed.append(description)
+        if len(string) > 1 and _QUOTES.get(string[0]) == string[-1]:
+            string = string[1:-1]
             removed.append("the quotation marks around it")
-        elif text[-1:] in (",", ";"):
-            text = text[:-1]
+        elif string[-1:] in (",", ";"):
+            string = string[:-1]
             removed.append(f"{before[-1]!r} after it")
-        elif text.startswith("{"):
-            name, text = _out_of_json(text)
+        elif string.startswith("{"):
+            name, string = _extract_from_json(string)
             if name is not None:
                 removed.append(f"the JSON around its member {mask_for_display(name)}")
-        elif re.match(r"[a-z][a-z0-9+.-]*://|[/?#]|(?!ey)[\w.-]{1,64}=", text, re.I):
-            inside = [piece for piece in re.split(r"[/?&#=\s]", unquote(text)) if _TOKEN.fullmatch(piece)]
-            if len(inside) == 1:
-                text = inside[0]
-                removed.append("the address around it")
-        text = text.strip()
-        if text == before:
+        elif re.match(r"[a-z][a-z0-9+.-]*://|[/?#]|(?!ey)[\w.-]{1,64}=", string, re.I):
+            tokens = [piece for piece in re.split(r"[/?&#=\s]", unquote(string)) if _TOKEN.fullmatch(piece)]
+            if len(tokens) == 1:
+                string = tokens[0]
+                removed.append("the URL around it")
+        string = string.strip()
+        if string == before:
             break
-    if re.search(r"\s", text) and _TOKEN.fullmatch(bare := re.sub(r"\s+", "", text)):
-        text = bare
+    if re.search(r"\s", string) and _TOKEN.fullmatch(joined := re.sub(r"\s+", "", string)):
+        string = joined
         removed.append("white space inside it")
-    return TokenInput(text, source, tuple(dict.fromkeys(removed)))
+    return TokenInput(string, source, tuple(dict.fromkeys(removed)))
 
 
-_IN_FRONT: Final = (
-    ("the header's name in front", r"(?:proxy-)?authorization\s*:\s*"),
-    ("'Bearer' in front", r"bearer\s+"),
+_PREFIXES: Final = (
+    ("the header name before it", r"(?:proxy-)?authorization\s*:\s*"),
+    ("'Bearer' before it", r"bearer\s+"),
 )
 
 
-def _out_of_json(text: str) -> tuple[str | None, str]:
+def _extract_from_json(string: str) -> tuple[str | None, str]:
     try:
-        tree = json.loads(text)
+        value = json.loads(string)
     except (ValueError, RecursionError):
-        return None, text
-    found = [(name, value.strip()) for name, value in _members(tree) if _TOKEN.fullmatch(value.strip())]
-    return found[0] if len(found) == 1 else (None, text)
+        return None, string
+    tokens = [(name, member.strip()) for name, member in _string_members(value) if _TOKEN.fullmatch(member.strip())]
+    return tokens[0] if len(tokens) == 1 else (None, string)
 
 
-def _members(tree: Any) -> Iterator[tuple[str, str]]:
-    # Not recursive: the parser may accept more levels than Python allows calls.
-    left = [tree]
-    while left:
-        each = left.pop()
-        for name, value in each.items() if isinstance(each, dict) else ():
-            if isinstance(value, str):
-                yield name, value
+def _string_members(value: Any) -> Iterator[tuple[str, str]]:
+    # Not recursive, because the parser may accept more levels than Python allows nested calls.
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        for name, member in current.items() if isinstance(current, dict) else ():
+            if isinstance(member, str):
+                yield name, member
             else:
-                left.append(value)
+                pending.append(member)
 
 
 class FormatError(NamedTuple):
-    """A rule of the compact form that a token breaks.
+    """A violation of the compact serialization.
 
     Attributes:
-        error: name of the class of exception that the package raises for it.
-        message: which rule, and where.
-        position: index of the character at fault within its part, or None.
+        error: name of the exception class that the package raises for it.
+        message: the rule that is broken, and where.
+        position: index of the invalid character in its part, or None.
     """
 
     error: str
@@ -172,69 +172,69 @@ class FormatError(NamedTuple):
 
 
 class ParsedToken(NamedTuple):
-    """A token taken apart as far as it goes. Nothing in it is verified.
+    """The parts of a token that could be parsed. Nothing in it is verified.
 
     Attributes:
-        form: ``jws``, ``jwe``, or empty.
+        format: ``jws``, ``jwe``, or empty.
         header: the header, or an empty mapping.
         claims: the payload of a JWS, or an empty mapping.
-        sizes: bytes of each part that could be decoded.
-        faults: what is wrong with its form.
+        sizes: size in bytes of each part that could be decoded.
+        errors: violations of the compact serialization.
     """
 
-    form: str
+    format: str
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
     sizes: Mapping[str, int]
-    faults: tuple[FormatError, ...]
+    errors: tuple[FormatError, ...]
 
 
-def parse_leniently(text: str) -> ParsedToken:
-    """Take a token apart by the same strict rules that verification has, but go on after a fault."""
-    if len(text) > compact.DEFAULT_LIMITS.characters:
-        limit = f"the token has {len(text)} characters; {compact.DEFAULT_LIMITS.characters} are allowed"
+def parse_leniently(token: str) -> ParsedToken:
+    """Parse a token by the strict rules of verification, but continue after an error and collect all errors."""
+    if len(token) > compact.DEFAULT_LIMITS.characters:
+        limit = f"the token has {len(token)} characters; {compact.DEFAULT_LIMITS.characters} are allowed"
         return ParsedToken("", {}, {}, {}, (FormatError("TokenTooLargeError", limit, None),))
-    if text.startswith("fc1."):
-        message = "a stored capture context, which restore_capture_context reads, is no token"
+    if token.startswith("fc1."):
+        message = "this is a stored capture context, not a token; restore_capture_context reads it"
         return ParsedToken("", {}, {}, {}, (FormatError("CompactFormError", message, None),))
-    parts = text.split(".")
-    names = _JWE if len(parts) > 3 else _JWS
-    faults: list[FormatError] = []
+    parts = token.split(".")
+    names = _JWE_PARTS if len(parts) > 3 else _JWS_PARTS
+    errors: list[FormatError] = []
     if len(parts) != len(names):
         count = f"{len(parts)} part{'' if len(parts) == 1 else 's'}"
-        message = f"the token has {count} separated by dots; a signed one has three, an encrypted one five"
-        faults.append(FormatError("CompactFormError", message, None))
+        message = f"the token has {count} separated by dots; expected three (signed) or five (encrypted)"
+        errors.append(FormatError("CompactFormError", message, None))
     if len(parts) == 1:
         parts = []
-    trees: dict[str, Mapping[str, Any]] = {}
+    objects: dict[str, Mapping[str, Any]] = {}
     sizes: dict[str, int] = {}
     for name, part in zip(names, parts, strict=False):
-        where = f"{name} of the token"
+        description = f"{name} of the token"
         try:
-            data = compact.decode_part(part, where)
+            data = compact.decode_part(part, description)
             sizes[name] = len(data)
             if name in ("header", "payload"):
-                trees[name] = compact.read_object(data, where, compact.DEFAULT_LIMITS)
+                objects[name] = compact.read_object(data, description, compact.DEFAULT_LIMITS)
         except MalformedTokenError as cause:
-            faults.append(FormatError(type(cause).__name__, str(cause), cause.position))
+            errors.append(FormatError(type(cause).__name__, str(cause), cause.position))
             if name in ("header", "payload"):
-                trees[name] = _leniently(part)
-    known = "header" in sizes and bool(trees["header"])
-    form = "" if not known else "jwe" if len(parts) > 3 else "jws"
-    return ParsedToken(form, trees.get("header", {}), trees.get("payload", {}), sizes, tuple(faults))
+                objects[name] = _decode_leniently(part)
+    has_header = "header" in sizes and bool(objects["header"])
+    token_format = "" if not has_header else "jwe" if len(parts) > 3 else "jws"
+    return ParsedToken(token_format, objects.get("header", {}), objects.get("payload", {}), sizes, tuple(errors))
 
 
-def _leniently(part: str) -> Mapping[str, Any]:
-    """What a part that breaks a rule seems to say. Another reader may read it in another way."""
+def _decode_leniently(part: str) -> Mapping[str, Any]:
+    """The object in a malformed part, or an empty one. Other parsers may read it differently."""
     try:
-        found = decode_json_part(part.rstrip("="))
+        value = decode_json_part(part.rstrip("="))
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def as_timestamp(value: Any) -> float | None:
-    """A claim that should be a time; None if it is none."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < _LATEST:
+    """A claim as a timestamp in seconds; None if it is not a valid one."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < _MAX_TIMESTAMP:
         return None
     return value

@@ -1,4 +1,4 @@
-"""``cybersource-flex verify``: whether a token is genuine and valid, and if not, why, and what to do about it."""
+"""``cybersource-flex verify``: verify a token, and explain why it is invalid and what to do."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ NOT_VERIFIED, NO_KEY = 1, 3
 
 
 class Options(NamedTuple):
-    """What was asked for on the command line."""
+    """The options of the command."""
 
     token: str | None
     file: Path | None
@@ -67,24 +67,24 @@ class Options(NamedTuple):
 
 
 class VerificationResult(NamedTuple):
-    """What came of it.
+    """The result of a verification.
 
     Attributes:
         kind: what was verified: ``capture_context`` or ``transient_token``.
-        about: which of the two the error is about; the context comes first, and without it there is no telling.
-        now: the moment it was verified for.
-        keys: where the long-term key came from.
-        found: the token, once verified.
-        context: its context, once verified.
-        error: why not, or None.
-        claims: what it says of itself; to be believed only after a good signature.
+        failed_kind: which of the two the error is about. The context is verified first, because the token needs it.
+        now: the time as of which it was verified.
+        key_source: where the long-term key came from.
+        token: the token, if verified.
+        context: the context of a transient token, if verified.
+        error: why the verification failed, or None.
+        claims: the unverified claims. Trust them only if the signature is valid.
     """
 
     kind: str
-    about: str
+    failed_kind: str
     now: float
-    keys: str
-    found: CaptureContext | TransientToken | None
+    key_source: str
+    token: CaptureContext | TransientToken | None
     context: CaptureContext | None
     error: TokenError | CallError | None
     claims: Mapping[str, Any]
@@ -96,109 +96,116 @@ class VerificationResult(NamedTuple):
         return NO_KEY if isinstance(self.error, CallError) else NOT_VERIFIED
 
     @property
-    def signature_good(self) -> bool:
-        """Whether the signature was looked at, and is good. All else is looked at after it."""
+    def is_signature_valid(self) -> bool:
+        """Whether the signature was checked and is valid. Times and claims are checked after it."""
         return self.error is None or isinstance(
             self.error, (ExpiredTokenError, TokenNotYetValidError, InvalidClaimError)
         )
 
 
 def run(options: Options) -> int:
-    """Verify a token, and say what came of it.
+    """Verify a token and print the result.
 
     Returns:
         The exit code.
 
     Raises:
-        click.ClickException: the options are wrong, or a file that they name; its exit code is 2.
+        click.ClickException: the options or a file are invalid; exit code 2.
     """
-    given = read_token(options.token, options.file)
-    if options.context == "-" and given.source == "standard input":
+    token_input = read_token(options.token, options.file)
+    if options.context == "-" and token_input.source == "standard input":
         raise click.UsageError("token and context cannot both come from standard input")
-    now = time.time() if options.at is None else _moment(options.at)
-    anatomy = parse_leniently(given.text)
-    kind = classify(given.text, anatomy)
+    now = time.time() if options.at is None else _parse_time(options.at)
+    parsed = parse_leniently(token_input.token)
+    kind = classify(token_input.token, parsed)
     if kind == _TOKEN and options.context is None:
         raise click.UsageError(
-            "this looks like a transient token, which only its capture context can verify: give that with --context"
+            "this looks like a transient token, which needs its capture context: pass that with --context"
         )
     if kind == _CONTEXT and options.context is not None:
-        raise click.UsageError("--context goes with a transient token, and this looks like a capture context")
+        raise click.UsageError("--context is for a transient token, but this looks like a capture context")
     context = None if options.context is None else _read_context(options.context)
     try:
-        verdict = _verify(given, context, options, now, anatomy.claims)
+        result = _verify(token_input, context, options, now, parsed.claims)
     except ConfigurationError as cause:
         raise ConfigurationExit(str(cause)) from None
     if options.as_json:
-        click.echo(json.dumps(_report(verdict, given, kind, options), indent=2))
+        click.echo(json.dumps(_report(result, token_input, kind, options), indent=2))
     else:
-        _show(verdict, given, kind, options)
-    return verdict.exit_code
+        _print(result, token_input, kind, options)
+    return result.exit_code
 
 
 def _verify(
-    given: TokenInput, context: TokenInput | None, options: Options, now: float, claims: Mapping[str, Any]
+    token_input: TokenInput,
+    context_input: TokenInput | None,
+    options: Options,
+    now: float,
+    claims: Mapping[str, Any],
 ) -> VerificationResult:
-    kind = _CONTEXT if context is None else _TOKEN
-    grace = TOKEN_LIFETIME if context is not None and options.context_expired_ok else 0.0
-    held: CaptureContext | None = None
+    kind = _CONTEXT if context_input is None else _TOKEN
+    grace = TOKEN_LIFETIME if context_input is not None and options.context_expired_ok else 0.0
+    context: CaptureContext | None = None
     with _keys(options) as (keys, source):
         try:
-            held = _verified_context(context or given, keys, now, options.leeway, grace)
-            if context is None:
-                return VerificationResult(kind, kind, now, source, held, None, None, claims)
-            found = verify_transient_token(given.text, held, now=now, leeway=options.leeway)
-            return VerificationResult(kind, kind, now, source, found, held, None, claims)
+            context = _verify_context(context_input or token_input, keys, now, options.leeway, grace)
+            if context_input is None:
+                return VerificationResult(kind, kind, now, source, context, None, None, claims)
+            token = verify_transient_token(token_input.token, context, now=now, leeway=options.leeway)
+            return VerificationResult(kind, kind, now, source, token, context, None, claims)
         except (TokenError, CallError) as cause:
-            return VerificationResult(kind, _CONTEXT if held is None else kind, now, source, None, held, cause, claims)
+            failed_kind = _CONTEXT if context is None else kind
+            return VerificationResult(kind, failed_kind, now, source, None, context, cause, claims)
 
 
-def _verified_context(given: TokenInput, keys: KeySource, now: float, leeway: float, grace: float) -> CaptureContext:
-    text = given.text
-    if text.startswith("fc1."):
-        # Sealed, it takes a key, which has no place on a command line: that is said.
-        text = restore_capture_context(text, keys, now=now, leeway=leeway).jwt
-    unverified = UnverifiedContext(text)
+def _verify_context(
+    token_input: TokenInput, keys: KeySource, now: float, leeway: float, grace: float
+) -> CaptureContext:
+    jwt = token_input.token
+    if jwt.startswith("fc1."):
+        # A context that was stored with a key cannot be restored here: a key does not belong on a command line.
+        jwt = restore_capture_context(jwt, keys, now=now, leeway=leeway).jwt
+    unverified = UnverifiedContext(jwt)
     return with_key(keys, unverified.kid, lambda key: unverified.verify(key, now=now, leeway=leeway, grace=grace))
 
 
-def _read_context(text: str) -> TokenInput:
-    given = read_token(text, None)
-    if given.source == "argument" and not re.match(r"ey|fc1\.", given.text):
+def _read_context(argument: str) -> TokenInput:
+    context_input = read_token(argument, None)
+    if context_input.source == "argument" and not re.match(r"ey|fc1\.", context_input.token):
         raise click.UsageError("--context is neither the path of a file nor a capture context")
-    return given
+    return context_input
 
 
-def _moment(text: str) -> float:
+def _parse_time(value: str) -> float:
     from dateutil.parser import isoparse
 
     try:
-        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
-            seconds = float(text)
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+            seconds = float(value)
         else:
-            date = isoparse(text)
+            date = isoparse(value)
             seconds = (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        raise click.UsageError("--at is neither seconds since 1970 nor like 2026-11-22T12:00:00Z") from None
+        raise click.UsageError("--at is neither seconds since 1970 nor a time like 2026-11-22T12:00:00Z") from None
     if not 0 <= seconds < 7_258_118_400:
-        raise click.UsageError("--at is not between 1970 and 2200; seconds since 1970 are meant, not milliseconds")
+        raise click.UsageError("--at is not between 1970 and 2200; expected seconds since 1970, not milliseconds")
     return seconds
 
 
 @contextlib.contextmanager
 def _keys(options: Options) -> Iterator[tuple[KeySource, str]]:
-    """Where the long-term key comes from, and that in words."""
+    """Yield the source of the long-term key and its description."""
     if options.jwk:
         if options.host is not None or options.environment is not None:
-            raise click.UsageError("give either --jwk or a host")
+            raise click.UsageError("give either --jwk or a host, not both")
         yield FileKeys(options.jwk), ", ".join(str(path) for path in options.jwk)
         return
     if options.host is not None and options.environment is not None:
-        raise click.UsageError("give either --host or --environment")
+        raise click.UsageError("give either --host or --environment, not both")
     overrides: FlexClientOptions = {"auth": None, "mle": None}
-    chosen = options.host or options.environment
-    if chosen is not None:
-        overrides["environment"] = chosen
+    override = options.host or options.environment
+    if override is not None:
+        overrides["environment"] = override
     with FlexClient.from_env(**overrides) as client:
         host, api = client.api_client.configuration.host, FlexAPIApi(client.api_client)
 
@@ -211,137 +218,146 @@ def _keys(options: Options) -> Iterator[tuple[KeySource, str]]:
         yield CachedKeys(fetch), host
 
 
-def _explain(verdict: VerificationResult, options: Options, kind: str) -> tuple[str, str]:
-    """What is wrong, in a few words, and what to do about it."""
-    error, name = verdict.error, _NAMES[verdict.about]
-    context = verdict.about == _CONTEXT
+def _explain(result: VerificationResult, options: Options, kind: str) -> tuple[str, str]:
+    """A short description of the error, and what to do about it."""
+    error, name = result.error, _NAMES[result.failed_kind]
+    is_context = result.failed_kind == _CONTEXT
     if isinstance(error, CallError):
         return "the key could not be fetched", (
-            "is the host right (--host, --environment, CYBERSOURCE_ENVIRONMENT)? Does a firewall want a proxy "
-            "(CYBERSOURCE_PROXY)? Without a way to the host, give the key with --jwk"
+            "is the host correct (--host, --environment, CYBERSOURCE_ENVIRONMENT)? Does a firewall require a proxy "
+            "(CYBERSOURCE_PROXY)? Without access to the host, pass the key with --jwk"
         )
-    if isinstance(error, ExpiredTokenError) and verdict.about != verdict.kind:
+    if isinstance(error, ExpiredTokenError) and result.failed_kind != result.kind:
         return str(error).removeprefix(f"the {name} "), (
-            "it is genuine, but no token of it can be valid any more: the card has to be entered again"
+            "it is genuine, but all its tokens have expired: the card has to be entered again"
             if options.context_expired_ok
-            else "it is genuine, and --context-expired-ok takes it for 15 minutes more"
+            else "it is genuine, and --context-expired-ok accepts it for another 15 minutes"
         )
     if isinstance(error, ExpiredTokenError):
         return str(error).removeprefix(f"the {name} "), (
             "it is genuine, but its 15 minutes are over: "
-            + ("ask for a new one" if context else "the card has to be entered again")
-            + ("" if options.at else "; --at says whether it was good at another time")
+            + ("create a new one" if is_context else "the card has to be entered again")
+            + ("" if options.at else "; --at verifies it as of another time")
         )
     if isinstance(error, TokenNotYetValidError):
-        return "not valid yet", "it is genuine; is this machine's clock right? `cybersource-flex doctor` compares it"
+        return (
+            "not valid yet",
+            "it is genuine; is this machine's clock correct? `cybersource-flex doctor` compares it with the host's",
+        )
     if isinstance(error, InvalidSignatureError):
         return "changed since it was signed, or signed with another key", (
-            "was it copied as a whole, from where it came first? If so, it was not made by "
-            + ("whoever has this key: of the other environment, or forged" if context else "Flex: do not accept it")
+            "was it copied completely from its original source? If so, it was not signed "
+            + (
+                "with this key: it is of the other environment, or forged"
+                if is_context
+                else "by Flex: do not accept it"
+            )
         )
     if isinstance(error, UnknownKeyError):
-        if not context:
-            return "made for another capture context", (
-                "give the context that your server asked for and kept for this very capture; one that comes from the "
-                "browser together with the token proves nothing"
+        if not is_context:
+            return "created for another capture context", (
+                "pass the context that your server created and stored for this capture; one that the browser sent "
+                "together with the token proves nothing"
             )
         return "wrong key", (
-            "give the file with the key of that name"
+            "pass the file that contains the key with this kid"
             if options.jwk
-            else "is it of the other environment, test or production? --environment says which"
+            else "is it of the other environment, test or production? --environment selects it"
         )
     if isinstance(error, UnsupportedAlgorithmError):
-        return "signed in a way that is not accepted", "Flex signs with RS256 and nothing else: do not accept it"
+        return "signed with an algorithm that is not accepted", "Flex signs only with RS256: do not accept it"
     if isinstance(error, InvalidClaimError):
-        return "signed, but not what it has to be", (
-            f"its {error.claim} is at fault; `cybersource-flex inspect` shows it. Is it {name} at all?"
+        return "signed, but with invalid claims", (
+            f"its claim {error.claim} is invalid; `cybersource-flex inspect` shows it. Is it a {name} at all?"
         )
     if isinstance(error, MalformedTokenError):
-        if context and verdict.kind == _CONTEXT and kind not in ("unknown", "jws", _CONTEXT):
+        if is_context and result.kind == _CONTEXT and kind not in ("unknown", "jws", _CONTEXT):
             return f"not a {name}", f"this looks like {KINDS[kind]}"
-        return f"not a {name}, or not the whole of it", "`cybersource-flex inspect` says where it breaks which rule"
-    return "not acceptable", "`cybersource-flex inspect` shows what is in it"
+        return f"not a complete {name}", "`cybersource-flex inspect` shows which rule it breaks, and where"
+    return "not accepted", "`cybersource-flex inspect` shows its contents"
 
 
-def _show(verdict: VerificationResult, given: TokenInput, kind: str, options: Options) -> None:
-    console, found, error, now = Console(), verdict.found, verdict.error, verdict.now
-    if found is not None:
-        card = f", {getattr(found, 'masked_number', None) or 'number not shown'}" if verdict.kind == _TOKEN else ""
-        console.verdict(
-            True,
-            "verified",
-            f"{_NAMES[verdict.kind]} {mask_for_display(found.type)}{card}, {_time_left(verdict, options)}",
-        )
+def _print(result: VerificationResult, token_input: TokenInput, kind: str, options: Options) -> None:
+    console, token, error, now = Console(), result.token, result.error, result.now
+    if token is not None:
+        card = f", {getattr(token, 'masked_number', None) or 'number not shown'}" if result.kind == _TOKEN else ""
+        summary = f"{_NAMES[result.kind]} {mask_for_display(token.type)}{card}, {_time_left(result, options)}"
+        console.verdict(True, "verified", summary)
     elif error is not None:
-        headline, advice = _explain(verdict, options, kind)
-        whose = "its capture context: " if verdict.about != verdict.kind else ""
-        console.verdict(False, "not verified", f"{whose}{headline}")
+        headline, advice = _explain(result, options, kind)
+        prefix = "its capture context: " if result.failed_kind != result.kind else ""
+        console.verdict(False, "not verified", f"{prefix}{headline}")
         console.row("cause", f"{type(error).__name__}: {error}")
         console.row("what to do", advice, "bold")
+    claims = _trusted_claims(result)
     for name, label in (("iat", "issued"), ("exp", "expires")):
-        seconds = (
-            as_timestamp(verdict.claims.get(name)) if verdict.signature_good and verdict.about == verdict.kind else None
-        )
+        seconds = as_timestamp(claims.get(name))
         if seconds is not None:
-            gone = "expired" if name == "exp" and seconds <= now else label
-            console.row(gone, f"{format_relative(seconds, now)}, {format_utc(seconds)}")
-    if verdict.context is not None:
-        ends = verdict.context.expires_at.timestamp()
+            has_expired = name == "exp" and seconds <= now
+            row_label = "expired" if has_expired else label
+            console.row(row_label, f"{format_relative(seconds, now)}, {format_utc(seconds)}")
+    if result.context is not None:
+        ends = result.context.expires_at.timestamp()
         state = (
-            f"expired {format_relative(ends, now)}, which is no fault in the {TOKEN_LIFETIME // 60} minutes after"
+            f"expired {format_relative(ends, now)}, which is allowed for {TOKEN_LIFETIME // 60} minutes"
             if ends <= now
-            else "good"
+            else "valid"
         )
-        console.row("context", f"{mask_for_display(verdict.context.type)}, verified, {state}")
-    console.row("key from", verdict.keys)
+        console.row("context", f"{mask_for_display(result.context.type)}, verified, {state}")
+    console.row("key from", result.key_source)
     if options.at is not None:
-        console.row("as of", f"{format_utc(now)}, as --at says, and not now")
-    for what in given.removed:
-        console.row("taken away", what)
+        console.row("as of", f"{format_utc(now)} (--at), not the current time")
+    for description in token_input.removed:
+        console.row("removed", description)
 
 
-def _time_left(verdict: VerificationResult, options: Options) -> str:
-    left = verdict.claims["exp"] - verdict.now
-    if left > 0:
-        return f"good for {format_duration(left)}"
-    return f"expired {format_duration(left)} ago, which the leeway of {options.leeway:g} s allows"
+def _trusted_claims(result: VerificationResult) -> Mapping[str, Any]:
+    """The claims of the token if its signature is valid; otherwise none."""
+    return result.claims if result.is_signature_valid and result.failed_kind == result.kind else {}
 
 
-def _report(verdict: VerificationResult, given: TokenInput, kind: str, options: Options) -> dict[str, Any]:
-    error, found, context = verdict.error, verdict.found, verdict.context
-    believed = verdict.claims if verdict.signature_good and verdict.about == verdict.kind else {}
-    expires = as_timestamp(believed.get("exp"))
+def _time_left(result: VerificationResult, options: Options) -> str:
+    seconds = result.claims["exp"] - result.now
+    if seconds > 0:
+        return f"valid for {format_duration(seconds)}"
+    return f"expired {format_duration(seconds)} ago, which the leeway of {options.leeway:g} s allows"
+
+
+def _report(result: VerificationResult, token_input: TokenInput, kind: str, options: Options) -> dict[str, Any]:
+    error, token, context = result.error, result.token, result.context
+    claims = _trusted_claims(result)
+    expires = as_timestamp(claims.get("exp"))
     return {
-        "verified": found is not None,
-        "kind": verdict.kind,
-        "type": None if found is None else found.type,
+        "verified": token is not None,
+        "kind": result.kind,
+        "type": None if token is None else token.type,
         "reason": None if error is None else type(error).__name__,
-        "about": None if error is None else verdict.about,
+        "about": None if error is None else result.failed_kind,
         "message": None if error is None else str(error),
-        "what_to_do": None if error is None else _explain(verdict, options, kind)[1],
-        "issued_at": as_timestamp(believed.get("iat")),
+        "what_to_do": None if error is None else _explain(result, options, kind)[1],
+        "issued_at": as_timestamp(claims.get("iat")),
         "expires_at": expires,
-        "expires_in": None if expires is None else round(expires - verdict.now),
-        "as_of": verdict.now,
+        "expires_in": None if expires is None else round(expires - result.now),
+        "as_of": result.now,
         "as_of_now": options.at is None,
         "leeway": options.leeway,
-        "keys": verdict.keys,
-        "masked_number": getattr(found, "masked_number", None),
+        "keys": result.key_source,
+        "masked_number": getattr(token, "masked_number", None),
         "context": None
         if context is None
         else {"type": context.type, "expires_at": round(context.expires_at.timestamp())},
-        "source": given.source,
-        "removed": list(given.removed),
+        "source": token_input.source,
+        "removed": list(token_input.removed),
     }
 
 
 class FileKeys:
-    """Keys out of files: JWK, JWKS or PEM. One without a name, as in PEM, goes for any name."""
+    """A key source that reads JWK, JWKS and PEM files. A key without a ``kid``, as in PEM, is used for any ``kid``."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._keys: dict[str | None, PublicKey] = {}
         for path in paths:
-            for jwk in _jwks(path):
+            for jwk in _read_jwks(path):
                 try:
                     key = PublicKey(jwk, "key")
                 except UnsupportedAlgorithmError as cause:
@@ -351,17 +367,17 @@ class FileKeys:
                     raise ConfigurationError(f"{path}: there is another key {name}")
 
     def get(self, kid: str) -> PublicKey:
-        found = self._keys.get(kid) or self._keys.get(None)
-        if found is None:
+        key = self._keys.get(kid) or self._keys.get(None)
+        if key is None:
             names = ", ".join(repr(name) for name in self._keys)
             raise UnknownKeyError(f"the token names the key {kid!r}, the files have {mask_for_display(names)}")
-        return found
+        return key
 
     def refresh(self, kid: str) -> PublicKey | None:
         return None
 
 
-def _jwks(path: Path) -> Sequence[Mapping[str, Any]]:
+def _read_jwks(path: Path) -> Sequence[Mapping[str, Any]]:
     try:
         data = path.read_bytes()
     except OSError as cause:
@@ -369,15 +385,15 @@ def _jwks(path: Path) -> Sequence[Mapping[str, Any]]:
     if b"-----BEGIN" in data:
         return [_from_pem(path, data)]
     try:
-        found = json.loads(data.decode("utf-8-sig"))
+        content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        # Outside of the handler: the exception holds the content.
-        found = None
-    if isinstance(found, dict):
-        found = found.get("keys", found.get("key", found))
-    entries: list[Any] = found if isinstance(found, list) else [found]
+        # The error is raised outside of this handler, because the exception contains the content.
+        content = None
+    if isinstance(content, dict):
+        content = content.get("keys", content.get("key", content))
+    entries: list[Any] = content if isinstance(content, list) else [content]
     if not entries or not all(isinstance(entry, dict) and "kty" in entry for entry in entries):
-        raise ConfigurationError(f"{path}: neither a JWK, nor a set of them, nor PEM")
+        raise ConfigurationError(f"{path}: not a JWK, JWKS or PEM file")
     return entries
 
 
@@ -388,14 +404,14 @@ def _from_pem(path: Path, data: bytes) -> Mapping[str, Any]:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     if b"PRIVATE KEY-----" in data:
-        raise ConfigurationError(f"{path}: a private key; verifying takes the public one")
+        raise ConfigurationError(f"{path}: this is a private key; pass the public key")
     try:
-        certificate = b"-----BEGIN CERTIFICATE" in data
-        key = x509.load_pem_x509_certificate(data).public_key() if certificate else load_pem_public_key(data)
+        is_certificate = b"-----BEGIN CERTIFICATE" in data
+        key = x509.load_pem_x509_certificate(data).public_key() if is_certificate else load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, RSAPublicKey):
-        raise ConfigurationError(f"{path}: no RSA public key in PEM")
+        raise ConfigurationError(f"{path}: the PEM file contains no RSA public key")
     numbers = key.public_numbers()
     parts = {"n": numbers.n, "e": numbers.e}
     return {"kty": "RSA", **{name: _base64url(number) for name, number in parts.items()}}

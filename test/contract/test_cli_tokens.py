@@ -105,8 +105,8 @@ LONG, ONCE = "flex_longterm.key.pem", "flex_onetime.key.pem"
 def test_a_context(made: Round) -> None:
     done = call("verify", "context.jwt", "--jwk", "key.json", "--at", str(made.now + 180))
     assert done.exit_code == 0
-    assert done.stdout.splitlines()[0] == "verified: capture context api-0.1.0, good for 12 min"
-    assert "2026-11-22 12:03:00 UTC, as --at says, and not now" in done.stdout
+    assert done.stdout.splitlines()[0] == "verified: capture context api-0.1.0, valid for 12 min"
+    assert "2026-11-22 12:03:00 UTC (--at), not the current time" in done.stdout
     assert done.stderr == ""
 
 
@@ -114,7 +114,7 @@ def test_a_token(made: Round) -> None:
     at = str(made.now + 65)
     done = call("verify", "token.jwt", "--context", "context.jwt", "--jwk", "key.json", "--at", at)
     assert done.exit_code == 0
-    first = "verified: transient token api-0.1.0, XXXXXXXXXXXX1111, good for 14 min"
+    first = "verified: transient token api-0.1.0, XXXXXXXXXXXX1111, valid for 14 min"
     assert done.stdout.splitlines()[0] == first
 
 
@@ -122,8 +122,8 @@ def test_a_token(made: Round) -> None:
     ("after", "code", "words"),
     [
         (-31, 1, "not verified: not valid yet"),
-        (-29, 0, "verified: capture context api-0.1.0, good for 15 min"),
-        (899, 0, "verified: capture context api-0.1.0, good for 1 s"),
+        (-29, 0, "verified: capture context api-0.1.0, valid for 15 min"),
+        (899, 0, "verified: capture context api-0.1.0, valid for 1 s"),
         (910, 0, "verified: capture context api-0.1.0, expired 10 s ago, which the leeway of 30 s"),
         (930, 1, "not verified: expired 30 s ago"),
         (900 + 180, 1, "not verified: expired 3 min ago"),
@@ -217,9 +217,9 @@ def test_words_for_what_is_wrong(made: Round) -> None:
     words = {
         "changed": "changed since it was signed",
         "unknown kid": "wrong key",
-        "HS256": "signed in a way that is not accepted",
-        "issuer": "signed, but not what it has to be",
-        "cut": "not a capture context, or not the whole of it",
+        "HS256": "signed with an algorithm that is not accepted",
+        "issuer": "signed, but with invalid claims",
+        "cut": "not a complete capture context",
         "JWE": "not a capture context",
     }
     for name, text in words.items():
@@ -234,7 +234,7 @@ def test_a_token_of_another_context(made: Round) -> None:
     code, found = verdict(*arguments)
     assert (code, found["reason"], found["about"]) == (1, "UnknownKeyError", "transient_token")
     assert found["context"]["type"] == "api-0.1.0"
-    assert call("verify", *arguments).stdout.startswith("not verified: made for another capture context")
+    assert call("verify", *arguments).stdout.startswith("not verified: created for another capture context")
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_an_expired_context(made: Round) -> None:
     arguments = (token, "--context", "context.jwt", "--jwk", "key.json", "--at", str(made.now + 1000))
     code, found = verdict(*arguments)
     assert (code, found["context"]["expires_at"]) == (0, made.now + 900)
-    assert "expired 100 s ago, which is no fault" in re.sub(r"\s+", " ", call("verify", *arguments).stdout)
+    assert "expired 100 s ago, which is allowed" in re.sub(r"\s+", " ", call("verify", *arguments).stdout)
     code, found = verdict(*arguments, "--no-context-expired-ok")
     assert (code, found["reason"], found["about"], found["context"]) == (
         1,
@@ -322,8 +322,8 @@ def test_keys_that_are_none(made: Round) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["token.jwt", "--jwk", "key.json"], "give that with --context"),
-        (["context.jwt", "--context", "context.jwt"], "goes with a transient token"),
+        (["token.jwt", "--jwk", "key.json"], "pass that with --context"),
+        (["context.jwt", "--context", "context.jwt"], "is for a transient token"),
         (["context.jwt", "--file", "token.jwt"], "either as argument or with --file"),
         (["--file", "nowhere.jwt"], "does not exist"),
         (["nowhere.jwt"], "there is no file nowhere.jwt"),
@@ -405,12 +405,12 @@ FORMS: dict[str, tuple[Callable[[str], str], str | None]] = {
     "quoted": (lambda token: f'"{token}"', "the quotation marks around it"),
     "single": (lambda token: f"'{token}'\n", "the quotation marks around it"),
     "comma": (lambda token: f'"{token}",', "',' after it"),
-    "bearer": (lambda token: f"Bearer {token}", "'Bearer' in front"),
-    "header": (lambda token: f"authorization: bearer {token}", "the header's name in front"),
-    "path": (lambda token: f"https://api.cybersource.com/up/v1/payment-details/{token}", "the address around it"),
-    "query": (lambda token: f"https://shop.example/pay?order=1&token={token}#x", "the address around it"),
-    "percent": (lambda token: "?token=" + token.replace(".", "%2E"), "the address around it"),
-    "variable": (lambda token: f"TOKEN={token}", "the address around it"),
+    "bearer": (lambda token: f"Bearer {token}", "'Bearer' before it"),
+    "header": (lambda token: f"authorization: bearer {token}", "the header name before it"),
+    "path": (lambda token: f"https://api.cybersource.com/up/v1/payment-details/{token}", "the URL around it"),
+    "query": (lambda token: f"https://shop.example/pay?order=1&token={token}#x", "the URL around it"),
+    "percent": (lambda token: "?token=" + token.replace(".", "%2E"), "the URL around it"),
+    "variable": (lambda token: f"TOKEN={token}", "the URL around it"),
     "JSON": (
         lambda token: json.dumps({"tokenInformation": {"transientTokenJwt": token}, "id": "1"}),
         "the JSON around its member transientTokenJwt",
