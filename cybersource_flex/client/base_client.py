@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic
 
-from .._callables import check_methods
 from .._deadline import deadline_after
 from .._sealed import sealed
 from ..configuration import Configuration
@@ -65,8 +64,6 @@ class BaseFlexClient(Frozen, Generic[Keys]):
     ) -> None:
         if isinstance(leeway, bool) or not isinstance(leeway, (int, float)) or not 0 <= leeway <= 600:
             raise ConfigurationError("leeway must be a number of seconds from 0 to 600")
-        check_signer(auth)
-        check_encryption(mle)
         configuration = Configuration(
             host=resolve_host(environment),
             auth=auth,
@@ -158,23 +155,6 @@ def resolve_host(environment: str) -> str:
         return environment
     names = ", ".join(repr(name) for name in Configuration.ENVIRONMENTS)
     raise ConfigurationError(f"environment must be one of {names}, or a host such as 'https://apitest.cybersource.com'")
-
-
-def check_signer(auth: object) -> None:
-    """Check that a signer's methods are not async. Raises ``ConfigurationError`` otherwise.
-
-    A signer that waits for another system says so with its attribute ``blocks``, and is called in a thread then.
-    """
-    if auth is None:
-        return
-    given = [name for name in ("sign", "renew", "facts") if name == "sign" or hasattr(auth, name)]
-    check_methods("auth", auth, given, "a signer such as JwtSharedSecret(...)")
-
-
-def check_encryption(mle: object) -> None:
-    """Check that the methods of an ``Encryption`` are not async. Raises ``ConfigurationError`` otherwise."""
-    if mle is not None:
-        check_methods("mle", mle, ("outgoing", "incoming"), "MessageLevelEncryption(...)")
 
 
 def check_digest(answer: ApiResponse[str]) -> None:

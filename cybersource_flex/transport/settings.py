@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from .._callables import check_methods
 from .._sealed import sealed
 from .._version import __version__
 from ..errors import ConfigurationError
@@ -188,18 +189,17 @@ def _check_pool_size(size: int) -> int:
 
 
 def _check_auth(auth: Signer | None) -> Signer | None:
-    if auth is not None and not callable(getattr(auth, "sign", None)):
-        raise ConfigurationError(
-            f"auth must be a signer such as JwtSharedSecret(...), not an object of type {type(auth).__name__}"
-        )
+    if auth is not None:
+        # A signer that waits for another system says so with its attribute `blocks`, and is called in a thread then.
+        methods = [name for name in ("sign", "renew", "facts") if name == "sign" or hasattr(auth, name)]
+        check_methods("auth", auth, methods, "a signer such as JwtSharedSecret(...)")
     return auth
 
 
 def _check_mle(mle: Encryption | None, auth: Signer | None) -> Encryption | None:
     if mle is None:
         return None
-    if not all(callable(getattr(mle, name, None)) for name in ("outgoing", "incoming")):
-        raise ConfigurationError(f"mle must be MessageLevelEncryption(...), not an object of type {type(mle).__name__}")
+    check_methods("mle", mle, ("outgoing", "incoming"), "MessageLevelEncryption(...)")
     if auth is None:
         raise ConfigurationError(
             "mle needs auth: it asks for encryption in a signed token; use JwtSharedSecret or JwtP12"

@@ -189,6 +189,8 @@ def test_a_signer_must_not_be_async(signer: Any, connect: Connect) -> None:
     said = r"auth must be a signer .* whose method (sign|renew) is async"
     with pytest.raises(ConfigurationError, match=said), connect(signer, environment=HOST):
         pass
+    with pytest.raises(ConfigurationError, match=said):
+        Configuration(host=HOST, auth=signer)
 
 
 def test_encryption_must_not_be_async(connect: Connect) -> None:
