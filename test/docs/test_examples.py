@@ -1,4 +1,4 @@
-"""Every example of Python on every page, run as it stands against the emulator in place of CyberSource's hosts."""
+"""Run every Python example on every page, unchanged, against the emulator instead of CyberSource's hosts."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Block(NamedTuple):
     """A block of Python on a page.
 
     Attributes:
-        place: page and line it stands at, for tracebacks.
-        code: its text.
+        place: page and line number, for tracebacks.
+        code: the source code.
     """
 
     place: str
@@ -44,9 +44,9 @@ class Block(NamedTuple):
 
 
 def blocks(page: str) -> list[Block]:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    found = re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [Block(f"{page}:{text.count(chr(10), 0, each.start()) + 2}", each[1]) for each in found]
+    content = (ROOT / page).read_text(encoding="utf-8")
+    matches = re.finditer(r"^```python\n(.*?)^```$", content, re.MULTILINE | re.DOTALL)
+    return [Block(f"{page}:{content.count(chr(10), 0, match.start()) + 2}", match[1]) for match in matches]
 
 
 PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
@@ -69,7 +69,7 @@ def host() -> Iterator[Emulator]:
 
 @pytest.fixture
 def emulator(host: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """The emulator, behind the names of all environments and in the variables of this one; and an empty folder."""
+    """The emulator as the host of every environment, with its environment variables set, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Configuration, "ENVIRONMENTS", dict.fromkeys(Configuration.ENVIRONMENTS, host.url))
     for name, value in host.environ.items():
@@ -89,7 +89,7 @@ def client(emulator: Emulator) -> Iterator[FlexClient]:
 
 @pytest.fixture
 def arguments(client: FlexClient) -> dict[str, str]:
-    """What the examples of the API pages leave to fill in, made as their parameters' descriptions say."""
+    """Values for the arguments in the examples of the API pages."""
     context = client.create_capture_context(fields(card=["number", "expirationMonth", "expirationYear"]))
     token = client.tokenize(context, DATA)
     (reference,) = token.payment_credentials_references.values()
@@ -134,12 +134,12 @@ def test_the_api_pages_have_no_other_examples(page: str) -> None:
 
 @pytest.mark.parametrize("page", API_PAGES.values())
 def test_the_api_pages_say_which_class_a_status_raises(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    told = dict(re.findall(r"^\| ([\w ,]+) \| `(\w+)` \|", text, re.MULTILINE))
-    assert told.pop("200 to 299 with a body that cannot be parsed") == "ResponseDecodingError"
-    assert told.pop("other statuses except 200 to 299") == errors.error_class(418).__name__
-    assert set(told) == {"300 to 399", "400", "401", "403", "404", "429", "500 to 599"}
-    for status, raised in told.items():
+    content = (ROOT / page).read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^\| ([\w ,]+) \| `(\w+)` \|", content, re.MULTILINE))
+    assert documented.pop("200 to 299 with a body that cannot be parsed") == "ResponseDecodingError"
+    assert documented.pop("other statuses except 200 to 299") == errors.error_class(418).__name__
+    assert set(documented) == {"300 to 399", "400", "401", "403", "404", "429", "500 to 599"}
+    for status, raised in documented.items():
         assert raised == errors.error_class(int(status[:3])).__name__
 
 
@@ -149,8 +149,8 @@ def test_the_imports_of_the_model_pages(page: str) -> None:
         block.run({})
 
 
-# What a block is run under, where that is not fine weather: the emulator's scenario, and what must then come out of it.
-WEATHER: dict[str, list[tuple[str, type[Exception] | None]]] = {
+# Blocks with one of these lines are also run with faults: the emulator's scenarios, and the exception that each raises.
+FAULTS: dict[str, list[tuple[str, type[Exception] | None]]] = {
     "except AuthenticationError": [("refuse", errors.AuthenticationError)],
     "except CallError": [("status-503", None), ("reset-after-request", None)],
 }
@@ -164,25 +164,25 @@ def test_every_other_example(
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The blocks of a page are run in their order and share their names, beside those that the page speaks of."""
-    names = spoken_of(emulator, client)
-    put_files(emulator, names["wanted"], client)
+    """Run the blocks of a page in order, in one namespace with the objects that the page assumes."""
+    names = assumed_names(emulator, client)
+    write_files(emulator, names["requested_fields"], client)
     for block in blocks(page):
         if "jwt_from_the_page" in block.code or "jwt_from_the_browser" in block.code:
             names["jwt_from_the_page"] = names["jwt_from_the_browser"] = client.tokenize(names["context"], DATA).jwt
-        made_for_it = Block(block.place, adapted(block.code, emulator, names))
-        kept = dict(names)
-        made_for_it.run(names)
-        for marker, kinds in WEATHER.items():
-            for scenario, raised in kinds if marker in block.code else ():
+        block_with_values = Block(block.place, adapted(block.code, emulator, names))
+        names_before = dict(names)
+        block_with_values.run(names)
+        for marker, scenarios in FAULTS.items():
+            for scenario, raised in scenarios if marker in block.code else ():
                 emulator.queue_scenarios([scenario])
                 if raised is None:
-                    made_for_it.run(dict(kept))
+                    block_with_values.run(dict(names_before))
                 else:
                     with pytest.raises(raised):
-                        made_for_it.run(dict(kept))
+                        block_with_values.run(dict(names_before))
                 emulator.reset_faults()
-        close_what_was_made(names, kept)
+        close_new_client(names, names_before)
     for test in [names[name] for name in names if name.startswith("test_")]:
         # Written for pytest, with fixtures of this package's plugin.
         test(**{fixture: request.getfixturevalue(fixture) for fixture in inspect.signature(test).parameters})
@@ -191,14 +191,14 @@ def test_every_other_example(
         assert names["key"].kty == "RSA"
         assert capsys.readouterr().out.count("XXXXXXXXXXXX1111") == 2
     if page == "docs/errors.md":
-        assert names["told"] == ["alert", "again_later", "look_into"]
+        assert names["calls"] == ["alert", "again_later", "look_into"]
         assert json.loads(Path("report.json").read_text("utf-8"))["status"] == 401
 
 
 def adapted(code: str, emulator: Emulator, names: dict[str, Any]) -> str:
-    """The code with the emulator's address, key and credentials where a page has CyberSource's, or dots."""
+    """The code with the emulator's address, key and credentials instead of CyberSource's and of dots."""
     auth = emulator.auth
-    written = {
+    replacements = {
         '"https://apitest.cybersource.com"': repr(emulator.url),
         '"your_merchant_id"': repr(auth["merchant_id"]),
         'key_id="..."': f"key_id={auth['key_id']!r}",
@@ -208,25 +208,25 @@ def adapted(code: str, emulator: Emulator, names: dict[str, Any]) -> str:
         'password="..."': f"password={PASSWORD!r}",
         '"3g"': repr(names["kid"]),
     }
-    for text, meant in written.items():
-        code = code.replace(text, meant)
+    for placeholder, value in replacements.items():
+        code = code.replace(placeholder, value)
     return code
 
 
 PASSWORD = "p4ssw0rd-of-the-pages"
 
 
-def spoken_of(emulator: Emulator, client: FlexClient) -> dict[str, Any]:
-    """What the pages speak of and do not make: a client, a context, a shop around them."""
-    wanted = fields(card=["number", "expirationMonth", "expirationYear", "securityCode?"])
-    context = client.create_capture_context(wanted)
+def assumed_names(emulator: Emulator, client: FlexClient) -> dict[str, Any]:
+    """Objects that the pages use and do not create: a client, a context, and functions of a shop."""
+    requested_fields = fields(card=["number", "expirationMonth", "expirationYear", "securityCode?"])
+    context = client.create_capture_context(requested_fields)
     microform = client.create_microform_context(
         target_origins=["https://shop.example.com"], allowed_card_networks=["VISA"]
     )
-    told: list[str] = []
+    calls: list[str] = []
 
-    def teller(name: str) -> Callable[..., None]:
-        return lambda *_: told.append(name)
+    def recorder(name: str) -> Callable[..., None]:
+        return lambda *_: calls.append(name)
 
     return {
         "auth": JwtSharedSecret(**emulator.auth),
@@ -239,30 +239,30 @@ def spoken_of(emulator: Emulator, client: FlexClient) -> dict[str, Any]:
         "sealing_key": b"sixteen bytes or more",
         "session": {},
         "session_id": "0f3a",
-        "told": told,
-        "wanted": wanted,
-        **{name: teller(name) for name in ("alert", "again_later", "look_into")},
+        "calls": calls,
+        "requested_fields": requested_fields,
+        **{name: recorder(name) for name in ("alert", "again_later", "look_into")},
     }
 
 
-def put_files(emulator: Emulator, wanted: Any, client: FlexClient) -> None:
-    """The files that pages read, under the names they have there."""
-    kid = kid_of(client.create_capture_context(wanted).jwt)
+def write_files(emulator: Emulator, requested_fields: Any, client: FlexClient) -> None:
+    """Write the files that the pages read."""
+    kid = kid_of(client.create_capture_context(requested_fields).jwt)
     Path("3g.jwk.json").write_text(api.FlexAPIApi(client.api_client).get_public_key(kid).to_json(), encoding="utf-8")
     Path("response.p12").write_bytes(emulator.make_response_mle_p12(PASSWORD))
-    made = load_pkcs12(emulator.make_p12(PASSWORD), PASSWORD.encode())
-    assert made.key is not None
-    assert made.cert is not None
-    Path("company.pem").write_bytes(made.cert.certificate.public_bytes(Encoding.PEM))
-    Path("client.pem").write_bytes(made.cert.certificate.public_bytes(Encoding.PEM))
-    Path("client.key").write_bytes(made.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    p12 = load_pkcs12(emulator.make_p12(PASSWORD), PASSWORD.encode())
+    assert p12.key is not None
+    assert p12.cert is not None
+    Path("company.pem").write_bytes(p12.cert.certificate.public_bytes(Encoding.PEM))
+    Path("client.pem").write_bytes(p12.cert.certificate.public_bytes(Encoding.PEM))
+    Path("client.key").write_bytes(p12.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
-def close_what_was_made(names: dict[str, Any], before: dict[str, Any]) -> None:
-    """Close the clients that an example leaves open, and have the next one find the page's own again."""
-    made = names["client"]
-    if made is not before["client"]:
-        made.close()
+def close_new_client(names: dict[str, Any], before: dict[str, Any]) -> None:
+    """Close the client that an example leaves open, and restore the page's own for the next example."""
+    client = names["client"]
+    if client is not before["client"]:
+        client.close()
         names["client"] = before["client"]
 
 

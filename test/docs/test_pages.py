@@ -1,4 +1,4 @@
-"""The pages as Markdown: what they link to is there, tables are whole, headings have something under them."""
+"""Checks of the pages as Markdown: links, tables, headings, code blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAGES = [
     *sorted(path.name for path in ROOT.glob("*.md")),
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
 ]
-# `text` is what is not run: output, trees, shortened tokens.
+# `text` marks what is not run: output, trees, shortened tokens.
 LANGUAGES = {"python", "sh", "json", "text", "mermaid"}
 
 
@@ -21,7 +21,7 @@ def lines(page: str) -> list[str]:
 
 
 def prose(page: str) -> list[str]:
-    """The lines that are not code; those are left empty."""
+    """The lines of the page, with lines of code replaced by empty lines."""
     out, inside = [], False
     for line in lines(page):
         fence = line.startswith("```")
@@ -31,9 +31,9 @@ def prose(page: str) -> list[str]:
 
 
 def headings(page: str) -> list[tuple[int, int, str]]:
-    """Number of the line, level and text of each."""
-    found = ((number, re.match(r"(#+) (.+)", line)) for number, line in enumerate(prose(page)))
-    return [(number, len(match[1]), match[2]) for number, match in found if match]
+    """Line number, level and title of each heading."""
+    matches = ((number, re.match(r"(#+) (.+)", line)) for number, line in enumerate(prose(page)))
+    return [(number, len(match[1]), match[2]) for number, match in matches if match]
 
 
 def anchor(heading: str) -> str:
@@ -41,20 +41,20 @@ def anchor(heading: str) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
+def test_link_targets_exist(page: str) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", "\n".join(prose(page))):
         if "://" in target:
             continue
         path, _, part = target.partition("#")
-        where = (ROOT / page).parent / path if path else ROOT / page
-        assert where.exists(), f"{page} links to {target}"
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), f"{page} links to {target}"
         if part:
-            there = {anchor(text) for _, _, text in headings(where.resolve().relative_to(ROOT).as_posix())}
-            assert part in there, f"{page} links to {target}"
+            anchors = {anchor(title) for _, _, title in headings(file.resolve().relative_to(ROOT).as_posix())}
+            assert part in anchors, f"{page} links to {target}"
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_tables_are_whole(page: str) -> None:
+def test_table_rows_have_the_same_number_of_cells(page: str) -> None:
     width, before = 0, ""
     for line in prose(page):
         if not line.startswith("|"):
@@ -70,18 +70,19 @@ def test_tables_are_whole(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_headings(page: str) -> None:
-    found, text = headings(page), lines(page)
-    assert [level for _, level, _ in found].count(1) == 1, f"{page} has not one title"
-    names = [anchor(name) for _, level, name in found]
-    assert len(set(names)) == len(names), f"{page} has a heading twice"
-    for (number, level, name), (end, next_level, _) in zip(found, [*found[1:], (len(text), 0, "")], strict=True):
-        assert next_level <= level + 1, f"{page}: a level is left out after {name}"
-        assert next_level > level or any(text[number + 1 : end]), f"{page}: nothing under {name}"
+def test_headings_are_unique_nested_and_not_empty(page: str) -> None:
+    page_headings, page_lines = headings(page), lines(page)
+    assert [level for _, level, _ in page_headings].count(1) == 1, f"{page} must have exactly one title"
+    names = [anchor(name) for _, level, name in page_headings]
+    assert len(set(names)) == len(names), f"{page} has a duplicate heading"
+    following = [*page_headings[1:], (len(page_lines), 0, "")]
+    for (number, level, name), (end, next_level, _) in zip(page_headings, following, strict=True):
+        assert next_level <= level + 1, f"{page}: a heading level is missing after {name}"
+        assert next_level > level or any(page_lines[number + 1 : end]), f"{page}: nothing under {name}"
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_blocks_say_their_language(page: str) -> None:
+def test_code_blocks_name_their_language(page: str) -> None:
     fences = [line for line in lines(page) if line.startswith("```")]
     assert len(fences) % 2 == 0
     assert {fence[3:] for fence in fences[::2]} <= LANGUAGES
@@ -91,7 +92,7 @@ def test_blocks_say_their_language(page: str) -> None:
 def test_the_files_that_the_architecture_names_exist() -> None:
     """Paths are relative to the repository or to the package."""
     page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    paths = re.findall(r"`([\w./]+/|[\w./]+\.(?:py|yaml|toml|json|md))`", page)
+    paths = re.findall(r"`([\w./]+/|[\w./]+\.(?:py|yaml|toml|json|md|mustache))`", page)
     assert len(paths) > 20
     for path in paths:
         assert (ROOT / path).exists() or (ROOT / "cybersource_flex" / path).exists(), f"ARCHITECTURE.md names {path}"
