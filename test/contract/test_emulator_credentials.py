@@ -93,8 +93,8 @@ def b64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
-def unb64url(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+def unb64url(encoded: str) -> bytes:
+    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
 
 
 def sha256(data: bytes) -> str:
@@ -169,8 +169,8 @@ def http_signature(
         headers["Digest"] = f"SHA-256={sha256(body)}"
         names = names.replace("v-c", "digest v-c")
     lines = {name.lower(): value for name, value in headers.items()} | {"request-target": f"{method.lower()} {path}"}
-    text = "\n".join(f"{name}: {lines[name]}" for name in names.split())
-    mac = base64.b64encode(hmac.new(base64.b64decode(SECRET), text.encode(), "sha256").digest()).decode()
+    signed = "\n".join(f"{name}: {lines[name]}" for name in names.split())
+    mac = base64.b64encode(hmac.new(base64.b64decode(SECRET), signed.encode(), "sha256").digest()).decode()
     headers["Signature"] = f'keyid="{kid}", algorithm="HmacSHA256", headers="{names}", signature="{mac}"'
     return {**headers, "Content-Type": "application/json"}
 
@@ -267,7 +267,7 @@ def serial(name: str) -> int:
     return x509.load_pem_x509_certificate(pem(f"{name}.crt.pem")).serial_number
 
 
-REFUSED: list[tuple[str, dict[str, Any], str]] = [
+REJECTED: list[tuple[str, dict[str, Any], str]] = [
     ("another key", {"sign": with_key(PORTFOLIO_KEY)}, "not the private key"),
     ("X.509 serial", {"kid": str(serial("merchant"))}, "serialNumber attribute"),
     ("X.509 serial, hexadecimal", {"kid": f"{serial('merchant'):X}"}, "serialNumber attribute"),
@@ -281,7 +281,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("issuer", {"owner": PORTFOLIO}, "iss must be"),
     ("issuer in another case", {"owner": ACME.upper()}, "iss must be"),
     ("other merchant", {"merchant": OTHER}, "does not belong"),
-    ("no such merchant", {"merchant": "nobody"}, "does not belong"),
+    ("no such merchant", {"merchant": "unknown_merchant"}, "does not belong"),
     ("meta key, merchant as issuer", {"kid": META_KID, "sign": with_key(PORTFOLIO_KEY)}, "the portfolio"),
     (
         "meta key, ids swapped",
@@ -293,8 +293,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "cause"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED])
-def test_refused(e: Emulator, changes: dict[str, Any], cause: str) -> None:
+@pytest.mark.parametrize(("changes", "cause"), [c[1:] for c in REJECTED], ids=[c[0] for c in REJECTED])
+def test_rejected(e: Emulator, changes: dict[str, Any], cause: str) -> None:
     reply = session(e, token(**changes))
     assert (reply.status, reply.json()) == (401, {"response": {"rmsg": "Authentication Failed"}})
     assert cause in (last(e).rejection_reason or "")
@@ -304,7 +304,7 @@ def test_refused(e: Emulator, changes: dict[str, Any], cause: str) -> None:
 def test_the_response_key_of_a_meta_key_is_the_portfolios(e: Emulator) -> None:
     assert session(e, meta(v_c_response_mle_kid=MLE_KID)).status == 401
     assert f"certificate of '{PORTFOLIO}'" in (last(e).rejection_reason or "")
-    # A bare public key says nothing of its owner.
+    # A bare public key has no owner.
     assert session(e, meta(v_c_response_mle_kid="bare-key")).status == 201
 
 
@@ -347,9 +347,9 @@ def test_merchants_do_not_see_each_others_tokens(e: Emulator) -> None:
     plain = json.dumps({"data": data, "context": context, "index": 0}).encode()
     header = {"alg": "RSA-OAEP", "enc": "A256GCM", "kid": jwk["kid"]}
     jwe = seal(rsa.RSAPublicNumbers(exponent, n).public_key(), plain, header, OAEP_SHA1)
-    made = send(e, "POST", TOKENS, {"Content-Type": "application/jwt"}, jwe.encode())
-    assert made.status == 201, made.data
-    path = DETAILS + json.loads(unb64url(made.data.decode().split(".")[1]))["jti"]
+    created = send(e, "POST", TOKENS, {"Content-Type": "application/jwt"}, jwe.encode())
+    assert created.status == 201, created.data
+    path = DETAILS + json.loads(unb64url(created.data.decode().split(".")[1]))["jti"]
 
     def details(headers: dict[str, str]) -> int:
         return send(e, "GET", path, headers).status
@@ -367,8 +367,8 @@ def test_merchants_do_not_see_each_others_tokens(e: Emulator) -> None:
 
 
 def test_access_tokens(e: Emulator) -> None:
-    def status(text: str, **headers: str) -> int:
-        sent = {"Authorization": f"Bearer {text}", "Content-Type": "application/json", **headers}
+    def status(access_token: str, **headers: str) -> int:
+        sent = {"Authorization": f"Bearer {access_token}", "Content-Type": "application/json", **headers}
         return session(e, sent).status
 
     assert status("fake-access-token") == 201
@@ -388,15 +388,15 @@ def test_access_tokens(e: Emulator) -> None:
         with pytest.raises(ValueError, match="no such access token") as caught:
             e.revoke_access_token(wrong)
         assert wrong not in str(caught.value)
-    with pytest.raises(ValueError, match="nobody"):
-        e.issue_access_token("nobody")
+    with pytest.raises(ValueError, match="unknown_merchant"):
+        e.issue_access_token("unknown_merchant")
 
 
 # --- message-level encryption ---------------------------------------------------------------------------
 
 
-def answer(reply: urllib3.BaseHTTPResponse, kid: str = MLE_KID) -> bytes:
-    """What was encrypted, once the form of the answer is found right."""
+def decrypted_response(reply: urllib3.BaseHTTPResponse, kid: str = MLE_KID) -> bytes:
+    """Check the form of an encrypted response and return its plaintext."""
     assert reply.headers["content-type"] == "application/json"
     assert reply.headers["digest"] == f"SHA-256={sha256(reply.data)}"
     body = reply.json()
@@ -406,20 +406,20 @@ def answer(reply: urllib3.BaseHTTPResponse, kid: str = MLE_KID) -> bytes:
     return plain
 
 
-def test_answers_are_encrypted_on_request(e: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_responses_are_encrypted_on_request(e: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     for sign in (token, shared_secret):
         reply = session(e, {**sign(v_c_response_mle_kid=MLE_KID), "Accept": "application/jwt"})
         assert reply.status == 201
-        assert len(answer(reply).decode().split(".")) == 3
-    assert answer(session(e, token(v_c_response_mle_kid="bare-key")), "bare-key").count(b".") == 2
+        assert len(decrypted_response(reply).decode().split(".")) == 3
+    assert decrypted_response(session(e, token(v_c_response_mle_kid="bare-key")), "bare-key").count(b".") == 2
 
     missing = send(e, "GET", DETAILS + "0", token("GET", DETAILS + "0", None, v_c_response_mle_kid=MLE_KID))
-    assert (missing.status, json.loads(answer(missing))["responseStatus"]["status"]) == (404, 404)
+    assert (missing.status, json.loads(decrypted_response(missing))["responseStatus"]["status"]) == (404, 404)
     wrong = session(e, token(body=b"{}", v_c_response_mle_kid=MLE_KID), b"{}")
-    assert (wrong.status, "fields" in answer(wrong).decode()) == (400, True)
+    assert (wrong.status, "fields" in decrypted_response(wrong).decode()) == (400, True)
     assert "fields" in (last(e).rejection_reason or "")
 
-    # Before it is known who calls, nothing is encrypted.
+    # Before the caller is authenticated, nothing is encrypted.
     for reply in (
         session(e, token(v_c_response_mle_kid=MLE_KID), b"{}"),
         send(e, "PUT", SESSIONS, token("PUT", v_c_response_mle_kid=MLE_KID), GOOD),
@@ -433,18 +433,18 @@ def test_answers_are_encrypted_on_request(e: Emulator, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("cybersource_flex.emulator.jose.sign_rs256", fail)
     broken = session(e, token(v_c_response_mle_kid=MLE_KID))
-    assert (broken.status, b"Internal error" in answer(broken)) == (500, True)
+    assert (broken.status, b"Internal error" in decrypted_response(broken)) == (500, True)
 
 
-def test_encrypted_requests_are_opened(e: Emulator) -> None:
+def test_encrypted_requests_are_decrypted(e: Emulator) -> None:
     certificate = x509.load_pem_x509_certificate(e.request_mle_certificate_pem)
     assert certificate == x509.load_pem_x509_certificate(pem("sjc.crt.pem"))
     body = encrypted()
     for sign in (token, shared_secret, meta):
         assert session(e, sign(body=body), body).status == 201, last(e).rejection_reason
     assert (last(e).body, last(e).decrypted_body) == (body, GOOD)
-    assert answer(session(e, token(body=body, v_c_response_mle_kid=MLE_KID), body)).count(b".") == 2
-    # As the official SDKs in other languages and the guide have it.
+    assert decrypted_response(session(e, token(body=body, v_c_response_mle_kid=MLE_KID), body)).count(b".") == 2
+    # Variants of the official SDKs in other languages and of the guide.
     for header in ({"cty": "JWT"}, {"iat": str(NOW)}):
         body = encrypted(**header)
         assert session(e, token(body=body), body).status == 201
@@ -470,7 +470,7 @@ WRONG_REQUESTS: list[tuple[str, bytes, str]] = [
     ("crit", encrypted(crit=["exp"]), "zip and crit"),
     ("changed", json.dumps({"encryptedRequest": JWE[:-4] + "AAAA"}).encode(), "tag does not match"),
     ("two members", json.dumps({"encryptedRequest": JWE, "fields": {}}).encode(), "one member"),
-    ("no text", b'{"encryptedRequest":{}}', "one member"),
+    ("not a string", b'{"encryptedRequest":{}}', "one member"),
     ("no JWE", b'{"encryptedRequest":"a.b.c"}', "five parts"),
 ]
 
@@ -484,7 +484,7 @@ def test_wrong_encrypted_requests(e: Emulator, body: bytes, cause: str) -> None:
     assert cause in detail["message"]
     assert cause in (last(e).rejection_reason or "")
     assert last(e).decrypted_body is None
-    assert answer(session(e, token(body=body, v_c_response_mle_kid=MLE_KID), body))
+    assert decrypted_response(session(e, token(body=body, v_c_response_mle_kid=MLE_KID), body))
 
 
 def test_encrypted_requests_need_a_jwt(e: Emulator) -> None:
@@ -514,7 +514,7 @@ def test_rsa_oaep_by_choice() -> None:
 # --- what the official SDK sends ------------------------------------------------------------------------
 
 
-def judge(merchants: list[Merchant]) -> AuthContext:
+def auth_context(merchants: list[Merchant]) -> AuthContext:
     return AuthContext(CredentialStore(merchants), hosts=(), clock=lambda: NOW, clock_tolerance=0, jwt_leeway=0)
 
 
@@ -541,30 +541,30 @@ def test_vectors_of_the_official_sdk_are_accepted(vectors: Callable[[str], Any],
         headers = tuple(vector["outputs"]["headers"].items())
         body = (inputs.get("body") or "").encode("utf-8")
         request = ReceivedRequest.of(inputs["method"], inputs["request_target_path"], headers, body)
-        authority = judge([merchant])
-        caller = authenticate(authority, request)
+        context = auth_context([merchant])
+        caller = authenticate(context, request)
         assert caller.merchant == merchant, vector["name"]
-        wanted = vector["outputs"].get("payload", {}).get("v-c-response-mle-kid")
-        assert (caller.response_key.key_id if caller.response_key else None) == wanted
+        expected_key_id = vector["outputs"].get("payload", {}).get("v-c-response-mle-kid")
+        assert (caller.response_key.key_id if caller.response_key else None) == expected_key_id
         changed = ReceivedRequest.of(inputs["method"], inputs["request_target_path"] + "x", headers, body)
         with pytest.raises(AuthenticationError):
-            authenticate(authority, changed)
+            authenticate(context, changed)
     assert metas >= 2
 
 
 def test_requests_that_the_official_sdk_encrypted(vectors: Callable[[str], Any]) -> None:
     content = vectors("mle_request.json")
     assert len(content["vectors"]) == 3
-    center = CertificateIssuer(lambda: NOW, (pem("sjc.key.pem"), pem("sjc.crt.pem")))
+    certificates = CertificateIssuer(lambda: NOW, (pem("sjc.key.pem"), pem("sjc.crt.pem")))
     for vector in content["vectors"]:
         inputs, outputs = vector["inputs"], vector["outputs"]
         body = outputs["body_on_the_wire"].encode()
         headers = (("Authorization", f"Bearer {outputs['token']}"),)
         request = ReceivedRequest.of(inputs["method"], inputs["request_target_path"], headers, body)
-        caller = authenticate(judge(MERCHANTS), request)
-        assert decrypt_request(center, caller, body, ("RSA-OAEP-256",)) == inputs["plaintext_body"].encode(), vector[
-            "name"
-        ]
+        caller = authenticate(auth_context(MERCHANTS), request)
+        assert decrypt_request(certificates, caller, body, ("RSA-OAEP-256",)) == inputs["plaintext_body"].encode(), (
+            vector["name"]
+        )
         with pytest.raises(ApiError):
             decrypt_request(CertificateIssuer(lambda: NOW), caller, body, ("RSA-OAEP-256",))
 
@@ -572,31 +572,31 @@ def test_requests_that_the_official_sdk_encrypted(vectors: Callable[[str], Any])
 def test_wire_captures_of_the_official_sdk(vectors: Callable[[str], Any]) -> None:
     captures = vectors("wire_captures.json")["captures"]
     assert len(captures) == 19
-    center = CertificateIssuer(lambda: NOW, (pem("sjc.key.pem"), pem("sjc.crt.pem")))
-    seen: dict[str, int] = {}
+    certificates = CertificateIssuer(lambda: NOW, (pem("sjc.key.pem"), pem("sjc.crt.pem")))
+    counts: dict[str, int] = {}
     for capture in captures:
         sent, config = capture["request"], capture["config"]
-        # The name of the test server it was sent to was taken out.
+        # The vectors omit the name of the test server.
         headers = tuple((name, "127.0.0.1" if value.startswith("<") else value) for name, value in sent["headers"])
         body = (sent.get("body") or "").encode()
         request = ReceivedRequest.of(sent["method"], sent["path"], headers, body)
         if config["authentication_type"] == "MUTUAL_AUTH":
             with pytest.raises(AuthenticationError, match="no credential"):
-                authenticate(judge(MERCHANTS), request)
+                authenticate(auth_context(MERCHANTS), request)
             continue
-        caller = authenticate(judge(MERCHANTS), request)
+        caller = authenticate(auth_context(MERCHANTS), request)
         assert caller.merchant.merchant_id == ACME, capture["name"]
-        seen[caller.scheme] = seen.get(caller.scheme, 0) + 1
+        counts[caller.scheme] = counts.get(caller.scheme, 0) + 1
         assert (caller.merchant.portfolio_id is not None) == bool(config.get("use_metakey")), capture["name"]
-        wanted = config.get("responseMleKID")
-        assert (caller.response_key.key_id if caller.response_key else None) == wanted, capture["name"]
-        plain = decrypt_request(center, caller, body, ("RSA-OAEP-256",))
+        expected_key_id = config.get("responseMleKID")
+        assert (caller.response_key.key_id if caller.response_key else None) == expected_key_id, capture["name"]
+        plain = decrypt_request(certificates, caller, body, ("RSA-OAEP-256",))
         assert (plain is not None) == ("mapToControlMLEonAPI" in config), capture["name"]
         assert plain is None or "fields" in json.loads(plain)
-    assert seen == {"http-signature": 3, "jwt": 13, "access-token": 1}
+    assert counts == {"http-signature": 3, "jwt": 13, "access-token": 1}
 
 
-def test_sealed_answers_are_like_those_of_the_vectors(e: Emulator, vectors: Callable[[str], Any]) -> None:
+def test_encrypted_responses_match_the_vectors(e: Emulator, vectors: Callable[[str], Any]) -> None:
     reply = session(e, token(v_c_response_mle_kid=MLE_KID)).json()
     for vector in vectors("mle_response.json")["vectors"]:
         theirs = json.loads(vector["inputs"]["body_on_the_wire"])
@@ -656,22 +656,22 @@ def test_p12_files(clock: Clock) -> None:
         assert session(e, token(kid=kid, sign=with_key(expired), owner="third", merchant="third")).status == 401
         assert "expired on Sat, 21 Nov 2026 12:00:00 GMT" in (last(e).rejection_reason or "")
 
-        answer_key, name, answer_kid, others = unpack(e.make_response_mle_p12("open sesame"))
+        response_key, name, response_kid, others = unpack(e.make_response_mle_p12("open sesame"))
         assert (name, others[0]) == ("first", "CyberSource_SJC_US")
         key, _, kid, _ = unpack(before)
-        sent = token(kid=kid, sign=with_key(key), owner="first", merchant="first", v_c_response_mle_kid=answer_kid)
-        header, plain = unseal(answer_key, session(e, sent).json()["encryptedResponse"])
-        assert (header["kid"], plain.count(b".")) == (answer_kid, 2)
-        # It opens answers and signs nothing.
-        sent = token(kid=answer_kid, sign=with_key(answer_key), owner="first", merchant="first")
+        sent = token(kid=kid, sign=with_key(key), owner="first", merchant="first", v_c_response_mle_kid=response_kid)
+        header, plain = unseal(response_key, session(e, sent).json()["encryptedResponse"])
+        assert (header["kid"], plain.count(b".")) == (response_kid, 2)
+        # It decrypts responses and is no signing key.
+        sent = token(kid=response_kid, sign=with_key(response_key), owner="first", merchant="first")
         assert session(e, sent).status == 401
 
         with pytest.raises(ValueError, match="password"):
             unpack(before, "wrong")
         with pytest.raises(ValueError, match="needs a password"):
             e.make_p12("")
-        with pytest.raises(ValueError, match="nobody"):
-            e.make_p12("x", "nobody")
+        with pytest.raises(ValueError, match="unknown_merchant"):
+            e.make_p12("x", "unknown_merchant")
         with pytest.raises(ValueError, match="no portfolio_id"):
             e.make_p12("x", portfolio=True)
         with pytest.raises(ValueError, match="1 to 64 characters"):
@@ -740,14 +740,14 @@ def test_client_certificates(kind: Any, tmp_path: Path) -> None:
         # The connection is authenticated, the merchant is not.
         assert send(e, "POST", SESSIONS, {}, GOOD, **with_certificate).status == 401
         assert "no credential" in (last(e).rejection_reason or "")
-        seen = len(e.requests)
+        count = len(e.requests)
         stranger = Emulator(tls=True).issue_client_certificate("stranger")
         with pytest.raises(urllib3.exceptions.HTTPError):
             send(e, "POST", SESSIONS, token(), GOOD, **trusting(e.ca_pem, stranger, tmp_path))
         if kind == "required":
             with pytest.raises(urllib3.exceptions.HTTPError):
                 send(e, "POST", SESSIONS, token(), GOOD, **trusting(e.ca_pem))
-            assert len(e.requests) == seen
+            assert len(e.requests) == count
         else:
             assert send(e, "POST", SESSIONS, token(), GOOD, **trusting(e.ca_pem)).status == 201
             assert last(e).client_certificate is None
@@ -763,8 +763,8 @@ def test_without_trustme(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- wrong arguments ------------------------------------------------------------------------------------
 
 
-def made(key: Any, **attributes: str) -> bytes:
-    """A certificate with a subject of one's own."""
+def make_certificate(key: Any, **attributes: str) -> bytes:
+    """A certificate (DER) with these subject attributes."""
     oids = {"cn": NameOID.COMMON_NAME, "serial": NameOID.SERIAL_NUMBER}
     subject = x509.Name([x509.NameAttribute(oids[key], value) for key, value in attributes.items()])
     now = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
@@ -778,9 +778,9 @@ ELLIPTIC: Any = ec.generate_private_key(ec.SECP256R1())
 
 
 def test_certificates_are_read_from_der_and_in_any_case_of_the_name() -> None:
-    der = made(MERCHANT_KEY, cn=ACME.upper(), serial="77")
-    text = pem("merchant.crt.pem").decode()
-    with Emulator(merchants=[Merchant(ACME, certificates=[der, text])], clock=lambda: NOW, key_pool=1) as e:
+    der = make_certificate(MERCHANT_KEY, cn=ACME.upper(), serial="77")
+    pem_string = pem("merchant.crt.pem").decode()
+    with Emulator(merchants=[Merchant(ACME, certificates=[der, pem_string])], clock=lambda: NOW, key_pool=1) as e:
         assert session(e, token(kid="77")).status == 201, last(e).rejection_reason
         assert session(e, token()).status == 201, last(e).rejection_reason
 
@@ -794,9 +794,9 @@ WRONG_MERCHANTS: list[tuple[str, dict[str, Any], str]] = [
     ("the portfolio's", {"certificates": [pem("portfolio.crt.pem")]}, "expected 'acme_flex_test_001'"),
     ("the response key", {"response_mle_certificates": [pem("portfolio.crt.pem")]}, "expected"),
     ("no public key", {"response_mle_certificates": [("kid", b"x")]}, "neither PEM nor DER"),
-    ("no serialNumber", {"certificates": [made(MERCHANT_KEY, cn=ACME)]}, "serialNumber"),
-    ("no CN", {"certificates": [made(MERCHANT_KEY, serial="1")]}, "CN"),
-    ("no RSA", {"certificates": [made(ELLIPTIC, cn=ACME, serial="1")]}, "not RSA"),
+    ("no serialNumber", {"certificates": [make_certificate(MERCHANT_KEY, cn=ACME)]}, "serialNumber"),
+    ("no CN", {"certificates": [make_certificate(MERCHANT_KEY, serial="1")]}, "CN"),
+    ("no RSA", {"certificates": [make_certificate(ELLIPTIC, cn=ACME, serial="1")]}, "not RSA"),
     ("no RSA public key", {"response_mle_certificates": [("kid", public_pem(ELLIPTIC))]}, "not RSA"),
     ("empty token", {"access_tokens": [""]}, "access_tokens"),
     ("token with a space", {"access_tokens": ["a b"]}, "access_tokens"),
@@ -835,16 +835,16 @@ def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
     assert SECRET not in str(caught.value)
 
 
-def test_nothing_secret_shows() -> None:
+def test_repr_contains_no_secret() -> None:
     merchant = Merchant(ACME, KEY_ID, SECRET, certificates=[CERTIFICATE], access_tokens=["secret-token"])
     e = Emulator(merchants=[merchant])
-    directory = CredentialStore([merchant])
-    shown = repr([merchant, e, directory.key(KEY_ID), directory.key(KID), CertificateIssuer(lambda: NOW)])
+    store = CredentialStore([merchant])
+    representation = repr([merchant, e, store.key(KEY_ID), store.key(KID), CertificateIssuer(lambda: NOW)])
     for secret in (SECRET, "secret-token", repr(base64.b64decode(SECRET))[2:-1]):
-        assert secret not in shown
+        assert secret not in representation
 
 
-def test_without_tls_there_is_no_authority() -> None:
+def test_without_tls_there_is_no_ca() -> None:
     e = Emulator()
     for use in (lambda: e.ca_pem, lambda: e.issue_client_certificate("x"), lambda: e.write_ca("x")):
         with pytest.raises(RuntimeError, match="tls=True"):

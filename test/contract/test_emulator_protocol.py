@@ -1,4 +1,4 @@
-"""The emulator over raw HTTP, signed and encrypted by this file's own code and not by the SDK's."""
+"""The emulator over raw HTTP: operations, authentication, validation. Signs and encrypts without the SDK."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Reply:
 
     def header(self, name: str) -> str | None:
         values = [value for key, value in self.headers if key.lower() == name]
-        assert len(values) <= 1, f"{name} was answered {len(values)} times"
+        assert len(values) <= 1, f"{name} occurs {len(values)} times in the response"
         return values[0] if values else None
 
     @property
@@ -92,8 +92,8 @@ def b64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
-def unb64url(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+def unb64url(encoded: str) -> bytes:
+    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
 
 
 def sha256(data: bytes) -> str:
@@ -120,7 +120,7 @@ def bearer(
     header: dict[str, Any] | None = None,
     **claims: Any,
 ) -> dict[str, str]:
-    """Authorization with a JWT; what is given as None is left out, "_" in names of claims stands for "-"."""
+    """Authorization header with a JWT. Claims that are None are omitted; "_" in their names becomes "-"."""
     merchant = merchant or merchant_of(e)
     members: dict[str, Any] = {
         "iat": int(NOW),
@@ -174,9 +174,9 @@ def signature(
         "(request-target)": f"{method.lower()} {target}",
     }
     lines |= signed or {}
-    text = "\n".join(f"{name}: {lines[name]}" for name in names.split())
+    signed_string = "\n".join(f"{name}: {lines[name]}" for name in names.split())
     key = secret or base64.b64decode(merchant.secret_key)
-    mac = base64.b64encode(hmac.new(key, text.encode(), hashlib.sha256).digest()).decode()
+    mac = base64.b64encode(hmac.new(key, signed_string.encode(), hashlib.sha256).digest()).decode()
     headers["Signature"] = f'keyid="{merchant.key_id}", algorithm="{algorithm}", headers="{names}", signature="{mac}"'
     merged: dict[str, str | None] = {**headers, **(sent or {})}
     return {name: value for name, value in merged.items() if value is not None}
@@ -301,10 +301,10 @@ def e(shared: Emulator, clock: Clock) -> Iterator[Emulator]:
     clock.now = NOW
 
 
-# --- the five steps -------------------------------------------------------------------------------------
+# --- all operations -------------------------------------------------------------------------------------
 
 
-def test_the_whole_round(e: Emulator) -> None:
+def test_all_five_operations(e: Emulator) -> None:
     request = fields(*ALL_CARD, billTo=("firstName?", "lastName?"))
     reply = post(e, SESSIONS, request)
     assert (reply.status, reply.header("content-type")) == (201, "application/jwt")
@@ -335,11 +335,11 @@ def test_the_whole_round(e: Emulator) -> None:
     assert key.json["use"] == "enc"
     verify(jwt, key.json)
 
-    made = tokenize(e, seal(jwt, nested({**CARD, "type": "001"}, billTo={"firstName": "Zoë", "lastName": ""})))
-    assert (made.status, made.header("content-type")) == (201, "application/jwt"), made.text
-    token_header, token = decoded(made.text)
+    created = tokenize(e, seal(jwt, nested({**CARD, "type": "001"}, billTo={"firstName": "Zoë", "lastName": ""})))
+    assert (created.status, created.header("content-type")) == (201, "application/jwt"), created.text
+    token_header, token = decoded(created.text)
     assert token_header == {"kid": flx["jwk"]["kid"], "alg": "RS256"}
-    verify(made.text, flx["jwk"])
+    verify(created.text, flx["jwk"])
     assert (token["iss"], token["type"]) == ("Flex/00", "api-0.1.0")
     assert token["exp"] - token["iat"] == 900
     assert re.fullmatch("[0-9A-Z]{64}", token["jti"])
@@ -370,13 +370,13 @@ def test_the_whole_round(e: Emulator) -> None:
         },
         "orderInformation": {"billTo": {"firstName": "Zoë"}},
     }
-    # Without payment credentials nothing that was answered or is kept has the number or the code.
+    # Without payment credentials, neither responses nor stored data contain the number or the code.
     assert get(e, "/flex/v2/payment-credentials/E-firqlLk7GiziQwXxAsq").status == 404
 
 
-def test_every_answer_has_the_documented_headers(e: Emulator, clock: Clock) -> None:
+def test_every_response_has_the_documented_headers(e: Emulator, clock: Clock) -> None:
     clock.now = NOW + 5
-    seen = set()
+    correlation_ids = set()
     for reply in (
         post(e, SESSIONS, fields("number")),
         post(e, SESSIONS, {}),
@@ -387,13 +387,13 @@ def test_every_answer_has_the_documented_headers(e: Emulator, clock: Clock) -> N
     ):
         assert reply.header("date") == "Sun, 22 Nov 2026 12:00:05 GMT"
         assert reply.header("server") is None
-        seen.add(reply.header("v-c-correlation-id"))
+        correlation_ids.add(reply.header("v-c-correlation-id"))
         if reply.status not in (401, 405):
             assert reply.header("digest") == f"SHA-256={sha256(reply.body)}"
-    assert len(seen) == 6
-    assert None not in seen
+    assert len(correlation_ids) == 6
+    assert None not in correlation_ids
     assert [item.correlation_id for item in e.requests]
-    assert seen == {item.correlation_id for item in e.requests}
+    assert correlation_ids == {item.correlation_id for item in e.requests}
 
 
 def test_tokens_of_one_context_do_not_verify_with_the_key_of_the_next(e: Emulator) -> None:
@@ -487,11 +487,11 @@ def test_accepted(e: Emulator, headers: Change) -> None:
     assert reply.status == 201, e.requests[-1].rejection_reason
 
 
-def dated(text: str) -> Change:
-    return sig(signed={"date": text}, sent={"Date": text})
+def dated(date: str) -> Change:
+    return sig(signed={"date": date}, sent={"Date": date})
 
 
-REFUSED: list[tuple[str, Change, str]] = [
+REJECTED: list[tuple[str, Change, str]] = [
     ("nothing", lambda e: {"Content-Type": JSON_TYPE}, "no credential"),
     ("both", lambda e: {**jwt()(e), **sig()(e)}, "both"),
     ("basic", lambda e: {"Authorization": "Basic abc"}, "Bearer"),
@@ -523,7 +523,7 @@ REFUSED: list[tuple[str, Change, str]] = [
     ("jwt exp before iat", jwt(exp=NOW_INT), "not after iat"),
     ("jwt expired", jwt(iat=NOW_INT - 300, exp=NOW_INT - 180), "expired 180 s ago"),
     ("jwt from the future", jwt(iat=NOW_INT + 61, exp=NOW_INT + 100), "ahead"),
-    ("jwt times as text", jwt(iat=str(NOW_INT)), "iat must be a number"),
+    ("jwt times as strings", jwt(iat=str(NOW_INT)), "iat must be a number"),
     ("jwt times as Boolean", jwt(iat=True), "iat must be a number"),
     ("jwt endless exp", jwt(exp=10**400), "exp must be a number"),
     ("jwt empty jti", jwt(jti=""), "jti"),
@@ -581,8 +581,8 @@ REFUSED: list[tuple[str, Change, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("headers", "cause"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED])
-def test_refused(e: Emulator, headers: Change, cause: str) -> None:
+@pytest.mark.parametrize(("headers", "cause"), [c[1:] for c in REJECTED], ids=[c[0] for c in REJECTED])
+def test_rejected(e: Emulator, headers: Change, cause: str) -> None:
     reply = send(e, "POST", SESSIONS, headers(e), GOOD)
     assert (reply.status, reply.header("content-type")) == (401, "application/json")
     assert reply.json == {"response": {"rmsg": "Authentication Failed"}}
@@ -595,13 +595,13 @@ def test_refused(e: Emulator, headers: Change, cause: str) -> None:
 
 
 @pytest.mark.parametrize("sign", [bearer, signature])
-def test_a_changed_body_is_refused(e: Emulator, sign: Callable[..., dict[str, str]]) -> None:
+def test_a_changed_body_is_rejected(e: Emulator, sign: Callable[..., dict[str, str]]) -> None:
     headers = sign(e, "POST", SESSIONS, GOOD)
     assert send(e, "POST", SESSIONS, headers, GOOD + b" ").status == 401
     assert "body" in (e.requests[-1].rejection_reason or "")
 
 
-def test_a_jti_is_good_once_and_a_refusal_does_not_burn_it(e: Emulator) -> None:
+def test_a_jti_is_valid_once_and_a_rejection_does_not_use_it_up(e: Emulator) -> None:
     headers = bearer(e, "POST", SESSIONS, GOOD)
     assert send(e, "POST", SESSIONS, headers, b"{}").status == 401
     assert send(e, "POST", SESSIONS, headers, GOOD).status == 201
@@ -609,15 +609,15 @@ def test_a_jti_is_good_once_and_a_refusal_does_not_burn_it(e: Emulator) -> None:
     assert e.requests[-1].rejection_reason == "jti was used before"
 
 
-def test_used_ids_are_forgotten(clock: Clock) -> None:
+def test_used_jtis_are_removed_after_their_lifetime(clock: Clock) -> None:
     merchant = Merchant.generate()
-    authority = AuthContext(CredentialStore([merchant]), hosts=(), clock=clock, clock_tolerance=300, jwt_leeway=60)
+    auth_context = AuthContext(CredentialStore([merchant]), hosts=(), clock=clock, clock_tolerance=300, jwt_leeway=60)
     for turn in range(50):
         now = NOW + 60 * turn
         clock.now = now
-        assert authority.used_token_ids.add(merchant.key_id, str(turn), now=now, ttl=240)
-        assert not authority.used_token_ids.add(merchant.key_id, str(turn), now=now, ttl=240)
-    assert len(authority.used_token_ids) <= 6
+        assert auth_context.used_token_ids.add(merchant.key_id, str(turn), now=now, ttl=240)
+        assert not auth_context.used_token_ids.add(merchant.key_id, str(turn), now=now, ttl=240)
+    assert len(auth_context.used_token_ids) <= 6
 
 
 def test_the_query_is_signed_as_it_is_sent(e: Emulator) -> None:
@@ -640,7 +640,7 @@ def test_a_get_has_no_digest(e: Emulator) -> None:
     assert send(e, "GET", path, headers).status == 401
 
 
-def test_repeated_headers_are_refused(e: Emulator) -> None:
+def test_repeated_headers_are_rejected(e: Emulator) -> None:
     good = bearer(e, "POST", SESSIONS, GOOD)
     request = f"POST {SESSIONS} HTTP/1.1\r\nHost: {own_host(e)}\r\nContent-Type: application/json\r\n"
     request += f"Authorization: {good['Authorization']}\r\n" * 2 + f"Content-Length: {len(GOOD)}\r\n\r\n"
@@ -762,11 +762,11 @@ def test_the_extra_ship_to_fields_are_accepted(e: Emulator) -> None:
     }
 
 
-def test_extra_fields_by_choice() -> None:
+def test_extra_fields() -> None:
     with Emulator(extra_fields=["paymentInformation.card.newField"], key_pool=1, clock=lambda: NOW) as e:
         jwt_text = context(e, tree(number={}, newField={}))
-        made = tokenize(e, seal(jwt_text, nested({"number": CARD["number"], "newField": "x"})))
-        assert decoded(made.text)[1]["content"]["paymentInformation"]["card"]["newField"] == {}
+        created = tokenize(e, seal(jwt_text, nested({"number": CARD["number"], "newField": "x"})))
+        assert decoded(created.text)[1]["content"]["paymentInformation"]["card"]["newField"] == {}
 
 
 WRONG_MICROFORM: list[tuple[dict[str, Any], str]] = [
@@ -862,9 +862,9 @@ def test_the_published_plaintext_is_accepted(e: Emulator, reference: Path) -> No
     plaintext = json.loads((samples / "tokens-jwe-plaintext.guide.json").read_text())
     header = json.loads((samples / "tokens-jwe-protected-header.guide.json").read_text())
     assert set(header) == {"alg", "enc", "kid"}
-    made = tokenize(e, seal(jwt_text, plaintext["data"]))
-    assert made.status == 201, made.text
-    card = decoded(made.text)[1]["content"]["paymentInformation"]["card"]
+    created = tokenize(e, seal(jwt_text, plaintext["data"]))
+    assert created.status == 201, created.text
+    card = decoded(created.text)[1]["content"]["paymentInformation"]["card"]
     assert set(card) == {"number", "expirationMonth", "expirationYear"}
 
 
@@ -880,7 +880,7 @@ def test_the_published_plaintext_is_accepted(e: Emulator, reference: Path) -> No
     ],
     ids=["nested", "dotted", "mixed"],
 )
-def test_shapes_of_data(e: Emulator, data: dict[str, Any]) -> None:
+def test_forms_of_captured_data(e: Emulator, data: dict[str, Any]) -> None:
     assert tokenize(e, seal(context(e), data)).status == 201
 
 
@@ -930,7 +930,7 @@ def test_wrong_jwe(e: Emulator, changes: dict[str, Any], reason: str) -> None:
     assert (reply.status, status_of(reply)["reason"]) == (400, reason)
 
 
-def test_mutilated_jwe(e: Emulator) -> None:
+def test_damaged_jwe(e: Emulator) -> None:
     jwe = seal(context(e), nested(CARD))
     parts = jwe.split(".")
     for wrong in (
@@ -1014,7 +1014,7 @@ def test_wrong_cards(e: Emulator, changes: dict[str, Any], location: str, messag
     assert CARD["number"] not in reply.text + repr(e.requests[-1]) + (e.requests[-1].rejection_reason or "")
 
 
-def test_all_that_is_wrong_is_listed(e: Emulator) -> None:
+def test_every_error_is_listed(e: Emulator) -> None:
     reply = tokenize(e, seal(context(e, fields("number", "securityCode", billTo=("email",))), nested({"x": "1"})))
     locations = {detail["location"] for detail in status_of(reply)["details"]}
     expected = {"number", "securityCode", "x", "orderInformation.billTo.email"}
@@ -1048,7 +1048,7 @@ def test_good_cards(e: Emulator, card: dict[str, str]) -> None:
     assert reply.status == 201, reply.text
 
 
-def test_checks_can_be_switched_off() -> None:
+def test_luhn_and_expiry_checks_can_be_disabled() -> None:
     with Emulator(check_luhn=False, check_expiry=False, key_pool=1, clock=lambda: NOW) as e:
         card = {**CARD, "number": "4111111111111112", "expirationYear": "1998"}
         assert tokenize(e, seal(context(e), nested(card))).status == 201
@@ -1080,7 +1080,7 @@ def test_microform_networks(e: Emulator) -> None:
     mastercard = {"number": "5555555555554444"}
     assert reason(mastercard, "VISA", "AMEX") == "CREATE_TOKEN_CARD_TYPE_NOT_ALLOWED"
     assert reason(mastercard, "VISA", "MASTERCARD") is None
-    # mada publishes no ranges: a card is believed to be one when its type says so.
+    # mada publishes no ranges: a card belongs to it if its type code says so.
     visa = {"number": "4111111111111111"}
     assert reason(visa, "MADA") == "CREATE_TOKEN_CARD_TYPE_NOT_ALLOWED"
     assert reason({**visa, "type": "060"}, "MADA") is None
@@ -1125,7 +1125,7 @@ BANK = {"routingNumber": "121042882", "account": {"number": "4100123"}}
 
 
 @pytest.mark.parametrize(
-    ("types", "data", "said"),
+    ("types", "data", "message"),
     [
         (["CHECK"], {"number": "4111111111111111"}, "does not allow the payment type CARD"),
         (["CHECK"], {"CARD": {"number": "4111111111111111"}}, "does not allow the payment type CARD"),
@@ -1143,25 +1143,25 @@ BANK = {"routingNumber": "121042882", "account": {"number": "4100123"}}
         ),
     ],
 )
-def test_payment_types(e: Emulator, types: list[str] | None, data: Any, said: str | None) -> None:
+def test_payment_types(e: Emulator, types: list[str] | None, data: Any, message: str | None) -> None:
     networks = None if types == ["CHECK"] else ["VISA"]
     jwt_text = context(e, microform(allowedCardNetworks=networks, allowedPaymentTypes=types), MICROFORM)
-    answer = tokenize(e, seal(jwt_text, data))
-    if said is None:
-        assert answer.status == 201
+    reply = tokenize(e, seal(jwt_text, data))
+    if message is None:
+        assert reply.status == 201
     else:
-        assert answer.status == 400
-        assert said in status_of(answer)["details"][0]["message"]
+        assert reply.status == 400
+        assert message in status_of(reply)["details"][0]["message"]
 
 
-# --- the object itself ----------------------------------------------------------------------------------
+# --- the Emulator class ----------------------------------------------------------------------------------
 
 
 def test_public_names() -> None:
     assert emulator.__all__ == ["Emulator", "Merchant", "RecordedRequest", "SCENARIOS", "Scenario", "ScenarioKind"]
 
 
-def test_what_it_tells(e: Emulator) -> None:
+def test_auth_and_environ(e: Emulator) -> None:
     assert set(e.auth) == {"merchant_id", "key_id", "secret_key"}
     assert str(uuid.UUID(e.auth["key_id"])) == e.auth["key_id"]
     assert e.environ == {
@@ -1174,7 +1174,7 @@ def test_what_it_tells(e: Emulator) -> None:
     assert e.auth["secret_key"] not in repr(e) + repr(merchant_of(e))
 
 
-def test_records(e: Emulator) -> None:
+def test_recorded_requests(e: Emulator) -> None:
     reply = post(e, SESSIONS + "?a=b", fields("number"))
     (record,) = e.requests
     assert (record.method, record.target, record.status) == ("POST", SESSIONS + "?a=b", 201)
@@ -1189,13 +1189,13 @@ def test_records(e: Emulator) -> None:
     assert e.requests == []
 
 
-def test_the_log_has_a_line_a_request_and_nothing_secret(e: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_has_one_line_per_request_and_no_secrets(e: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "cybersource_flex.emulator"):
-        made = tokenize(e, seal(context(e), nested(CARD)))
+        created = tokenize(e, seal(context(e), nested(CARD)))
         refused = send(e, "POST", SESSIONS + "?secret=query", sig(secret=b"x" * 32)(e), GOOD)
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.INFO and r.name.startswith("cyber")]
     assert len(lines) == 3
-    assert lines[1] == f"POST {TOKENS} 201 {made.header('v-c-correlation-id')}"
+    assert lines[1] == f"POST {TOKENS} 201 {created.header('v-c-correlation-id')}"
     assert lines[2] == f"POST {SESSIONS} 401 {refused.header('v-c-correlation-id')}"
     for secret in (CARD["number"], e.auth["secret_key"], "keyid", "eyJ", "query"):
         assert secret not in caplog.text
@@ -1217,7 +1217,7 @@ def test_an_internal_error_is_a_500_in_the_documented_shape(
     assert "4111" not in caplog.text + sessions.text + microforms.text
 
 
-def test_explain_can_be_switched_off_and_records_limited() -> None:
+def test_rejection_header_can_be_disabled_and_the_log_is_limited() -> None:
     with Emulator(include_rejection_header=False, record_limit=2, key_pool=1) as e:
         replies = [send(e, "POST", SESSIONS, {}, GOOD) for _ in range(3)]
         assert replies[0].status == 401
@@ -1310,7 +1310,7 @@ def test_serve_in_the_foreground() -> None:
     assert not thread.is_alive()
 
 
-def test_other_names_of_the_host() -> None:
+def test_other_host_names() -> None:
     with Emulator(signed_hosts=["Flex.Test"], host="localhost", key_pool=1, clock=lambda: NOW) as e:
         assert e.url.startswith("http://localhost:")
         headers = signature(e, "POST", SESSIONS, GOOD, signed={"host": "flex.test"}, sent={"Host": "flex.test"})
@@ -1335,7 +1335,7 @@ def test_many_clients_at_once(e: Emulator) -> None:
     assert {record.status for record in e.requests} == {201}
 
 
-def test_it_imports_nothing_of_the_rest() -> None:
+def test_the_emulator_imports_nothing_else_of_the_package() -> None:
     rest = {"_model", "aio", "api", "api_client", "auth", "client", "errors", "jose", "models", "transport"}
     code = (
         "import sys, cybersource_flex.emulator\n"

@@ -1,4 +1,4 @@
-"""What goes wrong on demand, seen by plain clients: sockets, http.client, urllib3, and no part of the SDK."""
+"""The emulator's scenarios with plain clients: sockets, http.client and urllib3, without the SDK."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def b64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
-def unb64url(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+def unb64url(encoded: str) -> bytes:
+    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
 
 
 def bearer(e: Emulator, method: str, target: str, body: bytes | None, now: float = NOW, **claims: Any) -> str:
@@ -108,13 +108,13 @@ def connection(e: Emulator) -> http.client.HTTPConnection:
 
 
 def send(e: Emulator, method: str, target: str, headers: dict[str, str], body: bytes | None = None) -> Reply:
-    opened = connection(e)
+    client = connection(e)
     try:
-        opened.request(method, target, body, headers)
-        response = opened.getresponse()
+        client.request(method, target, body, headers)
+        response = client.getresponse()
         return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
     finally:
-        opened.close()
+        client.close()
 
 
 def under(scenario: str | None) -> dict[str, str]:
@@ -160,10 +160,10 @@ def tokenize(e: Emulator, context: str, scenario: str | None = None) -> Reply:
 @pytest.fixture(scope="module")
 def plain() -> Iterator[Emulator]:
     merchant = Merchant.generate()
-    known = Merchant(
+    with_response_key = Merchant(
         merchant.merchant_id, merchant.key_id, merchant.secret_key, response_mle_certificates=[("mle", MLE_PEM)]
     )
-    with Emulator(merchants=[known], clock=lambda: NOW) as running:
+    with Emulator(merchants=[with_response_key], clock=lambda: NOW) as running:
         yield running
 
 
@@ -182,13 +182,13 @@ def fresh(e: Emulator) -> Emulator:
 @pytest.fixture
 def e(plain: Emulator) -> Iterator[Emulator]:
     yield fresh(plain)
-    # Whatever was played, the host is sound.
+    # After any scenario the emulator responds normally.
     fresh(plain)
     assert session(plain).status == 201
 
 
 @pytest.fixture(params=["http", "https"])
-def either(request: pytest.FixtureRequest) -> Iterator[Emulator]:
+def http_or_https(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     running = request.getfixturevalue("plain" if request.param == "http" else "secure")
     yield fresh(running)
     fresh(running)
@@ -196,7 +196,7 @@ def either(request: pytest.FixtureRequest) -> Iterator[Emulator]:
 
 
 class Arrivals(logging.Handler):
-    """Tells when requests have arrived: the emulator logs each before it answers."""
+    """Waits until requests have arrived: the emulator logs each one before its response."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -223,21 +223,21 @@ def arrivals() -> Iterator[Arrivals]:
 
 def dial(e: Emulator) -> socket.socket:
     host, port = e.url.partition("//")[2].split(":")
-    dialled = socket.create_connection((host, int(port)), timeout=PATIENCE)
+    client = socket.create_connection((host, int(port)), timeout=PATIENCE)
     if e.url.startswith("https:"):
         context = ssl.create_default_context(cadata=e.ca_pem.decode("ascii"))
-        return context.wrap_socket(dialled, server_hostname=host)
-    return dialled
+        return context.wrap_socket(client, server_hostname=host)
+    return client
 
 
 def ask(path: str, scenario: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: x\r\n{HEADER}: {scenario}\r\n\r\n".encode()
 
 
-def drain(opened: socket.socket) -> bytes:
-    """All that comes until the end."""
+def drain(client: socket.socket) -> bytes:
+    """All data until the end of the connection."""
     received = b""
-    while data := opened.recv(65536):
+    while data := client.recv(65536):
         received += data
     return received
 
@@ -245,25 +245,25 @@ def drain(opened: socket.socket) -> bytes:
 # --- scenarios as values --------------------------------------------------------------------------------
 
 
-def test_text_and_value_are_the_same() -> None:
-    for text, made in (
+def test_strings_and_scenarios_convert_to_each_other() -> None:
+    for string, scenario in (
         ("latency", Scenario("latency")),
         ("latency;seconds=0.5", Scenario("latency", seconds=0.5)),
         ("rotated-key;same-kid=true", Scenario("rotated-key", same_kid=True)),
         ("redirect;status=308;location=http://127.0.0.1:1/x?a=b", None),
     ):
-        read = Scenario.parse(text)
-        assert str(read) == text
-        assert made is None or (read == made and hash(read) == hash(made))
-        assert pickle.loads(pickle.dumps(read)) == read  # noqa: S301
-        assert repr(read) == f"Scenario.parse({text!r})"
+        parsed = Scenario.parse(string)
+        assert str(parsed) == string
+        assert scenario is None or (parsed == scenario and hash(parsed) == hash(scenario))
+        assert pickle.loads(pickle.dumps(parsed)) == parsed  # noqa: S301
+        assert repr(parsed) == f"Scenario.parse({string!r})"
     assert Scenario.parse(" gzip-bomb ; size = 2MiB ").value("size") == 2 << 20
     assert Scenario.parse("latency").value("seconds") == 1
     assert str(Scenario.parse("endless-headers;size=1;kind=huge")) == "endless-headers;kind=huge;size=1"
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("string", "message"),
     [
         ("nonsense", "no scenario 'nonsense'; known are latency, slow-drip"),
         ("", "no scenario ''"),
@@ -293,11 +293,11 @@ def test_text_and_value_are_the_same() -> None:
         ("forget-idle;seconds=-1", "must be seconds from 0"),
     ],
 )
-def test_what_is_not_known_is_refused(text: str, message: str) -> None:
+def test_invalid_scenarios_are_rejected(string: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        Scenario.parse(text)
+        Scenario.parse(string)
     with pytest.raises(ValueError, match=re.escape(message)):
-        Emulator(scenario=text)
+        Emulator(scenario=string)
 
 
 def test_every_scenario_is_described_and_documented() -> None:
@@ -308,7 +308,7 @@ def test_every_scenario_is_described_and_documented() -> None:
     assert len(re.findall(r"^\| `[a-z0-9-]+[;`]", page, re.M)) >= len(SCENARIOS)
 
 
-def test_the_page_is_right() -> None:
+def test_the_examples_of_the_page_run() -> None:
     page = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text("utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.S)
     assert len(blocks) == 3
@@ -317,10 +317,10 @@ def test_the_page_is_right() -> None:
         exec(compile(block, "emulator.md", "exec"), {})  # noqa: S102
 
 
-# --- who gets which -------------------------------------------------------------------------------------
+# --- selection -----------------------------------------------------------------------------------------
 
 
-def test_a_script_is_read_in_order(e: Emulator) -> None:
+def test_queued_scenarios_apply_in_order(e: Emulator) -> None:
     e.queue_scenarios(["status-503;retry-after=7", None, Scenario("html-502"), "ok", "empty-500"])
     statuses = [session(e).status for _ in range(6)]
     assert statuses == [503, 201, 502, 201, 500, 201]
@@ -339,7 +339,7 @@ def test_a_script_is_read_in_order(e: Emulator) -> None:
     assert arrived[-1] <= time.monotonic()
 
 
-def test_a_script_for_a_path_comes_first_and_waits_for_it(e: Emulator) -> None:
+def test_a_queue_for_a_path_takes_precedence_and_waits_for_that_path(e: Emulator) -> None:
     kid = e.rotate_key()
     e.queue_scenarios(["status-500"] * 2)
     e.queue_scenarios(["html-502"], path=KEYS + "*")
@@ -347,7 +347,7 @@ def test_a_script_for_a_path_comes_first_and_waits_for_it(e: Emulator) -> None:
     assert [session(e).status, key(e, kid).status, key(e, kid).status] == [500, 500, 502]
     assert [r.scenario for r in e.requests] == ["status-500", "empty-500", "html-502"]
     assert [key(e, kid).status, key(e, kid).status] == [500, 200]
-    # Another script for a path takes the place of the first, an empty one ends it.
+    # A new queue for a path replaces the old one, an empty one removes it.
     e.queue_scenarios(["status-500"], path=SESSIONS)
     e.queue_scenarios(["html-502"], path=SESSIONS)
     assert [session(e).status, session(e).status] == [502, 201]
@@ -356,7 +356,7 @@ def test_a_script_for_a_path_comes_first_and_waits_for_it(e: Emulator) -> None:
     assert session(e).status == 201
 
 
-def test_the_header_comes_before_the_script_and_the_host_last(e: Emulator) -> None:
+def test_the_header_precedes_the_queue_and_the_default_is_last(e: Emulator) -> None:
     e.scenario = Scenario("html-502")
     e.queue_scenarios(["status-500"])
     assert [session(e, "empty-200").status, session(e).status, session(e).status] == [200, 500, 502]
@@ -374,7 +374,7 @@ def test_the_header_comes_before_the_script_and_the_host_last(e: Emulator) -> No
         assert e.requests[-1].rejection_reason.startswith(HEADER)
 
 
-def test_wrong_scripts_change_nothing(e: Emulator) -> None:
+def test_invalid_queues_change_nothing(e: Emulator) -> None:
     e.queue_scenarios(["html-502"])
     wrong: list[Callable[[], object]] = [
         lambda: e.queue_scenarios(["status-500", "nonsense"]),
@@ -392,7 +392,7 @@ def test_wrong_scripts_change_nothing(e: Emulator) -> None:
     assert [session(e).status, session(e).status] == [502, 201]
 
 
-def test_the_whole_host() -> None:
+def test_the_default_scenario() -> None:
     with Emulator(scenario="status-503;retry-after=2", key_pool=1, clock=lambda: NOW) as e:
         assert [session(e).status, key(e, "zz").status] == [503, 503]
         assert session(e, "ok").status == 201
@@ -426,27 +426,27 @@ def test_random_faults_depend_on_the_seed_and_the_number_of_requests(e: Emulator
     assert session(e).status == 201
 
 
-def test_a_soak_with_all_usual_faults(e: Emulator) -> None:
+def test_many_requests_with_the_default_random_faults(e: Emulator) -> None:
     e.inject_random_faults(0.5, 3)
     pool = urllib3.PoolManager(retries=False)
-    ended: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     for _ in range(120):
         headers = {"Authorization": bearer(e, "POST", SESSIONS, GOOD), "Content-Type": "application/json"}
         try:
             reply = pool.request("POST", e.url + SESSIONS, body=GOOD, headers=headers, timeout=PATIENCE)
-            ended[str(reply.status)] += 1
+            outcomes[str(reply.status)] += 1
         except urllib3.exceptions.HTTPError as error:
-            ended[type(error).__name__] += 1
+            outcomes[type(error).__name__] += 1
     pool.clear()
     played = Counter((r.scenario or "").partition(";")[0] for r in e.requests)
-    assert len(e.requests) == sum(ended.values()) == 120
+    assert len(e.requests) == sum(outcomes.values()) == 120
     assert len(played) == 9
-    assert ended["201"] == played[""]
-    assert ended["ProtocolError"] == sum(
+    assert outcomes["201"] == played[""]
+    assert outcomes["ProtocolError"] == sum(
         played[name] for name in ("reset-before", "reset-during", "reset-after-request", "truncated")
     )
-    # A session was made for each that was carried out, whether or not the client heard of it.
-    assert sum(r.succeeded for r in e.requests) == ended["201"] + ended["ProtocolError"] - played["reset-before"]
+    # Each request that was carried out has created a session, even if the client got no response.
+    assert sum(r.succeeded for r in e.requests) == outcomes["201"] + outcomes["ProtocolError"] - played["reset-before"]
     assert len({r.headers["authorization"] for r in e.requests}) == 120
 
 
@@ -454,34 +454,34 @@ def test_a_soak_with_all_usual_faults(e: Emulator) -> None:
 
 
 @pytest.mark.parametrize("name", ["reset-before", "reset-after-request"])
-def test_a_reset_without_an_answer(either: Emulator, name: str) -> None:
-    either.queue_scenarios([name])
+def test_a_reset_without_a_response(http_or_https: Emulator, name: str) -> None:
+    http_or_https.queue_scenarios([name])
     # A broken pipe, or its like with TLS, where the client was still sending.
     with pytest.raises((ConnectionError, ssl.SSLEOFError)):
-        session(either)
-    record = either.requests[-1]
+        session(http_or_https)
+    record = http_or_https.requests[-1]
     assert (record.scenario, record.method, record.target) == (name, "POST", SESSIONS)
     assert "authorization" in record.headers
     done = name == "reset-after-request"
     assert (record.status, record.succeeded, record.body) == ((201, True, GOOD) if done else (None, False, b""))
 
 
-def test_a_reset_does_not_wait_for_the_body(either: Emulator) -> None:
-    with dial(either) as opened:
-        opened.sendall(
+def test_a_reset_does_not_wait_for_the_body(http_or_https: Emulator) -> None:
+    with dial(http_or_https) as client:
+        client.sendall(
             b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n" + HEADER.encode() + b": reset-before\r\n\r\n"
         )
-        until_reset(opened)
+        until_reset(client)
 
 
-def until_reset(opened: socket.socket) -> bytes:
-    """What comes on the wire before RST; with TLS it is encrypted, and Python's own sockets hide the RST."""
+def until_reset(client: socket.socket) -> bytes:
+    """The bytes that arrive before RST; with TLS it is encrypted, and Python's own sockets hide the RST."""
     received: list[bytes] = []
-    with socket.socket(fileno=os.dup(opened.fileno())) as wire:
-        wire.settimeout(PATIENCE)
+    with socket.socket(fileno=os.dup(client.fileno())) as reader:
+        reader.settimeout(PATIENCE)
 
         def read() -> None:
-            while data := wire.recv(65536):
+            while data := reader.recv(65536):
                 received.append(data)
 
         with pytest.raises(ConnectionResetError):
@@ -489,75 +489,75 @@ def until_reset(opened: socket.socket) -> bytes:
     return b"".join(received)
 
 
-def test_a_reset_in_the_middle(either: Emulator) -> None:
-    kid = either.rotate_key()
-    length = len(key(either, kid).body)
-    with dial(either) as opened:
-        opened.sendall(ask(KEYS + kid, "reset-during"))
-        received = until_reset(opened)
+def test_a_reset_in_the_middle(http_or_https: Emulator) -> None:
+    kid = http_or_https.rotate_key()
+    length = len(key(http_or_https, kid).body)
+    with dial(http_or_https) as client:
+        client.sendall(ask(KEYS + kid, "reset-during"))
+        received = until_reset(client)
     assert len(received) > length // 2
-    if either.url.startswith("http:"):
+    if http_or_https.url.startswith("http:"):
         head, _, body = received.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 OK")
         assert f"content-length: {length}".encode() in head
         assert len(body) == length // 2
     with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
-        key(either, kid, "reset-during")
+        key(http_or_https, kid, "reset-during")
 
 
-def test_closed_after_the_answer(either: Emulator) -> None:
-    kid = either.rotate_key()
-    with dial(either) as opened:
-        opened.sendall(ask(KEYS + kid, "close-after"))
-        received = drain(opened)
+def test_closed_after_the_response(http_or_https: Emulator) -> None:
+    kid = http_or_https.rotate_key()
+    with dial(http_or_https) as client:
+        client.sendall(ask(KEYS + kid, "close-after"))
+        received = drain(client)
     head, _, body = received.partition(b"\r\n\r\n")
     assert b"connection:" not in head.lower()
     assert json.loads(body)["kid"] == kid
 
 
-def test_truncated(either: Emulator) -> None:
-    either.queue_scenarios(["truncated"])
+def test_truncated(http_or_https: Emulator) -> None:
+    http_or_https.queue_scenarios(["truncated"])
     with pytest.raises(http.client.IncompleteRead) as caught:
-        session(either)
+        session(http_or_https)
     assert abs(len(caught.value.partial) - (caught.value.expected or 0)) <= 1
 
 
-def test_a_length_that_is_too_large(either: Emulator) -> None:
-    kid = either.rotate_key()
-    good = key(either, kid)
-    with dial(either) as opened:
-        opened.sendall(ask(KEYS + kid, "wrong-length;difference=5"))
+def test_a_length_that_is_too_large(http_or_https: Emulator) -> None:
+    kid = http_or_https.rotate_key()
+    good = key(http_or_https, kid)
+    with dial(http_or_https) as client:
+        client.sendall(ask(KEYS + kid, "wrong-length;difference=5"))
         received = b""
         while not received.endswith(b"}"):
-            received += opened.recv(65536)
+            received += client.recv(65536)
         assert f"content-length: {len(good.body) + 5}\r\n".encode() in received
         # The connection stays open and silent.
-        opened.settimeout(0.05)
+        client.settimeout(0.05)
         with pytest.raises(TimeoutError):
-            opened.recv(1)
+            client.recv(1)
 
 
-def test_a_length_that_is_too_small(either: Emulator) -> None:
-    kid = either.rotate_key()
-    good = key(either, kid)
-    with dial(either) as opened:
-        opened.sendall(ask(KEYS + kid, "wrong-length;difference=-5"))
+def test_a_length_that_is_too_small(http_or_https: Emulator) -> None:
+    kid = http_or_https.rotate_key()
+    good = key(http_or_https, kid)
+    with dial(http_or_https) as client:
+        client.sendall(ask(KEYS + kid, "wrong-length;difference=-5"))
         received = b""
         while not received.endswith(good.body):
-            received += opened.recv(65536)
+            received += client.recv(65536)
         assert f"content-length: {len(good.body) - 5}\r\n".encode() in received
-        # The surplus stands before the next answer on this connection.
-        opened.sendall(ask(KEYS + kid, "ok"))
-        assert opened.recv(65536).startswith(b"HTTP/1.1 200 OK")
-    assert key(either, kid, "wrong-length;difference=-5").body == good.body[:-5]
-    assert key(either, kid, "wrong-length;difference=-1000000").body == b""
+        # The surplus precedes the next response on this connection.
+        client.sendall(ask(KEYS + kid, "ok"))
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 OK")
+    assert key(http_or_https, kid, "wrong-length;difference=-5").body == good.body[:-5]
+    assert key(http_or_https, kid, "wrong-length;difference=-1000000").body == b""
 
 
 @pytest.mark.parametrize("kind", ["size", "end"])
-def test_broken_chunks(either: Emulator, kind: str) -> None:
-    kid = either.rotate_key()
+def test_broken_chunks(http_or_https: Emulator, kind: str) -> None:
+    kid = http_or_https.rotate_key()
     with pytest.raises(http.client.IncompleteRead):
-        key(either, kid, f"chunked-broken;kind={kind}")
+        key(http_or_https, kid, f"chunked-broken;kind={kind}")
 
 
 def test_latency(e: Emulator, arrivals: Arrivals) -> None:
@@ -565,57 +565,57 @@ def test_latency(e: Emulator, arrivals: Arrivals) -> None:
     assert session(e, "latency;seconds=0.03").status == 201
     assert time.monotonic() - began >= 0.03
     arrivals.wait()
-    # Carried out at once: a client that gives up has changed the host all the same, and keeps nobody waiting.
-    opened = connection(e)
+    # The request is carried out at once, even if the client disconnects, and delays no other client.
+    client = connection(e)
     headers = {"Authorization": bearer(e, "POST", SESSIONS, GOOD), "Content-Type": "application/json"}
-    opened.request("POST", SESSIONS, GOOD, {**headers, HEADER: "latency;seconds=3600"})
+    client.request("POST", SESSIONS, GOOD, {**headers, HEADER: "latency;seconds=3600"})
     arrivals.wait()
-    opened.close()
+    client.close()
     assert (e.requests[-1].status, e.requests[-1].succeeded) == (201, True)
 
 
 @pytest.mark.parametrize("part", ["head", "body"])
-def test_slow_drip(either: Emulator, part: str) -> None:
-    kid = either.rotate_key()
-    good = key(either, kid)
-    with dial(either) as opened:
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        opened.sendall(ask(KEYS + kid, f"slow-drip;part={part};interval=0.0001"))
+def test_slow_drip(http_or_https: Emulator, part: str) -> None:
+    kid = http_or_https.rotate_key()
+    good = key(http_or_https, kid)
+    with dial(http_or_https) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.sendall(ask(KEYS + kid, f"slow-drip;part={part};interval=0.0001"))
         pieces: list[bytes] = []
         while not b"".join(pieces).endswith(good.body):
-            pieces.append(opened.recv(65536))
+            pieces.append(client.recv(65536))
     # The slow half does not come in one piece.
     assert len(pieces) > 20
-    assert key(either, kid, f"slow-drip;part={part};interval=0").json == good.json
+    assert key(http_or_https, kid, f"slow-drip;part={part};interval=0").json == good.json
 
 
 @pytest.mark.parametrize("kind", ["many", "huge"])
-def test_headers_without_end(either: Emulator, kind: str) -> None:
-    kid = either.rotate_key()
+def test_endless_headers(http_or_https: Emulator, kind: str) -> None:
+    kid = http_or_https.rotate_key()
     with pytest.raises(http.client.HTTPException, match="100 headers" if kind == "many" else "65536"):
-        key(either, kid, f"endless-headers;kind={kind}")
-    with dial(either) as opened:
-        opened.sendall(ask(KEYS + kid, f"endless-headers;kind={kind};size=200000"))
-        head, _, body = drain(opened).partition(b"\r\n\r\n")
+        key(http_or_https, kid, f"endless-headers;kind={kind}")
+    with dial(http_or_https) as client:
+        client.sendall(ask(KEYS + kid, f"endless-headers;kind={kind};size=200000"))
+        head, _, body = drain(client).partition(b"\r\n\r\n")
     assert len(head) > 200_000
     assert head.count(b"\r\n") > 190 if kind == "many" else head.count(b"\r\n") < 10
     assert json.loads(body)["kid"] == kid
 
 
-def test_bodies_without_end(either: Emulator) -> None:
-    kid = either.rotate_key()
-    assert key(either, kid, "big-body;size=300001").body == b"x" * 300_001
-    reply = key(either, kid, "endless-body;size=100001")
+def test_endless_bodies(http_or_https: Emulator) -> None:
+    kid = http_or_https.rotate_key()
+    assert key(http_or_https, kid, "big-body;size=300001").body == b"x" * 300_001
+    reply = key(http_or_https, kid, "endless-body;size=100001")
     assert (reply.body, reply.headers["transfer-encoding"]) == (b"x" * 100_001, "chunked")
     # The client closes when it has enough.
     for scenario in ("endless-body", "big-body;size=1GiB"):
-        opened = connection(either)
-        opened.request("GET", KEYS + kid, headers=under(scenario))
-        assert len(opened.getresponse().read(1_000_000)) == 1_000_000
-        opened.close()
+        client = connection(http_or_https)
+        client.request("GET", KEYS + kid, headers=under(scenario))
+        assert len(client.getresponse().read(1_000_000)) == 1_000_000
+        client.close()
 
 
-def test_a_bomb(e: Emulator) -> None:
+def test_gzip_bomb(e: Emulator) -> None:
     kid = e.rotate_key()
     reply = key(e, kid, "gzip-bomb;size=64MiB")
     assert reply.headers["content-encoding"] == "gzip"
@@ -625,18 +625,18 @@ def test_a_bomb(e: Emulator) -> None:
     assert zlib.decompress(odd.body, 31) == b" " * 1_048_579
 
 
-class Wire:
+class ResponseReader:
     """A plain HTTP/1.1 connection that reads one response after the other, interim ones too.
 
     Attributes:
-        left: what was received and not read yet.
+        buffer: received data that was not read yet.
     """
 
     def __init__(self, e: Emulator) -> None:
         self.socket = dial(e)
-        self.left = b""
+        self.buffer = b""
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> ResponseReader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -645,20 +645,20 @@ class Wire:
     def _more(self) -> None:
         data = self.socket.recv(65536)
         assert data, "the connection was closed"
-        self.left += data
+        self.buffer += data
 
     def head(self) -> tuple[int, dict[str, str]]:
         """The next response's status and headers."""
-        while b"\r\n\r\n" not in self.left:
+        while b"\r\n\r\n" not in self.buffer:
             self._more()
-        head, _, self.left = self.left.partition(b"\r\n\r\n")
+        head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
         first, *lines = head.decode("ascii").split("\r\n")
         return int(first.split(" ")[1]), dict(line.split(": ", 1) for line in lines)
 
     def body(self, length: int) -> bytes:
-        while len(self.left) < length:
+        while len(self.buffer) < length:
             self._more()
-        body, self.left = self.left[:length], self.left[length:]
+        body, self.buffer = self.buffer[:length], self.buffer[length:]
         return body
 
     def response(self) -> tuple[int, bytes]:
@@ -667,13 +667,13 @@ class Wire:
         return status, self.body(int(headers["content-length"]))
 
     def nothing(self, seconds: float = 0.05) -> bool:
-        """Whether there is nothing more to read, now and for so long."""
-        if self.left:
+        """Whether no data arrives for this long."""
+        if self.buffer:
             return False
         self.socket.settimeout(seconds)
         try:
-            # Empty if the connection was closed, which is not nothing either.
-            self.left = self.socket.recv(65536)
+            # Empty if the connection was closed, which also counts as data.
+            self.buffer = self.socket.recv(65536)
         except TimeoutError:
             return True
         finally:
@@ -681,162 +681,162 @@ class Wire:
         return False
 
 
-def test_interim_responses_come_before_the_final_one(either: Emulator) -> None:
-    kid = either.rotate_key()
-    good = key(either, kid).body
-    with Wire(either) as wire:
-        wire.socket.sendall(ask(KEYS + kid, "interim;status=100,103;count=3;seconds=0.05;size=2500"))
+def test_interim_responses_come_before_the_final_one(http_or_https: Emulator) -> None:
+    kid = http_or_https.rotate_key()
+    good = key(http_or_https, kid).body
+    with ResponseReader(http_or_https) as reader:
+        reader.socket.sendall(ask(KEYS + kid, "interim;status=100,103;count=3;seconds=0.05;size=2500"))
         for status in (100, 103, 100):
-            found, headers = wire.head()
-            assert found == status
+            received_status, headers = reader.head()
+            assert received_status == status
             assert sum(len(value) for value in headers.values()) == 2500
             assert max(len(value) for value in headers.values()) == 1000
-        assert wire.nothing(0.01), "the final response comes later"
-        assert wire.response() == (200, good)
-        # The connection goes on.
-        wire.socket.sendall(ask(KEYS + kid, "interim;seconds=0"))
-        assert (wire.head()[0], wire.response()) == (103, (200, good))
-        wire.socket.sendall(ask(KEYS + kid, "ok"))
-        assert wire.response() == (200, good)
-        assert wire.nothing()
+        assert reader.nothing(0.01), "the final response comes later"
+        assert reader.response() == (200, good)
+        # The connection stays usable.
+        reader.socket.sendall(ask(KEYS + kid, "interim;seconds=0"))
+        assert (reader.head()[0], reader.response()) == (103, (200, good))
+        reader.socket.sendall(ask(KEYS + kid, "ok"))
+        assert reader.response() == (200, good)
+        assert reader.nothing()
 
 
 @pytest.mark.parametrize("final", [204, 304])
-def test_interim_responses_before_a_response_without_a_body(either: Emulator, final: int) -> None:
-    kid = either.rotate_key()
-    with Wire(either) as wire:
-        wire.socket.sendall(ask(KEYS + kid, f"interim;status=102;seconds=0;final={final}"))
-        assert wire.head()[0] == 102
-        status, headers = wire.head()
+def test_interim_responses_before_a_response_without_a_body(http_or_https: Emulator, final: int) -> None:
+    kid = http_or_https.rotate_key()
+    with ResponseReader(http_or_https) as reader:
+        reader.socket.sendall(ask(KEYS + kid, f"interim;status=102;seconds=0;final={final}"))
+        assert reader.head()[0] == 102
+        status, headers = reader.head()
         assert status == final
         assert not {"content-length", "transfer-encoding", "content-type"} & set(headers)
-        wire.socket.sendall(ask(KEYS + kid, "ok"))
-        assert wire.response()[0] == 200
+        reader.socket.sendall(ask(KEYS + kid, "ok"))
+        assert reader.response()[0] == 200
 
 
-def test_interim_responses_without_end_are_not_sent_to_a_client_that_is_gone(e: Emulator) -> None:
+def test_endless_interim_responses_stop_when_the_client_disconnects(e: Emulator) -> None:
     kid = e.rotate_key()
-    with Wire(e) as wire:
-        wire.socket.sendall(ask(KEYS + kid, "interim;count=100000;size=1MiB"))
-        assert wire.head()[0] == 103
+    with ResponseReader(e) as reader:
+        reader.socket.sendall(ask(KEYS + kid, "interim;count=100000;size=1MiB"))
+        assert reader.head()[0] == 103
     assert key(e, kid).status == 200
 
 
-def test_a_second_response_in_the_same_segment(either: Emulator) -> None:
-    kid = either.rotate_key()
-    good = key(either, kid).body
-    with Wire(either) as wire:
-        wire.socket.sendall(ask(KEYS + kid, "second-response"))
-        status, body = wire.response()
+def test_a_second_response_in_the_same_segment(http_or_https: Emulator) -> None:
+    kid = http_or_https.rotate_key()
+    good = key(http_or_https, kid).body
+    with ResponseReader(http_or_https) as reader:
+        reader.socket.sendall(ask(KEYS + kid, "second-response"))
+        status, body = reader.response()
         assert (status, body) == (200, good)
-        # Already here, without another read from the connection.
-        assert wire.left.startswith(b"HTTP/1.1 200 OK\r\n")
-        status, body = wire.response()
+        # Already received, without another read.
+        assert reader.buffer.startswith(b"HTTP/1.1 200 OK\r\n")
+        status, body = reader.response()
         assert (status, json.loads(body)) == (200, {"emulatorText": "a second response that no request asked for"})
-        wire.socket.sendall(ask(KEYS + kid, "ok"))
-        assert wire.response() == (200, good)
-    # Where the client wants the connection closed, it is, after both.
+        reader.socket.sendall(ask(KEYS + kid, "ok"))
+        assert reader.response() == (200, good)
+    # With Connection: close, it is closed after both.
     request = ask(KEYS + kid, "second-response").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-    with dial(either) as opened:
-        opened.sendall(request)
-        assert drain(opened).count(b"HTTP/1.1 200 OK") == 2
+    with dial(http_or_https) as client:
+        client.sendall(request)
+        assert drain(client).count(b"HTTP/1.1 200 OK") == 2
 
 
-def test_a_second_response_later_only_if_no_request_came(either: Emulator) -> None:
-    kid = either.rotate_key()
-    good = key(either, kid).body
-    with Wire(either) as wire:
-        wire.socket.sendall(ask(KEYS + kid, "second-response;seconds=0.05"))
-        assert wire.response() == (200, good)
-        assert wire.nothing(0.01)
-        assert json.loads(wire.response()[1]).keys() == {"emulatorText"}
-        wire.socket.sendall(ask(KEYS + kid, "second-response;seconds=0.05"))
-        assert wire.response() == (200, good)
-        wire.socket.sendall(ask(KEYS + kid, "ok"))
-        assert wire.response() == (200, good)
-        assert wire.nothing(0.1)
+def test_a_delayed_second_response_only_without_another_request(http_or_https: Emulator) -> None:
+    kid = http_or_https.rotate_key()
+    good = key(http_or_https, kid).body
+    with ResponseReader(http_or_https) as reader:
+        reader.socket.sendall(ask(KEYS + kid, "second-response;seconds=0.05"))
+        assert reader.response() == (200, good)
+        assert reader.nothing(0.01)
+        assert json.loads(reader.response()[1]).keys() == {"emulatorText"}
+        reader.socket.sendall(ask(KEYS + kid, "second-response;seconds=0.05"))
+        assert reader.response() == (200, good)
+        reader.socket.sendall(ask(KEYS + kid, "ok"))
+        assert reader.response() == (200, good)
+        assert reader.nothing(0.1)
 
 
 @pytest.mark.parametrize("status", [400, 413, 503])
-def test_an_early_response(either: Emulator, status: int) -> None:
+def test_an_early_response(http_or_https: Emulator, status: int) -> None:
     head = f"POST {SESSIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n{HEADER}: early-response;status={status}"
-    with Wire(either) as wire:
-        wire.socket.sendall(f"{head}\r\n\r\n".encode())
-        found, body = wire.response()
-        assert (found, json.loads(body)["reason"]) == (
+    with ResponseReader(http_or_https) as reader:
+        reader.socket.sendall(f"{head}\r\n\r\n".encode())
+        received_status, body = reader.response()
+        assert (received_status, json.loads(body)["reason"]) == (
             status,
             {400: "INVALID_DATA", 413: "REQUEST_TOO_LARGE", 503: "SERVICE_UNAVAILABLE"}[status],
         )
         # The rest of the request is read and belongs to it.
-        wire.socket.sendall(b"x" * 300_000 + ask(KEYS + either.rotate_key(), "ok"))
-        assert wire.response()[0] == 200
-    with dial(either) as opened:
-        opened.sendall(f"{head};then=close\r\n\r\n".encode())
-        received = drain(opened)
+        reader.socket.sendall(b"x" * 300_000 + ask(KEYS + http_or_https.rotate_key(), "ok"))
+        assert reader.response()[0] == 200
+    with dial(http_or_https) as client:
+        client.sendall(f"{head};then=close\r\n\r\n".encode())
+        received = drain(client)
         assert f"HTTP/1.1 {status} ".encode() in received
         assert b"\r\nconnection: close\r\n" in received
-    record = either.requests[0]
+    record = http_or_https.requests[0]
     assert (record.status, record.succeeded, record.body) == (status, False, b"")
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_a_body_where_none_may_be(either: Emulator, status: int) -> None:
-    kid = either.rotate_key()
-    good = key(either, kid).body
-    with Wire(either) as wire:
-        wire.socket.sendall(ask(KEYS + kid, f"body-not-allowed;status={status}"))
-        found, headers = wire.head()
-        assert (found, headers["content-length"]) == (status, str(len(good)))
-        assert wire.left == good, "in the same segment"
-        wire.body(len(good))
-        wire.socket.sendall(ask(KEYS + kid, "ok"))
-        assert wire.response() == (200, good)
+def test_a_body_that_the_status_does_not_allow(http_or_https: Emulator, status: int) -> None:
+    kid = http_or_https.rotate_key()
+    good = key(http_or_https, kid).body
+    with ResponseReader(http_or_https) as reader:
+        reader.socket.sendall(ask(KEYS + kid, f"body-not-allowed;status={status}"))
+        received_status, headers = reader.head()
+        assert (received_status, headers["content-length"]) == (status, str(len(good)))
+        assert reader.buffer == good, "in the same segment"
+        reader.body(len(good))
+        reader.socket.sendall(ask(KEYS + kid, "ok"))
+        assert reader.response() == (200, good)
 
 
 @pytest.mark.parametrize("status", [102, 103])
-def test_an_interim_response_with_a_body(either: Emulator, status: int) -> None:
-    kid = either.rotate_key()
-    good = key(either, kid).body
-    with Wire(either) as wire:
-        wire.socket.sendall(ask(KEYS + kid, f"body-not-allowed;status={status}"))
-        assert wire.response() == (status, good)
-        assert wire.response() == (200, good)
+def test_an_interim_response_with_a_body(http_or_https: Emulator, status: int) -> None:
+    kid = http_or_https.rotate_key()
+    good = key(http_or_https, kid).body
+    with ResponseReader(http_or_https) as reader:
+        reader.socket.sendall(ask(KEYS + kid, f"body-not-allowed;status={status}"))
+        assert reader.response() == (status, good)
+        assert reader.response() == (200, good)
 
 
-def test_a_connection_that_is_forgotten_when_idle(either: Emulator) -> None:
-    kid = either.rotate_key()
-    with Wire(either) as wire:
-        wire.socket.sendall(ask(KEYS + kid, "forget-idle;seconds=3600"))
-        assert wire.response()[0] == 200
-        wire.socket.sendall(ask(KEYS + kid, "forget-idle;seconds=0.1"))
-        assert wire.response()[0] == 200
-        assert wire.nothing(0.15)
+def test_a_connection_that_is_ignored_when_idle(http_or_https: Emulator) -> None:
+    kid = http_or_https.rotate_key()
+    with ResponseReader(http_or_https) as reader:
+        reader.socket.sendall(ask(KEYS + kid, "forget-idle;seconds=3600"))
+        assert reader.response()[0] == 200
+        reader.socket.sendall(ask(KEYS + kid, "forget-idle;seconds=0.1"))
+        assert reader.response()[0] == 200
+        assert reader.nothing(0.15)
         for _ in range(2):
             # No response, no end, no reset, however often it is tried.
-            wire.socket.sendall(ask(KEYS + kid, "ok"))
-            assert wire.nothing(0.05)
-    assert key(either, kid).status == 200
-    assert [record.scenario for record in either.requests] == [
+            reader.socket.sendall(ask(KEYS + kid, "ok"))
+            assert reader.nothing(0.05)
+    assert key(http_or_https, kid).status == 200
+    assert [record.scenario for record in http_or_https.requests] == [
         "forget-idle;seconds=3600",
         "forget-idle;seconds=0.1",
         None,
     ]
 
 
-def test_a_forgotten_connection_counts_from_its_last_response(e: Emulator) -> None:
+def test_idle_time_starts_at_the_last_response(e: Emulator) -> None:
     kid = e.rotate_key()
-    with Wire(e) as wire:
-        wire.socket.sendall(ask(KEYS + kid, "forget-idle;seconds=1"))
-        assert wire.response()[0] == 200
+    with ResponseReader(e) as reader:
+        reader.socket.sendall(ask(KEYS + kid, "forget-idle;seconds=1"))
+        assert reader.response()[0] == 200
         began = time.monotonic()
         while time.monotonic() - began < 1.2:
             # Never idle for a second.
-            wire.socket.sendall(ask(KEYS + kid, "latency;seconds=0.2"))
-            assert wire.response()[0] == 200
+            reader.socket.sendall(ask(KEYS + kid, "latency;seconds=0.2"))
+            assert reader.response()[0] == 200
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_it_stops_at_once_whatever_is_playing(tls: bool, arrivals: Arrivals) -> None:
+def test_stop_does_not_wait_for_any_scenario(tls: bool, arrivals: Arrivals) -> None:
     scenarios = [
         "latency;seconds=3600",
         "slow-drip;interval=3600",
@@ -854,12 +854,12 @@ def test_it_stops_at_once_whatever_is_playing(tls: bool, arrivals: Arrivals) -> 
         "forget-idle;seconds=0",
     ]
     e = Emulator(key_pool=1, tls=tls).start()
-    opened: list[socket.socket] = []
+    client: list[socket.socket] = []
     try:
         path = KEYS + e.rotate_key()
         for scenario in scenarios:
-            opened.append(dial(e))
-            opened[-1].sendall(ask(path, scenario))
+            client.append(dial(e))
+            client[-1].sendall(ask(path, scenario))
             arrivals.wait()
         began = time.monotonic()
         e.stop()
@@ -868,11 +868,11 @@ def test_it_stops_at_once_whatever_is_playing(tls: bool, arrivals: Arrivals) -> 
         assert send(e, "GET", path, {}).status == 200
     finally:
         e.stop()
-        for one in opened:
+        for one in client:
             one.close()
 
 
-# --- answers --------------------------------------------------------------------------------------------
+# --- content ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -899,7 +899,7 @@ def test_retry_after(e: Emulator, form: str, value: str | None) -> None:
     assert not any(r.succeeded for r in e.requests)
 
 
-def test_statuses_without_a_reason_to_be_read(e: Emulator) -> None:
+def test_error_statuses_without_a_parsable_body(e: Emulator) -> None:
     assert session(e, "status-500").json["reason"] == "API_INTERNAL_ERROR"
     page = session(e, "html-502")
     assert (page.status, page.headers["content-type"]) == (502, "text/html; charset=utf-8")
@@ -908,8 +908,8 @@ def test_statuses_without_a_reason_to_be_read(e: Emulator) -> None:
     assert (empty.status, empty.body, empty.headers.get("content-type")) == (500, b"", None)
 
 
-def test_a_bad_signature_is_a_401_in_any_weather(e: Emulator) -> None:
-    # So a client that sends its first signature again on a retry is found out.
+def test_a_wrong_signature_is_a_401_under_any_scenario(e: Emulator) -> None:
+    # So a test detects a client that sends its first signature again on a retry.
     headers = {"Authorization": bearer(e, "POST", SESSIONS, GOOD), "Content-Type": "application/json"}
     e.queue_scenarios(["status-503", "status-503"])
     assert [send(e, "POST", SESSIONS, headers, GOOD).status for _ in range(2)] == [503, 401]
@@ -923,7 +923,7 @@ def test_redirect(e: Emulator) -> None:
     assert session(e, "redirect").status == 307
 
 
-def test_refusals(e: Emulator) -> None:
+def test_refuse(e: Emulator) -> None:
     plain = session(e, "refuse")
     assert (plain.status, plain.json) == (401, {"response": {"rmsg": "Authentication Failed"}})
     nested = session(e, "refuse;shape=json;reason=the key was deactivated")
@@ -945,7 +945,7 @@ def test_a_body_that_cannot_be_decoded(e: Emulator, encoding: str) -> None:
         assert not e.requests[-1].succeeded
 
 
-def test_answers_that_are_not_what_they_should_be(e: Emulator) -> None:
+def test_wrong_bodies_and_headers(e: Emulator) -> None:
     good = session(e)
     assert good.headers["digest"] == "SHA-256=" + base64.b64encode(hashlib.sha256(good.body).digest()).decode()
     wrong = session(e, "wrong-digest")
@@ -969,7 +969,7 @@ def test_answers_that_are_not_what_they_should_be(e: Emulator) -> None:
 
 
 @pytest.mark.parametrize("off", [600, -600])
-def test_a_clock_that_is_off(e: Emulator, off: int) -> None:
+def test_a_wrong_clock(e: Emulator, off: int) -> None:
     skewed = session(e, f"clock-skew;seconds={off}")
     assert (skewed.status, skewed.headers["date"]) == (401, formatdate(NOW + off, usegmt=True))
     assert ("expired" if off > 0 else "ahead") in (e.requests[-1].rejection_reason or "")
@@ -983,7 +983,7 @@ def test_a_clock_that_is_off(e: Emulator, off: int) -> None:
     assert session(e).status == 201
 
 
-def test_a_skewed_request_makes_the_host_forget_nothing(e: Emulator) -> None:
+def test_clock_skew_of_a_request_removes_no_stored_data(e: Emulator) -> None:
     context = session(e).text
     for off in (100_000, -100_000):
         skewed = session(e, f"clock-skew;seconds={off}", now=NOW + off).text
@@ -1060,7 +1060,7 @@ def test_malformed_jwts(e: Emulator) -> None:
     jwk = key(e, decoded(good)[0]["kid"]).json
     verify(good, jwk)
 
-    def made(kind: str) -> str:
+    def malformed(kind: str) -> str:
         context = session(e)
         token = tokenize(e, context.text, f"malformed-jwt;kind={kind}")
         reply = session(e, f"malformed-jwt;kind={kind}")
@@ -1069,16 +1069,16 @@ def test_malformed_jwts(e: Emulator) -> None:
         return reply.text
 
     with pytest.raises(InvalidSignature):
-        verify(made("truncated"), jwk)
+        verify(malformed("truncated"), jwk)
     with pytest.raises(InvalidSignature):
-        verify(made("wrong-key"), jwk)
-    assert made("two-parts").count(".") == 1
-    assert re.fullmatch(r"[\w-]+\.[\w-]+\*[\w-]+\.[\w-]+", made("bad-base64"))
-    assert unb64url(made("not-json").split(".")[1]) == b"{not JSON"
-    quoted = made("quoted")
+        verify(malformed("wrong-key"), jwk)
+    assert malformed("two-parts").count(".") == 1
+    assert re.fullmatch(r"[\w-]+\.[\w-]+\*[\w-]+\.[\w-]+", malformed("bad-base64"))
+    assert unb64url(malformed("not-json").split(".")[1]) == b"{not JSON"
+    quoted = malformed("quoted")
     assert quoted.startswith('"')
     verify(json.loads(quoted), jwk)
-    none = made("none-alg")
+    none = malformed("none-alg")
     assert (decoded(none)[0]["alg"], none[-1]) == ("none", ".")
 
 
@@ -1103,16 +1103,16 @@ def test_used_tokens(e: Emulator) -> None:
     assert send(e, "GET", path, {"Authorization": bearer(e, "GET", path, None)}).status == 200
 
 
-def test_encrypted_to_a_key_of_nobody(e: Emulator) -> None:
-    def opened(scenario: str | None) -> bytes:
+def test_encrypted_to_an_unrelated_key(e: Emulator) -> None:
+    def decrypted(scenario: str | None) -> bytes:
         reply = session(e, scenario, v_c_response_mle_kid="mle")
         head, *parts = reply.json["encryptedResponse"].split(".")
         assert json.loads(unb64url(head))["kid"] == "mle"
         wrapped, iv, sealed, tag = map(unb64url, parts)
         return AESGCM(MLE_KEY.decrypt(wrapped, OAEP_256)).decrypt(iv, sealed + tag, head.encode())
 
-    assert opened(None).count(b".") == 2
+    assert decrypted(None).count(b".") == 2
     with pytest.raises((ValueError, InvalidTag)):
-        opened("mle-wrong-key")
-    # In front of the service nobody encrypts.
+        decrypted("mle-wrong-key")
+    # Gateway responses are not encrypted.
     assert session(e, "status-503", v_c_response_mle_kid="mle").json["message"] == "Service unavailable"
