@@ -351,7 +351,7 @@ def test_encrypted_answers() -> None:
     client, notes = official({**OFFICIAL, **RESPONSE, "enableResponseMleGlobally": False})
     assert settings(client).mle is None
     assert notes == [
-        "ignored, since no encrypted answers are asked for: responseMlePrivateKeyFilePath, "
+        "ignored, since no encrypted responses are requested: responseMlePrivateKeyFilePath, "
         "responseMlePrivateKeyFilePassword"
     ]
 
@@ -408,7 +408,7 @@ def test_control_of_one_operation(everywhere: bool, value: object, encrypted: bo
     expected = (set(plain) if asks else set()) | ({"get_payment_details"} if encrypted else set())
     assert found.operations == expected
     assert (found.request_certificate_expires_at is not None) == encrypted
-    assert [note for note in notes if "encrypted answers" not in note] == []
+    assert [note for note in notes if "encrypted responses" not in note] == []
 
 
 def test_control_of_operations_that_are_not_here() -> None:
@@ -416,7 +416,7 @@ def test_control_of_operations_that_are_not_here() -> None:
     client, notes = official({**OFFICIAL, "mapToControlMLEonAPI": control})
     assert settings(client).mle is None
     assert notes == [
-        "ignored in mapToControlMLEonAPI, since this package has no such operations: create_payment, "
+        "ignored in mapToControlMLEonAPI, since these operations belong to other APIs: create_payment, "
         "get_transaction_for_transient_token"
     ]
 

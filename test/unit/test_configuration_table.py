@@ -85,14 +85,14 @@ ENVIRONMENT = [
         "nothing at all",
         {},
         {},
-        "not set, and needed with CYBERSOURCE_AUTH=jwt_shared_secret: CYBERSOURCE_MERCHANT_ID, "
+        "CYBERSOURCE_AUTH=jwt_shared_secret requires variables that are not set: CYBERSOURCE_MERCHANT_ID, "
         "CYBERSOURCE_KEY_ID, CYBERSOURCE_SECRET_KEY (or CYBERSOURCE_SECRET_KEY_FILE)",
     ),
     Wrong(
         "no secret",
         SHARED,
         env(SECRET_KEY=""),
-        "not set, and needed with CYBERSOURCE_AUTH=jwt_shared_secret: CYBERSOURCE_SECRET_KEY (or "
+        "CYBERSOURCE_AUTH=jwt_shared_secret requires variables that are not set: CYBERSOURCE_SECRET_KEY (or "
         "CYBERSOURCE_SECRET_KEY_FILE)",
     ),
     Wrong(
@@ -204,27 +204,28 @@ ENVIRONMENT = [
         "secret with p12",
         P12,
         env(SECRET_KEY=SECRET),
-        "CYBERSOURCE_SECRET_KEY is set, but CYBERSOURCE_AUTH is jwt_p12; it goes with jwt_shared_secret and "
-        "http_signature alone",
+        "CYBERSOURCE_SECRET_KEY is set, but CYBERSOURCE_AUTH is jwt_p12; it is only used with jwt_shared_secret "
+        "and http_signature",
     ),
     Wrong(
         "p12 with a secret",
         SHARED,
         env(P12_PATH="{keys}/merchant.p12"),
-        "CYBERSOURCE_P12_PATH is set, but CYBERSOURCE_AUTH is not set, which means jwt_shared_secret; it goes"
-        " with jwt_p12 alone",
+        "CYBERSOURCE_P12_PATH is set, but CYBERSOURCE_AUTH is not set, which means jwt_shared_secret; it is "
+        "only used with jwt_p12",
     ),
     Wrong(
         "token with http signature",
         SHARED,
         env(AUTH="http_signature", ACCESS_TOKEN=TOKEN),
-        "CYBERSOURCE_ACCESS_TOKEN is set, but CYBERSOURCE_AUTH is http_signature; it goes with bearer alone",
+        "CYBERSOURCE_ACCESS_TOKEN is set, but CYBERSOURCE_AUTH is http_signature; it is only used with bearer",
     ),
     Wrong(
         "no token",
         {},
         env(AUTH="bearer"),
-        "not set, and needed with CYBERSOURCE_AUTH=bearer: CYBERSOURCE_ACCESS_TOKEN (or CYBERSOURCE_ACCESS_TOKEN_FILE)",
+        "CYBERSOURCE_AUTH=bearer requires variables that are not set: CYBERSOURCE_ACCESS_TOKEN (or "
+        "CYBERSOURCE_ACCESS_TOKEN_FILE)",
     ),
     Wrong(
         "token with blanks",
@@ -236,7 +237,7 @@ ENVIRONMENT = [
         "secret twice",
         SHARED,
         env(SECRET_KEY_FILE="{made}/empty"),
-        "CYBERSOURCE_SECRET_KEY and CYBERSOURCE_SECRET_KEY_FILE are both set; which one counts?",
+        "CYBERSOURCE_SECRET_KEY and CYBERSOURCE_SECRET_KEY_FILE are both set; set only one",
     ),
     Wrong(
         "secret file missing",
@@ -294,7 +295,7 @@ ENVIRONMENT = [
         "p12 without password",
         P12,
         env(P12_PASSWORD=None),
-        "not set, and needed with CYBERSOURCE_AUTH=jwt_p12: CYBERSOURCE_P12_PASSWORD (or "
+        "CYBERSOURCE_AUTH=jwt_p12 requires variables that are not set: CYBERSOURCE_P12_PASSWORD (or "
         "CYBERSOURCE_P12_PASSWORD_FILE)",
     ),
     Wrong(
@@ -352,21 +353,20 @@ ENVIRONMENT = [
         "mle with http signature",
         SHARED,
         env(AUTH="http_signature", MLE_RESPONSE_KEY="{keys}/response_mle.p12"),
-        "CYBERSOURCE_MLE_RESPONSE_KEY is set, but CYBERSOURCE_AUTH is http_signature; it goes with "
-        "jwt_shared_secret and jwt_p12 alone",
+        "CYBERSOURCE_MLE_RESPONSE_KEY is set, but CYBERSOURCE_AUTH is http_signature; it is only used with "
+        "jwt_shared_secret and jwt_p12",
     ),
     Wrong(
         "nothing to encrypt to",
         SHARED,
         env(MLE_ENCRYPT_REQUESTS="generate_capture_context"),
-        "CYBERSOURCE_MLE_ENCRYPT_REQUESTS is set, but not CYBERSOURCE_MLE_REQUEST_CERTIFICATE, which to encrypt to",
+        "CYBERSOURCE_MLE_ENCRYPT_REQUESTS is set without CYBERSOURCE_MLE_REQUEST_CERTIFICATE, which it requires",
     ),
     Wrong(
         "nothing to encrypt",
         SHARED,
         env(MLE_REQUEST_CERTIFICATE="{keys}/sjc.crt.pem"),
-        "CYBERSOURCE_MLE_REQUEST_CERTIFICATE is set, but not CYBERSOURCE_MLE_ENCRYPT_REQUESTS, without which "
-        "it is useless",
+        "CYBERSOURCE_MLE_REQUEST_CERTIFICATE is set without CYBERSOURCE_MLE_ENCRYPT_REQUESTS, which it requires",
     ),
     Wrong(
         "misspelled operation",
@@ -399,7 +399,7 @@ ENVIRONMENT = [
         "response kid without key",
         SHARED,
         env(MLE_RESPONSE_KID=KID),
-        "CYBERSOURCE_MLE_RESPONSE_KID is set, but not CYBERSOURCE_MLE_RESPONSE_KEY, without which it is useless",
+        "CYBERSOURCE_MLE_RESPONSE_KID is set without CYBERSOURCE_MLE_RESPONSE_KEY, which it requires",
     ),
     Wrong(
         "response key without kid",
@@ -459,7 +459,7 @@ ENVIRONMENT = [
         "client key alone",
         SHARED,
         env(CLIENT_KEY="{made}/client.key.pem"),
-        "CYBERSOURCE_CLIENT_KEY is set, but not CYBERSOURCE_CLIENT_CERTIFICATE, without which it is useless",
+        "CYBERSOURCE_CLIENT_KEY is set without CYBERSOURCE_CLIENT_CERTIFICATE, which it requires",
     ),
     Wrong(
         "client key of another certificate",
@@ -545,7 +545,7 @@ DICTIONARY = [
         "no scheme",
         OFFICIAL,
         {"authentication_type": None},
-        "authentication_type is missing: it says how requests are signed",
+        "authentication_type is missing: it selects how requests are signed",
     ),
     Wrong(
         "unknown scheme",
@@ -558,7 +558,7 @@ DICTIONARY = [
         OFFICIAL,
         {"authentication_type": "MUTUAL_AUTH"},
         "authentication_type MUTUAL_AUTH is refused: it sends no credentials with a request, and CyberSource "
-        "documents it for the OAuth token endpoint alone; use JWT, with enable_client_cert for a client "
+        "documents it for the OAuth token endpoint only; use JWT, with enable_client_cert for a client "
         "certificate",
     ),
     Wrong("unknown kind of key", OFFICIAL, {"jwt_key_type": "PEM"}, "jwt_key_type must be P12 or SHARED_SECRET"),
@@ -567,7 +567,7 @@ DICTIONARY = [
         "old constant",
         OFFICIAL,
         {"run_environment": "CyberSource.Environment.SANDBOX"},
-        "run_environment 'CyberSource.Environment.SANDBOX' is a constant of early SDKs and no host; write "
+        "run_environment 'CyberSource.Environment.SANDBOX' is a constant of early SDKs, not a host; use "
         "apitest.cybersource.com or api.cybersource.com",
     ),
     Wrong(
@@ -582,13 +582,13 @@ DICTIONARY = [
         "merchant by the wrong name",
         OFFICIAL,
         {"merchantid": None, "merchant_id": MERCHANT},
-        "merchantid is missing: it names the merchant; merchant_id is not its name",
+        "merchantid is missing: it names the merchant; the key is not called merchant_id",
     ),
     Wrong(
         "two merchants",
         OFFICIAL,
         {"merchant_id": "someone_else"},
-        "merchantid and merchant_id are both given and differ; leave merchant_id out",
+        "merchantid and merchant_id are both set and differ; remove merchant_id",
     ),
     Wrong(
         "bad base64",
@@ -601,14 +601,14 @@ DICTIONARY = [
         "secret as bytes",
         OFFICIAL,
         {"merchant_secretkey": SECRET.encode()},
-        "merchant_secretkey must be a text, not bytes",
+        "merchant_secretkey must be a string, not bytes",
     ),
     Wrong("no portfolio", OFFICIAL, {"use_metakey": True}, "portfolio_id is missing: use_metakey is on"),
     Wrong(
         "false as text",
         OFFICIAL,
         {"use_metakey": "false", "portfolio_id": "acme"},
-        "use_metakey is the text 'false', which the official SDK may take for True; write True or False, no text",
+        "use_metakey is the string 'false', which the official SDK may treat as True; use a boolean",
     ),
     Wrong("maybe", OFFICIAL, {"use_metakey": "perhaps"}, "use_metakey must be True or False"),
     Wrong(
@@ -648,22 +648,22 @@ DICTIONARY = [
         "headers of one's own",
         OFFICIAL,
         {"default_headers": {"X-Key": CANARY}},
-        "default_headers is refused: requests would go out without them; a signer of your own can add headers"
-        " to those it returns",
+        "default_headers is refused: requests would be sent without them; a custom signer can return additional "
+        "headers",
     ),
     Wrong(
         "no verification",
         OFFICIAL,
         {"ssl_verify": False},
-        "ssl_verify False is refused: whoever is on the way could read and change everything; where something"
-        " replaces certificates, pass tls=Tls(ca_file=...) with its authority, and for a test host on a "
-        "network of your own tls=Tls(insecure_skip_verification=True)",
+        "ssl_verify False is refused: an attacker on the network could read and change all traffic; if a proxy "
+        "replaces certificates, pass tls=Tls(ca_file=...) with its authority, and for a test host on a private "
+        "network tls=Tls(insecure_skip_verification=True)",
     ),
     Wrong(
         "no verification, as text",
         OFFICIAL,
         {"ssl_verify": "False"},
-        "ssl_verify is the text 'False', which the official SDK may take for True; write True or False, no text",
+        "ssl_verify is the string 'False', which the official SDK may treat as True; use a boolean",
     ),
     Wrong("client certificate without key", OFFICIAL, CLIENT_CERT, "private_key is missing: enable_client_cert is on"),
     Wrong(
@@ -689,16 +689,19 @@ DICTIONARY = [
         "proxy port twice",
         OFFICIAL,
         {**PROXY, "proxy_address": "http://proxy.example:1", "proxy_port": 80},
-        "proxy_address has a port in it, and proxy_port is given as well",
+        "proxy_address contains a port, and proxy_port is set as well",
     ),
     Wrong(
-        "proxy password alone", OFFICIAL, {**PROXY, "proxy_username": None}, "proxy_password without a proxy_username"
+        "proxy password alone",
+        OFFICIAL,
+        {**PROXY, "proxy_username": None},
+        "proxy_password is set without proxy_username",
     ),
     Wrong(
         "proxy user twice",
         OFFICIAL,
         {**PROXY, "proxy_address": f"http://me:{CANARY}@proxy.example"},
-        "proxy_address has a user name in it, and proxy_username is given as well",
+        "proxy_address contains a user name, and proxy_username is set as well",
     ),
     Wrong(
         "mle and http signature",
@@ -716,8 +719,7 @@ DICTIONARY = [
         "mle for all, in two ways",
         OFFICIAL,
         {"enableRequestMLEForOptionalApisGlobally": True, "useMLEGlobally": False},
-        "enableRequestMLEForOptionalApisGlobally and useMLEGlobally are both given and differ; leave "
-        "useMLEGlobally out",
+        "enableRequestMLEForOptionalApisGlobally and useMLEGlobally are both set and differ; remove useMLEGlobally",
     ),
     Wrong(
         "mle map is a list",
@@ -735,14 +737,14 @@ DICTIONARY = [
         "mle map with nonsense",
         OFFICIAL,
         {"mapToControlMLEonAPI": {"generate_capture_context": "yes"}},
-        "mapToControlMLEonAPI['generate_capture_context'] must be True, False or a text such as 'true::false'",
+        "mapToControlMLEonAPI['generate_capture_context'] must be True, False or a string such as 'true::false'",
     ),
     Wrong(
         "nothing to encrypt to",
         OFFICIAL,
         {"mapToControlMLEonAPI": {"generate_capture_context": True}},
-        "mleForRequestPublicCertPath is missing: mapToControlMLEonAPI names a request to encrypt, and there "
-        "is no P12 with the certificate in it",
+        "mleForRequestPublicCertPath is missing: mapToControlMLEonAPI names a request to encrypt, and no P12 "
+        "with the certificate is configured",
     ),
     Wrong(
         "two names of a certificate",
@@ -752,7 +754,7 @@ DICTIONARY = [
             "requestMleKeyAlias": "one",
             "mleKeyAlias": "other",
         },
-        "requestMleKeyAlias and mleKeyAlias are both given and differ; leave mleKeyAlias out",
+        "requestMleKeyAlias and mleKeyAlias are both set and differ; remove mleKeyAlias",
     ),
     Wrong(
         "no certificate of the name",
@@ -765,13 +767,13 @@ DICTIONARY = [
         "no response key",
         OFFICIAL,
         {"enableResponseMleGlobally": "True"},
-        "responseMlePrivateKeyFilePath is missing: encrypted answers are asked for",
+        "responseMlePrivateKeyFilePath is missing: encrypted responses are requested",
     ),
     Wrong(
         "response key and path",
         OFFICIAL,
         {**RESPONSE, "responseMlePrivateKey": object()},
-        "responseMlePrivateKeyFilePath and responseMlePrivateKey are both given; which one counts?",
+        "responseMlePrivateKeyFilePath and responseMlePrivateKey are both set; set only one",
     ),
     Wrong(
         "response key of no kind",

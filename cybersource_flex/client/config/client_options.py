@@ -1,4 +1,4 @@
-"""What a client is made from, read from wherever it stood, and the making of it, part by part."""
+"""Client options: the arguments of a client as read from a configuration source, and the builder that applies them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMES", "ClientBuilder", "Keys", "check_operations", "signed_operations"]
 
 _T = TypeVar("_T")
-#: The kind of key source that a client takes.
+#: Type of the key source that a client accepts.
 Keys = TypeVar("Keys")
 
-#: Names of the schemes, and the class of the signer for each.
+#: Authentication schemes by name, with the signer class of each.
 SCHEMES: Final = {
     "jwt_shared_secret": "JwtSharedSecret",
     "jwt_p12": "JwtP12",
@@ -36,7 +36,7 @@ SCHEMES: Final = {
 
 
 class _Options(TypedDict, total=False):
-    """Arguments of every client by name, each of them optional."""
+    """Keyword arguments common to both clients. All of them are optional."""
 
     auth: Signer | None
     environment: str
@@ -57,27 +57,29 @@ class _Options(TypedDict, total=False):
 
 
 if TYPE_CHECKING:
-    # For type checkers alone: Python 3.10 has no generic TypedDict.
+    # Needed by type checkers only.
     class ClientOptions(_Options, Generic[Keys], total=False):
-        """Arguments of a client by name. ``Keys`` is the kind of key source that it takes."""
+        """Keyword arguments of a client. ``Keys`` is the type of key source that it accepts."""
 
         keys: Keys | None
 
     class FlexClientOptions(ClientOptions[KeySource], total=False):
-        """Arguments of ``FlexClient`` by name, for a variable of this type."""
+        """Keyword arguments of ``FlexClient``."""
 
 
 class ClientBuilder(Frozen):
-    """What a client is made from. Making a part reads its files, so one can fail and the others not.
+    """Builds a client, or its parts, from a configuration source.
+
+    Building a part reads its files, so one part can fail while the others succeed.
 
     Args:
-        scheme: one of ``SCHEMES``, or None where the signer comes from elsewhere.
+        scheme: one of ``SCHEMES``, or None if the caller passes the signer.
         credentials: arguments of the signer.
-        mle: arguments of ``MessageLevelEncryption``, empty for none.
-        tls: arguments of ``Tls``, empty for none.
-        options: further arguments of the client.
-        setting_names: what an argument is called in the place that it was read from.
-        warnings: what was ignored there, and why, one sentence each.
+        mle: arguments of ``MessageLevelEncryption``; empty for none.
+        tls: arguments of ``Tls``; empty for none.
+        options: other arguments of the client.
+        setting_names: name of each argument in the configuration source, for error messages.
+        warnings: one sentence for each setting that is ignored, with the reason.
     """
 
     __slots__ = ("_credentials", "_mle", "_options", "_setting_names", "_tls", "scheme", "warnings")
@@ -108,7 +110,7 @@ class ClientBuilder(Frozen):
         return f"<ClientBuilder {self.scheme}>"
 
     def signer(self) -> Signer | None:
-        """The signer. Raises ``ConfigurationError``, as the other parts do, in the words of the place read from."""
+        """Build the signer. Raises ``ConfigurationError`` with the name of the setting in its source."""
         if self.scheme is None:
             return None
         from ... import auth
@@ -117,13 +119,13 @@ class ClientBuilder(Frozen):
         return signer
 
     def secret_bytes(self) -> int | None:
-        """How long the shared secret is once decoded, in bytes; None where there is none. For a secret that is good."""
+        """Length of the decoded shared secret in bytes, None without one. The secret must be valid base64."""
         if "secret_key" not in self._credentials:
             return None
         return len(base64.b64decode(self._credentials["secret_key"]))
 
     def encryption(self) -> MessageLevelEncryption | None:
-        """Message-level encryption, or None."""
+        """Build the message-level encryption, None if it is not configured."""
         if not self._mle:
             return None
         from ...auth import MessageLevelEncryption
@@ -131,11 +133,11 @@ class ClientBuilder(Frozen):
         return self._construct(MessageLevelEncryption, self._mle)
 
     def tls(self) -> Tls | None:
-        """The settings of TLS, or None for the usual ones."""
+        """Build the TLS settings, None for the defaults."""
         return self._construct(Tls, self._tls) if self._tls else None
 
     def build(self, factory: Callable[..., _T], overrides: Mapping[str, Any]) -> _T:
-        """The client: ``kind`` called with everything, ``overrides`` winning. What they replace is not made."""
+        """Build the client by calling ``factory``. ``overrides`` win; the parts that they replace are not built."""
         arguments = {**self._options, **overrides}
         parts: dict[str, Callable[[], object]] = {"auth": self.signer, "mle": self.encryption, "tls": self.tls}
         for name, part in parts.items():
@@ -151,7 +153,7 @@ class ClientBuilder(Frozen):
             return factory(**arguments)
         except ConfigurationError as cause:
             message = str(cause)
-        # Outside of the handler: the exception that it had is in the other words, and of no more use.
+        # Raised outside the handler, so that the original error, with the argument's name, is not shown as its context.
         for argument, name in self._setting_names.items():
             if argument not in not_renamed and re.match(rf"{argument}\b", message):
                 message = name + message[len(argument) :]
@@ -161,33 +163,33 @@ class ClientBuilder(Frozen):
 
 @cache
 def _operations() -> dict[str, bool]:
-    """Whether it is signed, for each operation of the generated API classes by the name of its method."""
+    """Operations of the generated API classes by method name, and whether each is signed."""
     modules = {getattr(api, name).__module__ for name in api.__all__}
-    found = (value for module in modules for value in vars(sys.modules[module]).values())
-    return {each.name: each.signed for each in found if isinstance(each, Operation)}
+    values = (value for module in modules for value in vars(sys.modules[module]).values())
+    return {each.name: each.signed for each in values if isinstance(each, Operation)}
 
 
 def signed_operations() -> frozenset[str]:
-    """Names of the methods of the generated API classes whose requests are signed."""
+    """Method names of the operations whose requests are signed. Only these can use message-level encryption."""
     return frozenset(name for name, signed in _operations().items() if signed)
 
 
 def check_operations(names: Iterable[str], setting: str) -> None:
-    """Raise unless each is the name of a signed operation.
+    """Check that each name is that of a signed operation.
 
     Args:
         setting_names: names of operations.
-        setting: where they were given, for the message.
+        setting: name of the setting, for the error message.
 
     Raises:
-        ConfigurationError: one does not exist, or is not signed and therefore never encrypted.
+        ConfigurationError: an operation does not exist, or is not signed and therefore cannot be encrypted.
     """
-    known = signed_operations()
-    for name in sorted(set(names) - known):
+    signed = signed_operations()
+    for name in sorted(set(names) - signed):
         if name in _operations():
             raise ConfigurationError(
                 f"{setting} names the operation {name!r}, which is not signed: only signed ones can be encrypted"
             )
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
+        close = difflib.get_close_matches(name, signed, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(signed))}"
         raise ConfigurationError(f"{setting} names the operation {name!r}, which does not exist; {hint}")

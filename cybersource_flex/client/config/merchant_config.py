@@ -1,4 +1,4 @@
-"""``FlexClient.from_merchant_config``: from the official SDK's dictionary to a plan."""
+"""``FlexClient.from_merchant_config``: builds a client from the official SDK's configuration dictionary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .merchant_config_keys import OPERATION_NAMES, ConfigReader
 
 __all__ = ["builder_from_merchant_config"]
 
-# Constants of early SDKs, which are no hosts and which later ones do not know any more.
+# Constants of early SDKs. They are not hosts, and later SDKs do not accept them.
 _OLD_ENVIRONMENT_PREFIX: Final = "CyberSource."
 
 _KEYS_BY_SCHEME: Final = {
@@ -29,11 +29,11 @@ _JWT_ONLY_KEYS: Final = ("jwt_key_type", "key_alias")
 
 
 def builder_from_merchant_config(config: Mapping[str, Any], overridden: frozenset[str] = frozenset()) -> ClientBuilder:
-    """What the dictionary says. No file is read here.
+    """Create a ``ClientBuilder`` from the dictionary. Files are read when the client is built.
 
     Args:
         config: the dictionary.
-        overridden: arguments of the client that come from elsewhere. What the dictionary says of them is not looked at.
+        overridden: client arguments that the caller passes. The keys for them are ignored.
 
     Raises:
         ConfigurationError: see ``FlexClient.from_merchant_config``.
@@ -61,32 +61,32 @@ def builder_from_merchant_config(config: Mapping[str, Any], overridden: frozense
 
 
 def _scheme(reader: ConfigReader) -> str:
-    wanted = reader.require_str("authentication_type", "it says how requests are signed").lower()
-    if wanted == "mutual_auth":
+    authentication = reader.require_str("authentication_type", "it selects how requests are signed").lower()
+    if authentication == "mutual_auth":
         raise ConfigurationError(
             "authentication_type MUTUAL_AUTH is refused: it sends no credentials with a request, and CyberSource "
-            "documents it for the OAuth token endpoint alone; use JWT, with enable_client_cert for a client certificate"
+            "documents it for the OAuth token endpoint only; use JWT, with enable_client_cert for a client certificate"
         )
-    kinds = {"http_signature": "http_signature", "jwt": "jwt", "oauth": "bearer"}
-    if wanted not in kinds:
+    schemes = {"http_signature": "http_signature", "jwt": "jwt", "oauth": "bearer"}
+    if authentication not in schemes:
         raise ConfigurationError("authentication_type must be HTTP_Signature, JWT or OAUTH")
-    if kinds[wanted] != "jwt":
-        return kinds[wanted]
-    kind = (reader.get_str("jwt_key_type") or "P12").lower()
-    if kind not in ("p12", "shared_secret"):
+    if schemes[authentication] != "jwt":
+        return schemes[authentication]
+    key_type = (reader.get_str("jwt_key_type") or "P12").lower()
+    if key_type not in ("p12", "shared_secret"):
         raise ConfigurationError("jwt_key_type must be P12 or SHARED_SECRET")
-    return "jwt_p12" if kind == "p12" else "jwt_shared_secret"
+    return "jwt_p12" if key_type == "p12" else "jwt_shared_secret"
 
 
 def _credentials(reader: ConfigReader, scheme: str) -> dict[str, Any]:
-    everyones = {key for keys in _KEYS_BY_SCHEME.values() for key in keys}
-    foreign = sorted(everyones - set(_KEYS_BY_SCHEME[scheme]))
+    all_keys = {key for keys in _KEYS_BY_SCHEME.values() for key in keys}
+    unused = sorted(all_keys - set(_KEYS_BY_SCHEME[scheme]))
     if not scheme.startswith("jwt"):
-        foreign += _JWT_ONLY_KEYS
-    kind = reader.get_str("authentication_type")
+        unused += _JWT_ONLY_KEYS
+    authentication = reader.get_str("authentication_type")
     if scheme.startswith("jwt"):
-        kind = f"{kind} with {'P12' if scheme == 'jwt_p12' else 'SHARED_SECRET'}"
-    reader.warn_unused(foreign, f"authentication_type is {kind}")
+        authentication = f"{authentication} with {'P12' if scheme == 'jwt_p12' else 'SHARED_SECRET'}"
+    reader.warn_unused(unused, f"authentication_type is {authentication}")
     if scheme == "bearer":
         reader.setting_names["the access token"] = "access_token"
         return {"token": reader.require_str("access_token", "authentication_type is OAUTH", "token")}
@@ -107,19 +107,21 @@ def _credentials(reader: ConfigReader, scheme: str) -> dict[str, Any]:
         out["p12"] = os.path.join(folder, check_path("key_file_name", name) + ".p12")
         out["password"] = reader.get_str("key_password", "password") or merchant
     else:
-        out["key_id"] = reader.require_str("merchant_keyid", f"authentication_type is {kind}", "key_id")
-        out["secret_key"] = reader.require_str("merchant_secretkey", f"authentication_type is {kind}", "secret_key")
+        out["key_id"] = reader.require_str("merchant_keyid", f"authentication_type is {authentication}", "key_id")
+        out["secret_key"] = reader.require_str(
+            "merchant_secretkey", f"authentication_type is {authentication}", "secret_key"
+        )
     return out
 
 
 def _merchant(reader: ConfigReader) -> str:
-    right, wrong = reader.get_str("merchantid", "merchant_id"), reader.get_str("merchant_id")
-    if right is None:
-        hint = "; merchant_id is not its name" if wrong else ""
+    merchant, misnamed = reader.get_str("merchantid", "merchant_id"), reader.get_str("merchant_id")
+    if merchant is None:
+        hint = "; the key is not called merchant_id" if misnamed else ""
         raise ConfigurationError(f"merchantid is missing: it names the merchant{hint}")
-    if wrong is not None and wrong != right:
-        raise ConfigurationError("merchantid and merchant_id are both given and differ; leave merchant_id out")
-    return right
+    if misnamed is not None and misnamed != merchant:
+        raise ConfigurationError("merchantid and merchant_id are both set and differ; remove merchant_id")
+    return merchant
 
 
 def _environment(reader: ConfigReader) -> str:
@@ -127,8 +129,8 @@ def _environment(reader: ConfigReader) -> str:
     reader.setting_names["host"] = "run_environment"
     if host.startswith(_OLD_ENVIRONMENT_PREFIX):
         raise ConfigurationError(
-            f"run_environment {host!r} is a constant of early SDKs and no host; "
-            "write apitest.cybersource.com or api.cybersource.com"
+            f"run_environment {host!r} is a constant of early SDKs, not a host; "
+            "use apitest.cybersource.com or api.cybersource.com"
         )
     return host
 
@@ -146,26 +148,26 @@ def _proxy(reader: ConfigReader) -> str | None:
     if scheme.lower() not in ("http", "https") or not separator:
         raise ConfigurationError("proxy_address must begin with http:// or https://")
     if password is not None and user is None:
-        raise ConfigurationError("proxy_password without a proxy_username")
+        raise ConfigurationError("proxy_password is set without proxy_username")
     if user is not None:
         if "@" in rest:
-            raise ConfigurationError("proxy_address has a user name in it, and proxy_username is given as well")
+            raise ConfigurationError("proxy_address contains a user name, and proxy_username is set as well")
         rest = f"{quote(user, safe='')}:{quote(password or '', safe='')}@{rest}"
     if port is not None:
         if not port.isdecimal():
             raise ConfigurationError("proxy_port must be a number")
         if ":" in rest.rpartition("@")[2].rpartition("]")[2]:
-            raise ConfigurationError("proxy_address has a port in it, and proxy_port is given as well")
+            raise ConfigurationError("proxy_address contains a port, and proxy_port is set as well")
         rest = f"{rest.rstrip('/')}:{port}"
     return f"{scheme}://{rest}"
 
 
 def _tls(reader: ConfigReader) -> dict[str, Any]:
-    if not reader.get_bool("ssl_verify", absent=True):
+    if not reader.get_bool("ssl_verify", default=True):
         raise ConfigurationError(
-            "ssl_verify False is refused: whoever is on the way could read and change everything; where something "
-            "replaces certificates, pass tls=Tls(ca_file=...) with its authority, and for a test host on a network of "
-            "your own tls=Tls(insecure_skip_verification=True)"
+            "ssl_verify False is refused: an attacker on the network could read and change all traffic; if a proxy "
+            "replaces certificates, pass tls=Tls(ca_file=...) with its authority, and for a test host on a private "
+            "network tls=Tls(insecure_skip_verification=True)"
         )
     keys = ("client_cert_dir", "ssl_client_cert", "private_key", "ssl_key_password")
     if not reader.get_bool("enable_client_cert"):
@@ -187,60 +189,60 @@ _RESPONSE_MLE_KEYS: Final = (
     "responseMlePrivateKeyFilePassword",
     "responseMlePrivateKey",
 )
-# How alike two names must be to be one of them misspelled.
+# Similarity above which an unknown name counts as misspelled.
 _MIN_SIMILARITY: Final = 0.9
 
 
 def _mle_arguments(reader: ConfigReader, scheme: str | None, credentials: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of ``MessageLevelEncryption``; empty for none.
+    """Read the arguments of ``MessageLevelEncryption``; empty for none.
 
     Args:
         reader: the dictionary.
-        scheme: the scheme, None if the signer comes from elsewhere.
+        scheme: the authentication scheme, None if the caller passes the signer.
         credentials: arguments of the signer.
 
     Raises:
-        ConfigurationError: a value is wrong, missing, or can be read in two ways.
+        ConfigurationError: a value is wrong, missing or ambiguous.
     """
     _check_global_mle_keys(reader, scheme)
-    asked_globally = reader.get_bool("enableResponseMleGlobally")
-    encrypted: set[str] = set()
-    answered = dict.fromkeys(signed_operations(), asked_globally)
+    default = reader.get_bool("enableResponseMleGlobally")
+    encrypted_requests: set[str] = set()
+    encrypted_responses = dict.fromkeys(signed_operations(), default)
     for name, (request, response) in _mle_per_operation(reader).items():
         if request:
-            encrypted.add(name)
+            encrypted_requests.add(name)
         if response is not None:
-            answered[name] = response
-    if (encrypted or any(answered.values())) and scheme in ("http_signature", "bearer"):
+            encrypted_responses[name] = response
+    if (encrypted_requests or any(encrypted_responses.values())) and scheme in ("http_signature", "bearer"):
         raise ConfigurationError("message-level encryption needs authentication_type JWT")
     out: dict[str, Any] = {}
-    if encrypted:
-        out["encrypt_requests"] = sorted(encrypted)
+    if encrypted_requests:
+        out["encrypt_requests"] = sorted(encrypted_requests)
         out.update(_request_encryption(reader, credentials))
     else:
         reader.warn_unused(_REQUEST_MLE_KEYS, "mapToControlMLEonAPI names no request to encrypt")
-    if any(answered.values()):
-        out["plain_responses"] = sorted(name for name, asked in answered.items() if not asked)
+    if any(encrypted_responses.values()):
+        out["plain_responses"] = sorted(name for name, encrypt in encrypted_responses.items() if not encrypt)
         out.update(_response_encryption(reader, credentials))
     else:
-        reader.warn_unused(_RESPONSE_MLE_KEYS, "no encrypted answers are asked for")
+        reader.warn_unused(_RESPONSE_MLE_KEYS, "no encrypted responses are requested")
     return out
 
 
 def _check_global_mle_keys(reader: ConfigReader, scheme: str | None) -> None:
-    """What is said of all requests at once: it has no effect here, but must make sense."""
+    """Check the keys that apply to all requests. They have no effect here, but must be consistent."""
     new, old = "enableRequestMLEForOptionalApisGlobally", "useMLEGlobally"
-    wanted = [reader.get_bool(name) for name in (new, old) if name in reader]
-    if len(set(wanted)) > 1:
-        raise ConfigurationError(f"{new} and {old} are both given and differ; leave {old} out")
-    if any(wanted) and scheme in ("http_signature", "bearer"):
+    values = [reader.get_bool(name) for name in (new, old) if name in reader]
+    if len(set(values)) > 1:
+        raise ConfigurationError(f"{new} and {old} are both set and differ; remove {old}")
+    if any(values) and scheme in ("http_signature", "bearer"):
         name = new if new in reader else old
         raise ConfigurationError(f"{name} needs authentication_type JWT")
     reader.get_bool("disableRequestMLEForMandatoryApisGlobally")
 
 
 def _mle_per_operation(reader: ConfigReader) -> dict[str, tuple[bool | None, bool | None]]:
-    """What ``mapToControlMLEonAPI`` says of our operations: of the request, and of the answer."""
+    """Read ``mapToControlMLEonAPI``: whether request and response of each operation are encrypted."""
     key = "mapToControlMLEonAPI"
     control = reader.get(key)
     if control is None:
@@ -248,43 +250,45 @@ def _mle_per_operation(reader: ConfigReader) -> dict[str, tuple[bool | None, boo
     if not isinstance(control, Mapping):
         raise ConfigurationError(f"{key} must be a dictionary, not {type(control).__name__}")
     out = {}
-    foreign = []
+    other_apis = []
     for name, value in control.items():
         if not isinstance(name, str):
             raise ConfigurationError(f"{key} has a key of type {type(name).__name__}; keys are names of methods")
-        sides = _parse_request_response_flags(f"{key}[{name!r}]", value)
-        ours = OPERATION_NAMES.get(name)
-        if ours is not None:
-            out[ours] = sides
+        flags = _parse_request_response_flags(f"{key}[{name!r}]", value)
+        operation = OPERATION_NAMES.get(name)
+        if operation is not None:
+            out[operation] = flags
             continue
         close = [] if name in OPERATION_NAMES else difflib.get_close_matches(name, OPERATION_NAMES, 1, _MIN_SIMILARITY)
         if close:
             raise ConfigurationError(f"{key} names {name!r}; did you mean {close[0]!r}?")
-        foreign.append(name)
-    if foreign:
-        reader.warnings.append(f"ignored in {key}, since this package has no such operations: {', '.join(foreign)}")
+        other_apis.append(name)
+    if other_apis:
+        reader.warnings.append(
+            f"ignored in {key}, since these operations belong to other APIs: {', '.join(other_apis)}"
+        )
     return out
 
 
-def _parse_request_response_flags(where: str, value: Any) -> tuple[bool | None, bool | None]:
-    """``True``, ``"true"``, ``"true::false"``, ``"::true"``, ``"true::"``: request and answer, None for unsaid."""
+def _parse_request_response_flags(setting: str, value: Any) -> tuple[bool | None, bool | None]:
+    """``True``, ``"true"``, ``"true::false"``, ``"::true"``, ``"true::"``: request and response, None if not set."""
     if isinstance(value, bool):
         return value, None
     if isinstance(value, str):
         words = {"true": True, "false": False}
         request, separator, response = (part.strip().lower() for part in value.partition("::"))
-        sayable = (*words, "") if separator else tuple(words)
-        if request in sayable and response in (*words, ""):
+        allowed = (*words, "") if separator else tuple(words)
+        if request in allowed and response in (*words, ""):
             return words.get(request), words.get(response)
-    raise ConfigurationError(f"{where} must be True, False or a text such as 'true::false'")
+    raise ConfigurationError(f"{setting} must be True, False or a string such as 'true::false'")
 
 
 def _request_encryption(reader: ConfigReader, credentials: Mapping[str, Any]) -> dict[str, Any]:
-    """The certificate that requests are encrypted to."""
+    """Read the certificate that requests are encrypted to."""
     out: dict[str, Any] = {}
     new, old = (reader.get_str(key, "request_certificate_name") for key in ("requestMleKeyAlias", "mleKeyAlias"))
     if new is not None and old is not None and new != old:
-        raise ConfigurationError("requestMleKeyAlias and mleKeyAlias are both given and differ; leave mleKeyAlias out")
+        raise ConfigurationError("requestMleKeyAlias and mleKeyAlias are both set and differ; remove mleKeyAlias")
     if new is not None or old is not None:
         out["request_certificate_name"] = new or old
     path = reader.get_path("mleForRequestPublicCertPath", "request_certificate")
@@ -292,8 +296,8 @@ def _request_encryption(reader: ConfigReader, credentials: Mapping[str, Any]) ->
         return {**out, "request_certificate": path}
     if "p12" not in credentials:
         raise ConfigurationError(
-            "mleForRequestPublicCertPath is missing: mapToControlMLEonAPI names a request to encrypt, and there is no "
-            "P12 with the certificate in it"
+            "mleForRequestPublicCertPath is missing: mapToControlMLEonAPI names a request to encrypt, and no P12 with "
+            "the certificate is configured"
         )
     reader.setting_names["request_certificate"] = "key_file_name"
     return {
@@ -304,32 +308,30 @@ def _request_encryption(reader: ConfigReader, credentials: Mapping[str, Any]) ->
 
 
 def _response_encryption(reader: ConfigReader, credentials: Mapping[str, Any]) -> dict[str, Any]:
-    """The key that answers are encrypted to."""
+    """Read the private key that decrypts responses."""
     path = reader.get_path("responseMlePrivateKeyFilePath", "response_key")
     key = reader.get("responseMlePrivateKey")
     if path is not None and key is not None:
-        raise ConfigurationError(
-            "responseMlePrivateKeyFilePath and responseMlePrivateKey are both given; which one counts?"
-        )
+        raise ConfigurationError("responseMlePrivateKeyFilePath and responseMlePrivateKey are both set; set only one")
     if path is None and key is None:
-        raise ConfigurationError("responseMlePrivateKeyFilePath is missing: encrypted answers are asked for")
+        raise ConfigurationError("responseMlePrivateKeyFilePath is missing: encrypted responses are requested")
     out: dict[str, Any] = {"response_kid": reader.get_str("responseMleKID", "response_kid")}
     password = reader.get_str("responseMlePrivateKeyFilePassword", "response_key_password")
     if key is not None:
         reader.setting_names["response_key"] = "responseMlePrivateKey"
         out["response_key"] = _private_key(key)
         if password is not None:
-            reader.warn_unused(["responseMlePrivateKeyFilePassword"], "the key itself is given")
+            reader.warn_unused(["responseMlePrivateKeyFilePassword"], "responseMlePrivateKey is set")
         return out
     out["response_key"], out["response_key_password"] = path, password
     if out["response_kid"] is None:
-        # One that is given wins, and the file need not have a certificate of the merchant's then.
+        # An explicit kid wins. The file then needs no certificate of the merchant.
         out["merchant_id"] = credentials.get("portfolio_id") or credentials.get("merchant_id")
     return out
 
 
 def _private_key(key: Any) -> Any:
-    """The key, or the PEM of a JWK of ``jwcrypto``, which is not imported for it."""
+    """Return the key, or for a JWK of ``jwcrypto`` its PEM. Does not import ``jwcrypto``."""
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     if isinstance(key, RSAPrivateKey):
@@ -344,6 +346,6 @@ def _private_key(key: Any) -> Any:
 
 
 def _jwcrypto_errors() -> tuple[type[Exception], ...]:
-    """What jwcrypto raises for a key that is not private. A caller who has such a key has imported it."""
+    """Exceptions that jwcrypto raises for a public key. A caller who passes a JWK has imported jwcrypto already."""
     common = sys.modules.get("jwcrypto.common")
     return (ValueError,) if common is None else (ValueError, common.JWException)

@@ -1,4 +1,4 @@
-"""Values out of the official SDK's dictionary, by the types that it is known to hold."""
+"""The keys of the official Python SDK's configuration dictionary (0.0.80), and the reader of their values."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ IGNORED: Final = "ignored"
 
 
 class ConfigKey(NamedTuple):
-    """What becomes of a key.
+    """How a key of the dictionary is handled.
 
     Attributes:
-        action: ``translated``, also where only some of its values are; ``refused``, with an error; ``ignored``, with a
+        action: ``translated``, even if only for some values; ``refused`` with an error; ``ignored`` with a
             warning.
-        detail: what it is translated to, or why it is not.
+        detail: the setting that it is translated to, or the reason why it is not.
     """
 
     action: Literal["translated", "refused", "ignored"]
     detail: str
 
 
-_LOGGING: Final = ConfigKey(IGNORED, "nothing is written to files; what there is to log goes to Python's `logging`")
-_POOL: Final = ConfigKey(IGNORED, "connections are pooled for each client; `pool_size` is the limit")
+_LOGGING: Final = ConfigKey(IGNORED, "this package writes no log files; it logs to Python's `logging`")
+_POOL: Final = ConfigKey(IGNORED, "each client has its own connection pool; `pool_size` is the limit")
 _NO_OPERATION: Final = "no operation of this package is one for which CyberSource makes encrypted requests"
 
 CONFIG_KEYS: Final[dict[str, ConfigKey]] = {
@@ -44,42 +44,42 @@ CONFIG_KEYS: Final[dict[str, ConfigKey]] = {
     "run_environment": ConfigKey(TRANSLATED, "`environment`, with or without `https://`"),
     "IntermediateHost": ConfigKey(TRANSLATED, "`intermediate_host`"),
     "merchantid": ConfigKey(TRANSLATED, "`merchant_id` of the signer"),
-    "use_metakey": ConfigKey(TRANSLATED, "with it `portfolio_id` counts; the text `false` is refused"),
+    "use_metakey": ConfigKey(TRANSLATED, "enables `portfolio_id`; the string `false` is refused"),
     "portfolio_id": ConfigKey(TRANSLATED, "`portfolio_id` of the signer; ignored without `use_metakey`"),
     # Shared secret.
     "merchant_keyid": ConfigKey(TRANSLATED, "`key_id` of the signer"),
     "merchant_secretkey": ConfigKey(TRANSLATED, "`secret_key` of the signer"),
     # JWT.
     "jwt_key_type": ConfigKey(TRANSLATED, "`P12` (the default): `JwtP12`; `SHARED_SECRET`: `JwtSharedSecret`"),
-    "keys_directory": ConfigKey(TRANSLATED, "folder of the P12; `resources` where it is left out"),
-    "key_file_name": ConfigKey(TRANSLATED, "its name without `.p12`; the merchant id where it is left out"),
+    "keys_directory": ConfigKey(TRANSLATED, "folder of the P12; `resources` by default"),
+    "key_file_name": ConfigKey(TRANSLATED, "its name without `.p12`; the merchant id by default"),
     "key_alias": ConfigKey(IGNORED, "the certificate is that of the merchant, or with a meta key of the portfolio"),
-    "key_password": ConfigKey(TRANSLATED, "its password; the merchant id where it is left out"),
+    "key_password": ConfigKey(TRANSLATED, "its password; the merchant id by default"),
     # OAuth and mutual TLS.
     "access_token": ConfigKey(TRANSLATED, "`BearerToken`"),
-    "refresh_token": ConfigKey(IGNORED, "tokens are not fetched here; `BearerToken` takes a function that does"),
-    "client_id": ConfigKey(IGNORED, "tokens are not fetched here; `BearerToken` takes a function that does"),
-    "client_secret": ConfigKey(IGNORED, "tokens are not fetched here; `BearerToken` takes a function that does"),
-    "enable_client_cert": ConfigKey(TRANSLATED, "with it the next four keys count; the text `false` is refused"),
+    "refresh_token": ConfigKey(IGNORED, "this package does not fetch tokens; `BearerToken` takes a function that does"),
+    "client_id": ConfigKey(IGNORED, "this package does not fetch tokens; `BearerToken` takes a function that does"),
+    "client_secret": ConfigKey(IGNORED, "this package does not fetch tokens; `BearerToken` takes a function that does"),
+    "enable_client_cert": ConfigKey(TRANSLATED, "enables the next four keys; the string `false` is refused"),
     "client_cert_dir": ConfigKey(TRANSLATED, "folder of the next two"),
     "ssl_client_cert": ConfigKey(TRANSLATED, "`client_certificate` of `Tls`"),
     "private_key": ConfigKey(TRANSLATED, "`client_key` of `Tls`"),
     "ssl_key_password": ConfigKey(TRANSLATED, "`client_key_password` of `Tls`"),
     # Network.
-    "use_proxy": ConfigKey(TRANSLATED, "with it the next four keys count; the text `false` is refused"),
+    "use_proxy": ConfigKey(TRANSLATED, "enables the next four keys; the string `false` is refused"),
     "proxy_address": ConfigKey(TRANSLATED, "host of `proxy`"),
     "proxy_port": ConfigKey(TRANSLATED, "its port"),
     "proxy_username": ConfigKey(TRANSLATED, "user name in `proxy`; may be left out"),
     "proxy_password": ConfigKey(TRANSLATED, "password in `proxy`; may be left out"),
     "ssl_verify": ConfigKey(
-        TRANSLATED, "`True` is what is done; `False` is refused: it takes `tls=Tls(insecure_skip_verification=True)`"
+        TRANSLATED, "`True` is the default; `False` is refused: use `tls=Tls(insecure_skip_verification=True)`"
     ),
     "maxPoolSize": _POOL,
     "maxNumIdleConnections": _POOL,
     "maxKeepAliveDelay": _POOL,
     "maxKeepAliveIdleWindow": _POOL,
     "default_headers": ConfigKey(
-        REFUSED, "requests would go out without them; a signer of your own can add headers to those it returns"
+        REFUSED, "requests would be sent without them; a custom signer can return additional headers"
     ),
     # Message-level encryption.
     "enableRequestMLEForOptionalApisGlobally": ConfigKey(
@@ -91,18 +91,18 @@ CONFIG_KEYS: Final[dict[str, ConfigKey]] = {
         TRANSLATED,
         "`encrypt_requests` and `plain_responses` of `MessageLevelEncryption`; operations of other APIs are ignored",
     ),
-    "mleForRequestPublicCertPath": ConfigKey(TRANSLATED, "`request_certificate`; else it is looked for in the P12"),
-    "requestMleKeyAlias": ConfigKey(TRANSLATED, "`request_certificate_name`; a PEM file must have it, too"),
-    "mleKeyAlias": ConfigKey(TRANSLATED, "the same, by its older name"),
-    "enableResponseMleGlobally": ConfigKey(TRANSLATED, "answers are asked for encrypted"),
+    "mleForRequestPublicCertPath": ConfigKey(TRANSLATED, "`request_certificate`; the P12 by default"),
+    "requestMleKeyAlias": ConfigKey(TRANSLATED, "`request_certificate_name`; a PEM file must have this CN as well"),
+    "mleKeyAlias": ConfigKey(TRANSLATED, "the older name of `requestMleKeyAlias`"),
+    "enableResponseMleGlobally": ConfigKey(TRANSLATED, "requests encrypted responses"),
     "responseMleKID": ConfigKey(TRANSLATED, "`response_kid`"),
-    "responseMlePrivateKeyFilePath": ConfigKey(TRANSLATED, "`response_key`; not together with the key itself"),
+    "responseMlePrivateKeyFilePath": ConfigKey(TRANSLATED, "`response_key`; not together with `responseMlePrivateKey`"),
     "responseMlePrivateKeyFilePassword": ConfigKey(TRANSLATED, "`response_key_password`"),
     "responseMlePrivateKey": ConfigKey(TRANSLATED, "`response_key`: an `RSAPrivateKey`, or a JWK of `jwcrypto`"),
     "jwePEMFileDirectory": ConfigKey(IGNORED, "it belongs to a helper that has been replaced"),
     # Identification.
     "defaultDeveloperId": ConfigKey(IGNORED, "it has no effect on Flex operations"),
-    "solution_id": ConfigKey(IGNORED, "it is sent by no SDK"),
+    "solution_id": ConfigKey(IGNORED, "no SDK sends it"),
     "isSDK": ConfigKey(IGNORED, "no telemetry is sent"),
     # Logging.
     "log_config": _LOGGING,
@@ -114,21 +114,19 @@ CONFIG_KEYS: Final[dict[str, ConfigKey]] = {
     "enable_masking": _LOGGING,
     "log_format": _LOGGING,
     "log_date_format": _LOGGING,
-    # What old samples carry.
-    "timeout": ConfigKey(IGNORED, "it is read by no SDK; timeouts are `connect_timeout` and `read_timeout`"),
-    "request_json_path": ConfigKey(IGNORED, "it is read by no SDK"),
+    # Keys of old samples.
+    "timeout": ConfigKey(IGNORED, "no SDK reads it; timeouts are `connect_timeout` and `read_timeout`"),
+    "request_json_path": ConfigKey(IGNORED, "no SDK reads it"),
     "p12KeyFilePath": ConfigKey(
-        IGNORED, "it is read by no SDK; the path is made of `keys_directory` and `key_file_name`"
+        IGNORED, "no SDK reads it; the path is built from `keys_directory` and `key_file_name`"
     ),
-    "key_file_path": ConfigKey(
-        IGNORED, "it is read by no SDK; the path is made of `keys_directory` and `key_file_name`"
-    ),
-    "merchant_id": ConfigKey(IGNORED, "it is read by no SDK; the key is `merchantid`. Refused if the two differ"),
-    "url": ConfigKey(IGNORED, "it is read by no SDK; `run_environment` names the host"),
-    "host_name": ConfigKey(IGNORED, "it is read by no SDK; `run_environment` names the host"),
+    "key_file_path": ConfigKey(IGNORED, "no SDK reads it; the path is built from `keys_directory` and `key_file_name`"),
+    "merchant_id": ConfigKey(IGNORED, "no SDK reads it; the key is `merchantid`. Refused if the two differ"),
+    "url": ConfigKey(IGNORED, "no SDK reads it; `run_environment` names the host"),
+    "host_name": ConfigKey(IGNORED, "no SDK reads it; `run_environment` names the host"),
 }
 
-#: Names of the official SDK's methods, and ours for the same operation; None where there is none here.
+#: Method names of the official SDK, with the name of the same operation in this package, None if there is none.
 OPERATION_NAMES: Final[dict[str, str | None]] = {
     "generate_flex_api_capture_context": "generate_flex_api_capture_context",
     "generate_capture_context": "generate_capture_context",
@@ -139,22 +137,22 @@ OPERATION_NAMES: Final[dict[str, str | None]] = {
 
 _NAME = re.compile(r"[A-Za-z_]+[0-9]{0,2}[A-Za-z_]*")
 
-# Ignored in some cases only, which are found elsewhere.
+# Ignored in some cases only. The caller of the reader decides.
 _SOMETIMES_IGNORED = frozenset({"key_alias"})
 
 
 class ConfigReader:
-    """Reads one dictionary. None and the empty text count as a key that is left out.
+    """Reads typed values from one dictionary. None and the empty string count as missing keys.
 
     Args:
         config: the dictionary.
 
     Attributes:
-        warnings: what is ignored, and why.
-        setting_names: the key that an argument was read from.
+        warnings: one sentence for each ignored key, with the reason.
+        setting_names: the key that each argument was read from.
 
     Raises:
-        ConfigurationError: not a dictionary, or with a key that is unknown or refused.
+        ConfigurationError: the value is not a dictionary, or has an unknown or refused key.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -167,7 +165,7 @@ class ConfigReader:
         self.warnings: list[str] = []
         self.setting_names: dict[str, str] = {}
         for key, value in self._config.items():
-            # Without members it asks for nothing.
+            # An empty dictionary requests nothing.
             if CONFIG_KEYS[key].action == REFUSED and value != {}:
                 raise ConfigurationError(f"{key} is refused: {CONFIG_KEYS[key].detail}")
 
@@ -178,11 +176,17 @@ class ConfigReader:
         return key in self._config
 
     def get(self, key: str) -> Any:
-        """The value, or None."""
+        """Return the value, None if the key is missing."""
         return self._config.get(key)
 
     def get_str(self, key: str, argument: str | None = None, *, number: bool = False) -> str | None:
-        """A text, or None; with ``number`` also a whole number, as text. ``argument`` is what it is read for."""
+        """Return a string, None if the key is missing.
+
+        Args:
+            key: the key.
+            argument: name of the argument that the value is read for.
+            number: also accept an integer, and return it as a string.
+        """
         value = self._config.get(key)
         if argument is not None:
             self.setting_names[argument] = key
@@ -191,69 +195,69 @@ class ConfigReader:
         if number and isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         if not isinstance(value, str):
-            raise ConfigurationError(f"{key} must be a text, not {type(value).__name__}")
+            raise ConfigurationError(f"{key} must be a string, not {type(value).__name__}")
         return value
 
     def require_str(self, key: str, reason: str, argument: str | None = None) -> str:
-        """A text that must be there."""
+        """Return a string. Raises ``ConfigurationError`` if the key is missing."""
         value = self.get_str(key, argument)
         if value is None:
             raise ConfigurationError(f"{key} is missing: {reason}")
         return value
 
     def get_path(self, key: str, argument: str | None = None) -> str | None:
-        """The path of a file or a folder, or None."""
+        """Return the path of a file or folder, None if the key is missing."""
         value = self._config.get(key)
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
             self._config[key] = value
-        text = self.get_str(key, argument)
-        return None if text is None else check_path(key, text)
+        path = self.get_str(key, argument)
+        return None if path is None else check_path(key, path)
 
-    def get_bool(self, key: str, *, absent: bool = False) -> bool:
-        """True or False, 1 or 0, or the text ``true``.
+    def get_bool(self, key: str, *, default: bool = False) -> bool:
+        """Return a boolean: True or False, 1 or 0, or the string ``true``.
 
-        The original takes every text that is not empty for True, also ``"false"``, in some keys and not in others. That
-        text can be read in two ways and is refused.
+        The official SDK treats every non-empty string as True in some keys, ``"false"`` included, and not in others.
+        The string ``"false"`` is ambiguous and therefore refused.
         """
         value = self._config.get(key)
         if value is None:
-            return absent
+            return default
         if isinstance(value, str) and value.strip().lower() == "true":
             return True
         if isinstance(value, str) and value.strip().lower() == "false":
             raise ConfigurationError(
-                f"{key} is the text {value!r}, which the official SDK may take for True; write True or False, no text"
+                f"{key} is the string {value!r}, which the official SDK may treat as True; use a boolean"
             )
         if isinstance(value, (bool, int)) and value in (0, 1):
             return bool(value)
         raise ConfigurationError(f"{key} must be True or False")
 
     def warn_ignored(self, key: str) -> None:
-        """Say that a key is ignored, for the reason in the table."""
+        """Warn that a key is ignored, with the reason in the table."""
         self.warnings.append(f"{key} is ignored: {CONFIG_KEYS[key].detail}")
 
     def warn_all_ignored(self) -> None:
-        """Say so of all that are there and always ignored. False asks for nothing, so there is nothing to ignore."""
+        """Warn about every key that is always ignored. False requests nothing, so it needs no warning."""
         for key, value in self._config.items():
             if CONFIG_KEYS[key].action == IGNORED and key not in _SOMETIMES_IGNORED and value is not False:
                 self.warn_ignored(key)
 
     def warn_unused(self, keys: Iterable[str], reason: str) -> None:
-        """Say in one sentence that those of these keys that are there do not count."""
-        found = [key for key in keys if key in self._config]
-        if found:
-            self.warnings.append(f"ignored, since {reason}: {', '.join(found)}")
+        """Warn in one sentence that these keys, as far as they are set, have no effect."""
+        ignored = [key for key in keys if key in self._config]
+        if ignored:
+            self.warnings.append(f"ignored, since {reason}: {', '.join(ignored)}")
 
 
 def _unknown(key: Any) -> str:
     if not isinstance(key, str):
-        return f"the merchant configuration has a key of type {type(key).__name__}; keys are texts"
-    # Where two keys differ in this only, the first is the one that is read.
-    alike = {known.lower().replace("_", ""): known for known in reversed(CONFIG_KEYS)}
-    close = difflib.get_close_matches(key.lower().replace("_", ""), alike, 1)
-    hint = f"; did you mean {alike[close[0]]!r}?" if close else ""
-    # A key that is not written as a name may be a value in the wrong place.
+        return f"the merchant configuration has a key of type {type(key).__name__}; keys must be strings"
+    # If two keys differ only in case or underscores, the first one is suggested.
+    normalized = {name.lower().replace("_", ""): name for name in reversed(CONFIG_KEYS)}
+    close = difflib.get_close_matches(key.lower().replace("_", ""), normalized, 1)
+    hint = f"; did you mean {normalized[close[0]]!r}?" if close else ""
+    # A key that does not look like a name may be a secret value in the wrong place, so it is not shown.
     name = (
         f"an unknown key {key!r}"
         if _NAME.fullmatch(key) and not is_encoded_secret(key, at_least=22)
