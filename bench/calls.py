@@ -77,7 +77,7 @@ def encrypt(data: dict[str, Any], context: str, key: RSAPublicKey, kid: str) -> 
     return ".".join((header, encode(wrapped), encode(iv), encode(sealed[:-16]), encode(sealed[-16:])))
 
 
-def bare(url: str) -> Callable[[], Any]:
+def raw_round(url: str) -> Callable[[], Any]:
     session = raw_urllib3.call("JWT HS256", url)
     pool = raw_urllib3.pool()
     host_key = public_key(json.loads(pool.request("GET", f"{url}/flex/v2/public-keys/3g").data))
@@ -102,7 +102,7 @@ def bare(url: str) -> Callable[[], Any]:
     return once
 
 
-def full(url: str) -> Callable[[], Any]:
+def sdk_round(url: str) -> Callable[[], Any]:
     client = FlexClient(sdk.auth("JWT HS256"), environment=url)
 
     def once() -> Any:
@@ -113,5 +113,5 @@ def full(url: str) -> Callable[[], Any]:
 
 def measure_round_trip() -> dict[str, Reading]:
     with stub_server("flex") as url:
-        turns = compare({"bare": Local(bare(url)), "ours": Local(full(url))}, ROUNDS)
-    return {"round_trip.cpu": ratio(turns, "ours", "bare")}
+        turns = compare({"urllib3": Local(raw_round(url)), "ours": Local(sdk_round(url))}, ROUNDS)
+    return {"round_trip.cpu": ratio(turns, "ours", "urllib3")}

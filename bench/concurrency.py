@@ -34,21 +34,21 @@ ROUNDS = 8
 
 
 def thread_rate(pool: ThreadPoolExecutor, call: Callable[[], object]) -> float:
-    done, over = [0] * THREADS, threading.Event()
+    completed, stop = [0] * THREADS, threading.Event()
 
-    def lane(number: int) -> None:
-        while not over.is_set():
+    def worker(number: int) -> None:
+        while not stop.is_set():
             call()
-            done[number] += 1
+            completed[number] += 1
 
-    lanes = [pool.submit(lane, number) for number in range(THREADS)]
+    workers = [pool.submit(worker, number) for number in range(THREADS)]
     time.sleep(RAMP)
-    before, started = sum(done), time.perf_counter()
+    before, started = sum(completed), time.perf_counter()
     time.sleep(WINDOW)
-    result = (sum(done) - before) / (time.perf_counter() - started)
-    over.set()
-    for each in lanes:
-        each.result()
+    result = (sum(completed) - before) / (time.perf_counter() - started)
+    stop.set()
+    for future in workers:
+        future.result()
     return result
 
 
@@ -68,7 +68,7 @@ def measure_threads() -> dict[str, Reading]:
 Call = Callable[[], Awaitable[Any]]
 
 
-def bare(session: aiohttp.ClientSession, url: str) -> Call:
+def aiohttp_call(session: aiohttp.ClientSession, url: str) -> Call:
     sign = raw_urllib3.SCHEMES["JWT HS256"](url.partition("://")[2])
 
     async def once() -> str:
@@ -84,7 +84,7 @@ def bare(session: aiohttp.ClientSession, url: str) -> Call:
     return once
 
 
-def typed(client: ApiClient) -> Call:
+def sdk_call(client: ApiClient) -> Call:
     api = FlexAPIApi(client)
 
     async def once() -> str:
@@ -96,24 +96,24 @@ def typed(client: ApiClient) -> Call:
 
 async def burst(call: Call) -> tuple[float, float]:
     """Calls per second, and microseconds of CPU time per call."""
-    done, over = 0, False
+    completed, stop = 0, False
 
-    async def lane() -> None:
-        nonlocal done
-        while not over:
+    async def worker() -> None:
+        nonlocal completed
+        while not stop:
             await call()
-            done += 1
+            completed += 1
 
     gc.collect()
     gc.disable()
-    lanes = asyncio.gather(*(lane() for _ in range(TASKS)))
+    workers = asyncio.gather(*(worker() for _ in range(TASKS)))
     await asyncio.sleep(RAMP)
-    before, started, cpu = done, time.perf_counter(), time.process_time()
+    before, started, cpu = completed, time.perf_counter(), time.process_time()
     await asyncio.sleep(WINDOW)
-    count = done - before
+    count = completed - before
     result = count / (time.perf_counter() - started), (time.process_time() - cpu) / count * 1e6
-    over = True
-    await lanes
+    stop = True
+    await workers
     gc.enable()
     return result
 
@@ -128,7 +128,7 @@ async def alternate_bursts(url: str) -> tuple[dict[str, list[float]], dict[str, 
         aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
         ApiClient(configuration) as client,
     ):
-        calls = {"aiohttp": bare(session, url), "ours": typed(client)}
+        calls = {"aiohttp": aiohttp_call(session, url), "ours": sdk_call(client)}
         for number in range(ROUNDS):
             for name in list(calls)[:: 1 if number % 2 else -1]:
                 rate, cpu = await burst(calls[name])

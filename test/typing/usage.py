@@ -1,4 +1,4 @@
-"""What users write, held against the types: checked strictly by mypy and pyright, and never run."""
+"""Programs as users write them. mypy and pyright check them strictly; they are never run."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def awaited(request: GenerateFlexAPICaptureContextRequest) -> None:
 CardFields(number=CaptureField(), numbr=CaptureField())  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 CardFields(number="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
-# Each client takes the key sources that it can use, by whichever constructor it is made.
+# Every constructor of a client accepts the key sources that the client supports.
 
 
 def fetch(kid: str) -> Mapping[str, Any]:
