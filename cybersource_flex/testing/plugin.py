@@ -27,7 +27,7 @@ def flex_emulator_options() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def flex_emulator(pytestconfig: pytest.Config, flex_emulator_options: dict[str, Any]) -> Iterator[Emulator]:
-    """A local emulator for the whole run. Its requests, scripts and faults are cleared before each test."""
+    """A local emulator for the whole run. Its recorded requests and faults are reset before each test."""
     from ..emulator import Emulator
 
     with Emulator(**flex_emulator_options) as emulator:
