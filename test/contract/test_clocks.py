@@ -163,7 +163,7 @@ def test_the_first_response_may_be_that_with_the_key(emulator: Emulator, connect
 
 def test_what_has_expired_at_the_host_has_expired(client: FlexClient, emulator: Emulator, turn: Turn) -> None:
     turn(-600)
-    emulator.queue_scenarios(["ok", "expired-context;left=-60"], path="/flex/v2/sessions")
+    emulator.queue_scenarios(["ok", "expired-context;expires-in=-60"], path="/flex/v2/sessions")
     with pytest.raises(
         ExpiredTokenError, match=f"expired 6. s ago by the host's clock; .* {about(600)} s behind it; set"
     ):

@@ -1086,9 +1086,9 @@ def test_expired_contexts(e: Emulator) -> None:
     late = session(e, "expired-context").text
     assert (decoded(late)[1]["iat"], decoded(late)[1]["exp"]) == (NOW - 960, NOW - 60)
     assert tokenize(e, late).json["responseStatus"]["reason"] == "CAPTURE_CONTEXT_EXPIRED"
-    now = session(e, "expired-context;left=0").text
+    now = session(e, "expired-context;expires-in=0").text
     assert decoded(now)[1]["exp"] == NOW
-    soon = session(e, "expired-context;left=1").text
+    soon = session(e, "expired-context;expires-in=1").text
     assert tokenize(e, soon).status == 201
     good = session(e).text
     assert tokenize(e, good, "expired-context").json["responseStatus"]["reason"] == "CAPTURE_CONTEXT_EXPIRED"

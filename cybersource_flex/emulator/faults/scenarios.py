@@ -276,7 +276,7 @@ def _content_faults() -> Iterable[ScenarioKind]:
     yield kind(
         "expired-context",
         "sessions issue contexts that expire after this many seconds; tokens rejects every context as expired",
-        {"left": _offset("-60")},
+        {"expires-in": _offset("-60")},
     )
     yield kind("used-token", "payment-details rejects the transient token as used")
     yield kind("wrong-digest", "the Digest header does not match the body")

@@ -174,7 +174,7 @@ def _issue(
     jwk = {"kty": public["kty"], "e": public["e"], "use": "enc", "n": public["n"], "kid": kid}
     expires_at = store.now() + LIFETIME
     if (scenario := context.active_scenario("expired-context")) is not None:
-        expires_at = store.now() + scenario.count("left")
+        expires_at = store.now() + scenario.count("expires-in")
     issued_at = expires_at - LIFETIME
     payload: dict[str, object] = {
         "flx": {"path": "/flex/v2/tokens", "data": context_data(), "origin": store.origin, "jwk": jwk},

@@ -80,7 +80,7 @@ class RawConnection:
         if seconds <= 0:
             await asyncio.sleep(0)
         else:
-            with contextlib.suppress(asyncio.TimeoutError):
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._lost.wait(), seconds)
         return not self.lost
 
