@@ -1,4 +1,4 @@
-"""The command line as a person meets it: what is printed, where, and with which exit code."""
+"""The command line in a subprocess: output, errors and exit codes of ``demo``, ``emulator`` and the options."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ COMMAND = [sys.executable, "-W", "error", "-m", "cybersource_flex.cli"]
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CYBERSOURCE_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CYBERSOURCE_")}
     return subprocess.run(
         [*COMMAND, *arguments],
-        env={**kept, **environment},
+        env={**inherited, **environment},
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -38,14 +38,20 @@ def emulator() -> Iterator[Emulator]:
 
 
 def test_demo() -> None:
-    done = run("demo")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert "\x1b" not in done.stdout, "no colour in a pipe"
-    assert [line[:2] for line in done.stdout.splitlines() if re.match(r"\d\. ", line)] == ["1.", "2.", "3.", "4.", "5."]
-    assert "verified transient token, XXXXXXXXXXXX1111" in done.stdout
-    assert '"transientTokenJwt"' in done.stdout
-    assert "4111111111111111" not in done.stdout
+    result = run("demo")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert "\x1b" not in result.stdout, "no colour in a pipe"
+    assert [line[:2] for line in result.stdout.splitlines() if re.match(r"\d\. ", line)] == [
+        "1.",
+        "2.",
+        "3.",
+        "4.",
+        "5.",
+    ]
+    assert "verified transient token, XXXXXXXXXXXX1111" in result.stdout
+    assert '"transientTokenJwt"' in result.stdout
+    assert "4111111111111111" not in result.stdout
 
 
 def test_demo_in_colour() -> None:
@@ -55,10 +61,10 @@ def test_demo_in_colour() -> None:
 @pytest.mark.parametrize("auth", ["jwt_shared_secret", "http_signature"])
 def test_demo_against_a_host(auth: str, emulator: Emulator) -> None:
     environ = {**emulator.environ, "CYBERSOURCE_AUTH": auth}
-    done = run("demo", "--url", emulator.url, **environ)
-    assert done.returncode == 0, done.stderr
-    assert "verified transient token" in done.stdout
-    assert emulator.environ["CYBERSOURCE_SECRET_KEY"] not in done.stdout + done.stderr
+    result = run("demo", "--url", emulator.url, **environ)
+    assert result.returncode == 0, result.stderr
+    assert "verified transient token" in result.stdout
+    assert emulator.environ["CYBERSOURCE_SECRET_KEY"] not in result.stdout + result.stderr
 
 
 def test_demo_with_a_p12(emulator: Emulator, tmp_path: Path) -> None:
@@ -69,27 +75,27 @@ def test_demo_with_a_p12(emulator: Emulator, tmp_path: Path) -> None:
         "CYBERSOURCE_P12_PATH": str(tmp_path / "shop.p12"),
         "CYBERSOURCE_P12_PASSWORD": "c4n4ry-passw0rd",
     }
-    done = run("demo", "--url", emulator.url, **environ)
-    assert done.returncode == 0, done.stderr
-    assert "verified transient token" in done.stdout
-    assert "c4n4ry" not in done.stdout + done.stderr
+    result = run("demo", "--url", emulator.url, **environ)
+    assert result.returncode == 0, result.stderr
+    assert "verified transient token" in result.stdout
+    assert "c4n4ry" not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("missing", ["CYBERSOURCE_MERCHANT_ID", "CYBERSOURCE_KEY_ID", "CYBERSOURCE_SECRET_KEY"])
-def test_missing_credentials_are_named(missing: str, emulator: Emulator) -> None:
+def test_the_error_names_missing_credentials(missing: str, emulator: Emulator) -> None:
     environ = {name: value for name, value in emulator.environ.items() if name != missing}
-    done = run("demo", "--url", emulator.url, **environ)
-    assert done.returncode == 1
-    assert missing in done.stderr
-    assert "Traceback" not in done.stderr
+    result = run("demo", "--url", emulator.url, **environ)
+    assert result.returncode == 1
+    assert missing in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_a_refusal_is_one_line(emulator: Emulator) -> None:
+def test_a_401_is_reported_in_one_line(emulator: Emulator) -> None:
     environ = {**emulator.environ, "CYBERSOURCE_SECRET_KEY": "A" * 43 + "="}
-    done = run("demo", "--url", emulator.url, **environ)
-    assert done.returncode == 1
-    assert done.stderr.startswith("Error: AuthenticationError: POST /flex/v2/sessions: 401")
-    assert len(done.stderr.splitlines()) == 1
+    result = run("demo", "--url", emulator.url, **environ)
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: AuthenticationError: POST /flex/v2/sessions: 401")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_wrong_usage() -> None:
@@ -120,12 +126,12 @@ def test_the_emulator_serves_until_it_is_interrupted() -> None:
             environ = {}
             while len(environ) < 5:
                 line = process.stdout.readline()
-                assert line, "it ended before it was ready"
-                found = re.match(r"\s*export (\w+)=(\S+)", line)
-                if found:
-                    environ[found[1]] = found[2]
-            done = run("demo", "--url", environ["CYBERSOURCE_ENVIRONMENT"], **environ)
-            assert done.returncode == 0, done.stderr
+                assert line, "the emulator ended before it was ready"
+                match = re.match(r"\s*export (\w+)=(\S+)", line)
+                if match:
+                    environ[match[1]] = match[2]
+            result = run("demo", "--url", environ["CYBERSOURCE_ENVIRONMENT"], **environ)
+            assert result.returncode == 0, result.stderr
         finally:
             process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
@@ -134,9 +140,9 @@ def test_the_emulator_serves_until_it_is_interrupted() -> None:
     assert json.dumps(out)
 
 
-def test_a_taken_port_is_said(emulator: Emulator) -> None:
+def test_a_port_in_use_is_reported(emulator: Emulator) -> None:
     port = emulator.url.rpartition(":")[2]
-    done = run("emulator", "--port", port)
-    assert done.returncode == 1
-    assert port in done.stderr
-    assert "Traceback" not in done.stderr
+    result = run("emulator", "--port", port)
+    assert result.returncode == 1
+    assert port in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""``tokenize`` and ``capture-context`` on the command line: files, interruptions, and no card data anywhere."""
+"""``tokenize`` and ``capture-context``: files, interruptions, and that no card data leaks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def host() -> Iterator[Emulator]:
 
 @pytest.fixture
 def emulator(host: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """The host, in the environment variables; and an empty folder."""
+    """The emulator, with its credentials in the environment variables, and an empty working folder."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("CYBERSOURCE_")]:
         monkeypatch.delenv(name)
@@ -52,61 +52,63 @@ def emulator(host: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def call(*arguments: str) -> Result:
-    done = CliRunner().invoke(cli, list(arguments))
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done
+    result = CliRunner().invoke(cli, list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
 
 
 def tokenize(*arguments: str) -> Result:
-    done = call("tokenize", "--input", str(CARDS), "--output", str(TOKENS), *arguments)
-    assert done.stdout == ""
-    return done
+    result = call("tokenize", "--input", str(CARDS), "--output", str(TOKENS), *arguments)
+    assert result.stdout == ""
+    return result
 
 
-def put(*lines: object) -> None:
-    """Write the input: texts as they are, all else as JSON."""
-    texts = (line if isinstance(line, str) else json.dumps(line) for line in lines)
-    CARDS.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+def write_input(*lines: object) -> None:
+    """Write the input: strings unchanged, other values as JSON."""
+    strings = (line if isinstance(line, str) else json.dumps(line) for line in lines)
+    CARDS.write_text("".join(f"{string}\n" for string in strings), encoding="utf-8")
 
 
-def put_cards(count: int) -> None:
-    put(*({"id": f"order-{index}", "card": GOOD} for index in range(count)))
+def write_cards(count: int) -> None:
+    write_input(*({"id": f"order-{index}", "card": GOOD} for index in range(count)))
 
 
-def found() -> dict[Any, dict[str, Any]]:
-    """The lines of the output by their ids, each of which is there once."""
-    text = TOKENS.read_text("utf-8")
-    assert text == "" or text.endswith("\n")
-    lines = [json.loads(line) for line in text.splitlines()]
+def read_output() -> dict[Any, dict[str, Any]]:
+    """The lines of the output by id. Each id must occur once."""
+    content = TOKENS.read_text("utf-8")
+    assert content == "" or content.endswith("\n")
+    lines = [json.loads(line) for line in content.splitlines()]
     by_id = {line["id"]: line for line in lines}
     assert len(by_id) == len(lines)
     return by_id
 
 
-def sent(emulator: Emulator, path: str = SESSIONS) -> int:
+def count_requests(emulator: Emulator, path: str = SESSIONS) -> int:
     return sum(record.target == path for record in emulator.requests)
 
 
 def test_a_token_for_each_line(emulator: Emulator) -> None:
-    put({"id": "order-1", "card": GOOD}, "", {"card": {"number": TEST_CARDS["amex"]}}, {"id": 77, "card": GOOD}, "  ")
-    done = tokenize()
-    assert done.exit_code == 0
-    assert done.stderr == "3 lines: 3 with a token, 0 failed\n"
-    lines = found()
+    write_input(
+        {"id": "order-1", "card": GOOD}, "", {"card": {"number": TEST_CARDS["amex"]}}, {"id": 77, "card": GOOD}, "  "
+    )
+    result = tokenize()
+    assert result.exit_code == 0
+    assert result.stderr == "3 lines: 3 with a token, 0 failed\n"
+    lines = read_output()
     assert set(lines) == {"order-1", 3, 77}
     for line in lines.values():
         assert list(line) == ["id", "token", "expires_at", "jti"]
         claims = json.loads(base64.urlsafe_b64decode(line["token"].split(".")[1] + "=="))
         assert (line["expires_at"], line["jti"]) == (claims["exp"], claims["jti"])
-    # A context each.
-    assert sent(emulator) == 3
+    # One context per card.
+    assert count_requests(emulator) == 3
 
 
 @posix
-def test_the_output_is_for_its_owner_alone(emulator: Emulator) -> None:
+def test_the_output_is_readable_only_by_its_owner(emulator: Emulator) -> None:
     before = os.umask(0)
     try:
-        put_cards(1)
+        write_cards(1)
         tokenize()
     finally:
         os.umask(before)
@@ -116,7 +118,7 @@ def test_the_output_is_for_its_owner_alone(emulator: Emulator) -> None:
 def test_a_byte_order_mark_and_windows_line_ends(emulator: Emulator) -> None:
     CARDS.write_bytes(b"\xef\xbb\xbf" + json.dumps({"id": "a", "card": GOOD}).encode() + b"\r\n\r\n")
     assert tokenize().exit_code == 0
-    assert list(found()) == ["a"]
+    assert list(read_output()) == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -138,22 +140,22 @@ def test_a_byte_order_mark_and_windows_line_ends(emulator: Emulator) -> None:
         (f'{{"n{VISA}": 1}}', "line 2 has a name that is not a field name"),
     ],
 )
-def test_a_line_that_cannot_be_read(emulator: Emulator, line: str, words: str) -> None:
-    put({"id": "a", "card": GOOD}, line, {"id": "b", "card": GOOD})
-    done = tokenize()
-    assert done.exit_code == 1
-    assert "3 lines: 2 with a token, 1 failed" in done.stderr
-    lines = found()
+def test_malformed_lines(emulator: Emulator, line: str, words: str) -> None:
+    write_input({"id": "a", "card": GOOD}, line, {"id": "b", "card": GOOD})
+    result = tokenize()
+    assert result.exit_code == 1
+    assert "3 lines: 2 with a token, 1 failed" in result.stderr
+    lines = read_output()
     assert set(lines) == {"a", 2, "b"}
     assert (lines[2]["error"], lines[2]["outcome"]) == ("InvalidDataError", "not_sent")
     assert words in lines[2]["message"]
     assert "1111" not in json.dumps(lines[2])
-    assert sent(emulator) == 2
+    assert count_requests(emulator) == 2
 
 
-def test_failures_and_what_is_said_of_them(emulator: Emulator) -> None:
+def test_failures_and_their_messages(emulator: Emulator) -> None:
     emulator.queue_scenarios(["ok", "status-500", "reset-after-request"], path="/flex/v2/tokens")
-    put(
+    write_input(
         {"id": "late", "card": GOOD},
         {"id": "broken", "card": GOOD},
         {"id": "lost", "card": GOOD},
@@ -163,13 +165,13 @@ def test_failures_and_what_is_said_of_them(emulator: Emulator) -> None:
         {"id": "pin", "card": {"pin": "1234"}},
         {"id": "none"},
     )
-    done = tokenize("--concurrency", "1")
-    assert done.exit_code == 1
-    assert done.stderr.startswith("8 lines: 1 with a token, 7 failed; use --retry-failed")
-    lines = found()
+    result = tokenize("--concurrency", "1")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("8 lines: 1 with a token, 7 failed; use --retry-failed")
+    lines = read_output()
     assert "token" in lines["late"]
-    told = {name: (line["error"], line["outcome"]) for name, line in lines.items() if "error" in line}
-    assert told == {
+    errors = {name: (line["error"], line["outcome"]) for name, line in lines.items() if "error" in line}
+    assert errors == {
         "broken": ("ServerError", "unknown"),
         "lost": ("ConnectionBrokenError", "unknown"),
         "digit": ("BadRequestError", "rejected"),
@@ -186,55 +188,55 @@ def test_failures_and_what_is_said_of_them(emulator: Emulator) -> None:
 
 def test_bank_accounts_are_not_sent(emulator: Emulator) -> None:
     bank = {"routingNumber": "121042882", "account": {"number": "4100123456"}}
-    put({"id": "one", "CHECK": bank}, {"id": "two", "paymentInformation": {"bank": bank}})
+    write_input({"id": "one", "CHECK": bank}, {"id": "two", "paymentInformation": {"bank": bank}})
     assert tokenize().exit_code == 1
-    for line in found().values():
+    for line in read_output().values():
         assert (line["error"], line["outcome"]) == ("InvalidDataError", "not_sent")
         assert "no bank account data" in line["message"]
-    assert sent(emulator) == 0
+    assert count_requests(emulator) == 0
 
 
-def test_what_is_done_is_not_done_again(emulator: Emulator) -> None:
-    put({"id": "a", "card": GOOD}, {"id": "b", "card": {"number": "1"}}, "nonsense")
+def test_lines_with_a_result_are_skipped(emulator: Emulator) -> None:
+    write_input({"id": "a", "card": GOOD}, {"id": "b", "card": {"number": "1"}}, "nonsense")
     assert tokenize().exit_code == 1
     before = TOKENS.read_bytes()
     emulator.clear()
-    done = tokenize()
-    assert done.exit_code == 1
-    assert "1 with a token, 2 failed (3 of these in earlier runs)" in done.stderr
+    result = tokenize()
+    assert result.exit_code == 1
+    assert "1 with a token, 2 failed (3 of these in earlier runs)" in result.stderr
     assert emulator.requests == []
     assert TOKENS.read_bytes() == before
-    put({"id": "a", "card": GOOD}, {"id": "c", "card": GOOD})
+    write_input({"id": "a", "card": GOOD}, {"id": "c", "card": GOOD})
     assert tokenize().exit_code == 0
     assert TOKENS.read_bytes().startswith(before)
-    assert sent(emulator) == 1
+    assert count_requests(emulator) == 1
 
 
-def test_failures_can_be_tried_again(emulator: Emulator) -> None:
+def test_failures_can_be_retried(emulator: Emulator) -> None:
     emulator.queue_scenarios(["status-500"], path="/flex/v2/tokens")
-    put_cards(3)
+    write_cards(3)
     assert tokenize("--concurrency", "1").exit_code == 1
     emulator.clear()
-    done = tokenize("--retry-failed")
-    assert (done.exit_code, done.stderr) == (0, "3 lines: 3 with a token, 0 failed (2 of these in earlier runs)\n")
-    assert sent(emulator) == 1
+    result = tokenize("--retry-failed")
+    assert (result.exit_code, result.stderr) == (0, "3 lines: 3 with a token, 0 failed (2 of these in earlier runs)\n")
+    assert count_requests(emulator) == 1
     # The last line of an id counts.
     lines = [json.loads(line) for line in TOKENS.read_text("utf-8").splitlines()]
     assert [("token" in line) for line in lines if line["id"] == "order-0"] == [False, True]
     assert tokenize().exit_code == 0
 
 
-@pytest.mark.parametrize("left", [1, 5, 6, 9, 40, -1])
-def test_a_torn_line_is_done_again(emulator: Emulator, left: int) -> None:
-    put_cards(3)
+@pytest.mark.parametrize("length", [1, 5, 6, 9, 40, -1])
+def test_an_incomplete_last_line_is_tokenized_again(emulator: Emulator, length: int) -> None:
+    write_cards(3)
     tokenize("--concurrency", "1")
     whole = TOKENS.read_bytes().splitlines(keepends=True)
-    TOKENS.write_bytes(b"".join(whole[:2]) + whole[2][:left])
+    TOKENS.write_bytes(b"".join(whole[:2]) + whole[2][:length])
     emulator.clear()
     assert tokenize().exit_code == 0
-    assert set(found()) == {"order-0", "order-1", "order-2"}
-    # Without its end of line alone it is whole.
-    assert sent(emulator) == (0 if left == -1 else 1)
+    assert set(read_output()) == {"order-0", "order-1", "order-2"}
+    # If only the line ending is missing, the line is complete.
+    assert count_requests(emulator) == (0 if length == -1 else 1)
     assert TOKENS.read_bytes().startswith(b"".join(whole[:2]))
 
 
@@ -250,19 +252,19 @@ def test_a_torn_line_is_done_again(emulator: Emulator, left: int) -> None:
         b'{"id":"a","token":"x"}\nnotes',
     ],
 )
-def test_another_file_is_not_touched(emulator: Emulator, content: bytes) -> None:
-    put_cards(1)
+def test_a_file_of_another_origin_is_not_changed(emulator: Emulator, content: bytes) -> None:
+    write_cards(1)
     TOKENS.write_bytes(content)
-    done = tokenize()
-    assert done.exit_code == 2
-    assert "was not written by this command" in done.stderr
-    assert "4111" not in done.stderr
+    result = tokenize()
+    assert result.exit_code == 2
+    assert "was not written by this command" in result.stderr
+    assert "4111" not in result.stderr
     assert TOKENS.read_bytes() == content
     assert emulator.requests == []
 
 
 def on_fsync(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], object]) -> None:
-    """Act when a line is written for the so-manieth time."""
+    """Call ``act`` when line ``number`` is written."""
     real, calls = os.fsync, 0
 
     def fsync(handle: int) -> None:
@@ -279,23 +281,23 @@ def on_fsync(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], obj
 def test_an_interruption_loses_nothing(
     emulator: Emulator, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_cards(40)
+    write_cards(40)
     before = signal.getsignal(number)
     on_fsync(monkeypatch, 5, lambda: signal.raise_signal(number))
-    done = tokenize("--concurrency", "2")
-    assert done.exit_code == 1
+    result = tokenize("--concurrency", "2")
+    assert result.exit_code == 1
     assert signal.getsignal(number) is before
-    written = len(found())
-    # What was under way at that moment is written, and nothing else.
+    written = len(read_output())
+    # The results of the started lines are written, and no others.
     assert 5 <= written <= 5 + 4
-    assert sent(emulator) == sent(emulator, "/flex/v2/tokens") == written
-    assert f"40 lines: {written} with a token, 0 failed, {40 - written} not started: interrupted" in done.stderr
+    assert count_requests(emulator) == count_requests(emulator, "/flex/v2/tokens") == written
+    assert f"40 lines: {written} with a token, 0 failed, {40 - written} not started: interrupted" in result.stderr
     assert tokenize().exit_code == 0
-    assert len(found()) == sent(emulator) == 40
+    assert len(read_output()) == count_requests(emulator) == 40
 
 
-def test_the_second_interruption_ends_it(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_cards(40)
+def test_the_second_interruption_ends_the_command(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cards(40)
 
     def twice() -> None:
         signal.raise_signal(signal.SIGINT)
@@ -303,36 +305,36 @@ def test_the_second_interruption_ends_it(emulator: Emulator, monkeypatch: pytest
 
     on_fsync(monkeypatch, 3, twice)
     assert tokenize("--concurrency", "2").exit_code == 1
-    assert 3 <= len(found()) <= 7
+    assert 3 <= len(read_output()) <= 7
     assert tokenize().exit_code == 0
-    assert len(found()) == 40
+    assert len(read_output()) == 40
 
 
-def test_a_killed_process_loses_at_most_what_was_under_way(emulator: Emulator) -> None:
-    put_cards(30)
-    # Ends like a process that is killed, with the line written and not yet on the disk.
+def test_a_killed_process_loses_at_most_the_started_lines(emulator: Emulator) -> None:
+    write_cards(30)
+    # Exits like a killed process: the line is written, but not synced to disk.
     code = (
-        "import os, sys; left = [6]\n"
+        "import os, sys; remaining = [6]\n"
         "def fsync(handle):\n"
-        "    left[0] -= 1\n"
-        "    left[0] or os._exit(9)\n"
+        "    remaining[0] -= 1\n"
+        "    remaining[0] or os._exit(9)\n"
         "os.fsync = fsync\n"
         "from cybersource_flex.cli import main; main()"
     )
     arguments = ["tokenize", "--input", str(CARDS), "--output", str(TOKENS), "--concurrency", "3"]
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": str(root)},
         capture_output=True,
         check=False,
         timeout=60,
     )
-    assert done.returncode == 9
-    assert len(found()) == 6
+    assert result.returncode == 9
+    assert len(read_output()) == 6
     assert tokenize().exit_code == 0
-    assert len(found()) == 30
-    assert sent(emulator) <= 30 + 2 * 3
+    assert len(read_output()) == 30
+    assert count_requests(emulator) <= 30 + 2 * 3
 
 
 @pytest.mark.parametrize(
@@ -343,23 +345,23 @@ def test_a_killed_process_loses_at_most_what_was_under_way(emulator: Emulator) -
         (({"id": 2, "card": GOOD}, {"card": GOOD}), "lines 1 and 2"),
     ],
 )
-def test_an_id_that_is_there_twice(emulator: Emulator, lines: tuple[Any, ...], pair: str) -> None:
-    put(*lines)
-    done = tokenize()
-    assert done.exit_code == 2
-    assert f"{pair} have the same id" in done.stderr
+def test_duplicate_ids(emulator: Emulator, lines: tuple[Any, ...], pair: str) -> None:
+    write_input(*lines)
+    result = tokenize()
+    assert result.exit_code == 2
+    assert f"{pair} have the same id" in result.stderr
     assert emulator.requests == []
     assert not TOKENS.exists()
 
 
-def test_production_takes_a_word_more(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_cards(1)
-    # What is sent to production ends up at the emulator.
+def test_production_hosts_need_an_option(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cards(1)
+    # Requests for production go to the emulator.
     monkeypatch.setenv("CYBERSOURCE_INTERMEDIATE_HOST", emulator.url)
     for where in (("--environment", "production"), ("--host", "https://api.in.cybersource.com")):
-        done = tokenize(*where)
-        assert done.exit_code == 2
-        assert "--production-cards" in done.stderr
+        result = tokenize(*where)
+        assert result.exit_code == 2
+        assert "--production-cards" in result.stderr
         assert emulator.requests == []
         assert not TOKENS.exists()
     monkeypatch.setenv("CYBERSOURCE_ENVIRONMENT", "production")
@@ -381,55 +383,55 @@ def test_production_takes_a_word_more(emulator: Emulator, monkeypatch: pytest.Mo
     ],
 )
 def test_wrong_usage(emulator: Emulator, arguments: list[str], words: str) -> None:
-    put_cards(1)
+    write_cards(1)
     before = CARDS.read_bytes()
-    done = tokenize(*arguments)
-    assert done.exit_code == 2
-    assert words in done.stderr
+    result = tokenize(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
     assert emulator.requests == []
     assert CARDS.read_bytes() == before
 
 
 def test_without_credentials(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CYBERSOURCE_SECRET_KEY")
-    put_cards(1)
-    done = tokenize()
-    assert done.exit_code == 2
-    assert "CYBERSOURCE_SECRET_KEY" in done.stderr
+    write_cards(1)
+    result = tokenize()
+    assert result.exit_code == 2
+    assert "CYBERSOURCE_SECRET_KEY" in result.stderr
 
 
 @posix
-def test_a_bar_on_a_terminal_and_nowhere_else(emulator: Emulator) -> None:
+def test_the_progress_bar_is_only_shown_on_a_terminal(emulator: Emulator) -> None:
     import pty
 
-    put_cards(2)
+    write_cards(2)
     arguments = ["tokenize", "--input", str(CARDS), "--output", str(TOKENS)]
     root = Path(__file__).resolve().parents[2]
-    ours, theirs = pty.openpty()
+    reader, writer = pty.openpty()
     command = [sys.executable, "-m", "cybersource_flex.cli", *arguments]
     environ = {**os.environ, "PYTHONPATH": str(root), "TERM": "xterm"}
-    done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, stderr=theirs, check=False, timeout=60)
-    os.close(theirs)
-    shown = b""
+    result = subprocess.run(command, env=environ, stdout=subprocess.PIPE, stderr=writer, check=False, timeout=60)
+    os.close(writer)
+    output = b""
     while True:
         try:
-            more = os.read(ours, 65_536)
+            more = os.read(reader, 65_536)
         except OSError:
             break
         if not more:
             break
-        shown += more
-    os.close(ours)
-    assert (done.returncode, done.stdout) == (0, b"")
-    assert b"2/2" in shown
-    assert b"0 failed" in shown
+        output += more
+    os.close(reader)
+    assert (result.returncode, result.stdout) == (0, b"")
+    assert b"2/2" in output
+    assert b"0 failed" in output
     TOKENS.unlink()
-    done = subprocess.run(command, env=environ, capture_output=True, check=False, timeout=60)
-    assert done.stderr == b"2 lines: 2 with a token, 0 failed\n"
+    result = subprocess.run(command, env=environ, capture_output=True, check=False, timeout=60)
+    assert result.stderr == b"2 lines: 2 with a token, 0 failed\n"
 
 
 def card_number() -> str:
-    """A number that nobody else has."""
+    """A random valid card number."""
     digits = "4" + "".join(secrets.choice("0123456789") for _ in range(14))
     for check in "0123456789":
         try:
@@ -440,8 +442,8 @@ def card_number() -> str:
     raise AssertionError
 
 
-def test_nothing_of_a_card_is_anywhere(emulator: Emulator) -> None:
-    """In what is written, printed and logged, whatever goes wrong."""
+def test_no_card_data_leaks(emulator: Emulator) -> None:
+    """Files, output and logs contain no card data, even after errors."""
     scenarios = ["status-500", "html-502", "reset-during", "truncated", "malformed-jwt", "html-200", "wrong-digest"]
     emulator.inject_random_faults(rate=0.5, seed=11, scenarios=scenarios)
     with Canaries() as canaries:
@@ -459,26 +461,26 @@ def test_nothing_of_a_card_is_anywhere(emulator: Emulator) -> None:
             shape = index % 8
             lines.append({"id": f"o{index}", "card": wrong[shape] if shape < 4 else card})
             lines.append(f'{{"id": "x{index}", "card": {{"number": "{number}", "securityCode": "{code}"')
-        put(*lines)
-        done = tokenize("--concurrency", "4")
-        canaries.search(done.output, "the output")
+        write_input(*lines)
+        result = tokenize("--concurrency", "4")
+        canaries.search(result.output, "the output")
         canaries.search(TOKENS.read_bytes(), "the file of tokens")
-        assert done.exit_code == 1
-        kinds = {line.get("error") for line in found().values()}
-        assert {"InvalidDataError", "BadRequestError", None} < kinds
-        for token in (line["token"] for line in found().values() if "token" in line):
+        assert result.exit_code == 1
+        errors = {line.get("error") for line in read_output().values()}
+        assert {"InvalidDataError", "BadRequestError", None} < errors
+        for token in (line["token"] for line in read_output().values() if "token" in line):
             canaries.search(base64.urlsafe_b64decode(token.split(".")[1] + "=="), "a token")
 
 
 def test_a_capture_context_for_scripts(emulator: Emulator) -> None:
-    done = call("capture-context")
-    assert (done.exit_code, done.stderr) == (0, "")
-    jwt = done.stdout.strip()
-    assert done.stdout == f"{jwt}\n"
+    result = call("capture-context")
+    assert (result.exit_code, result.stderr) == (0, "")
+    jwt = result.stdout.strip()
+    assert result.stdout == f"{jwt}\n"
     assert call("verify", jwt).exit_code == 0
     chosen = ["--card", "number", "--card", "security_code?", "--bill-to", "firstName", "--amount-details", "currency"]
-    done = call("capture-context", *chosen, "--ship-to", "country?", "--json")
-    report = json.loads(done.stdout)
+    result = call("capture-context", *chosen, "--ship-to", "country?", "--json")
+    report = json.loads(result.stdout)
     assert set(report["required_fields"]) == {
         "paymentInformation.card.number",
         "orderInformation.billTo.firstName",
@@ -513,8 +515,8 @@ def test_a_capture_context_for_microform(emulator: Emulator) -> None:
         (["--target-origin", "http://shop.example.com"], 1, "BadRequestError"),
     ],
 )
-def test_capture_contexts_that_are_none(emulator: Emulator, arguments: list[str], code: int, words: str) -> None:
-    done = call("capture-context", *arguments)
-    assert (done.exit_code, done.stdout) == (code, "")
-    assert words in done.stderr
-    assert "4111111111111111" not in done.stderr
+def test_errors_of_capture_context(emulator: Emulator, arguments: list[str], code: int, words: str) -> None:
+    result = call("capture-context", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert words in result.stderr
+    assert "4111111111111111" not in result.stderr

@@ -1,4 +1,4 @@
-"""The options of ``cybersource-flex emulator``: what it prints and writes is all that a client needs."""
+"""``cybersource-flex emulator``: clients can use the variables that it prints and the files that it writes."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from cybersource_flex.transport import RetryPolicy
 COMMAND = [sys.executable, "-W", "error", "-m", "cybersource_flex.cli"]
 
 
-def clean(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CYBERSOURCE_")}
-    return {**kept, "PYTHONUNBUFFERED": "1", **more}
+def make_environ(**more: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CYBERSOURCE_")}
+    return {**inherited, "PYTHONUNBUFFERED": "1", **more}
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *arguments],
-        env=clean(**environment),
+        env=make_environ(**environment),
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -44,13 +44,13 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-class Served(NamedTuple):
-    """What it printed.
+class EmulatorOutput(NamedTuple):
+    """The output of a running emulator.
 
     Attributes:
-        lines: all of it.
-        environ: what the exports say.
-        comments: the rest that is for copying.
+        lines: all lines.
+        environ: the exported variables.
+        comments: the comments with other credentials.
     """
 
     lines: list[str]
@@ -59,16 +59,16 @@ class Served(NamedTuple):
 
 
 @contextlib.contextmanager
-def served(*arguments: str, **environment: str) -> Iterator[Served]:
-    """The emulator as a process, until it is interrupted; which it has to take well, once it was called."""
+def run_emulator(*arguments: str, **environment: str) -> Iterator[EmulatorOutput]:
+    """Run the emulator in a subprocess. At the end of the block it is interrupted and has to exit with code 0."""
     with subprocess.Popen(
-        # What it prints ends with what --access-token prints.
+        # The line of --access-token is the last one of the output.
         [*COMMAND, "emulator", "--port", "0", "--access-token", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=clean(**environment),
+        env=make_environ(**environment),
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -76,11 +76,11 @@ def served(*arguments: str, **environment: str) -> Iterator[Served]:
             lines: list[str] = []
             while not lines or "CYBERSOURCE_ACCESS_TOKEN" not in lines[-1]:
                 line = process.stdout.readline()
-                assert line, f"it ended before it was ready: {lines} {process.stderr.read()}"
+                assert line, f"the emulator ended before it was ready: {lines} {process.stderr.read()}"
                 lines.append(line.strip())
             exports = [shlex.split(line)[1] for line in lines if line.startswith("export ")]
             environ = dict(export.split("=", 1) for export in exports)
-            yield Served(lines, environ, [line for line in lines if line.startswith("#")])
+            yield EmulatorOutput(lines, environ, [line for line in lines if line.startswith("#")])
         finally:
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=30)
@@ -89,13 +89,13 @@ def served(*arguments: str, **environment: str) -> Iterator[Served]:
 
 
 def check(environ: dict[str, str]) -> None:
-    """The demo and the doctor go with these variables."""
-    done = run("demo", "--url", environ["CYBERSOURCE_ENVIRONMENT"], **environ)
-    assert done.returncode == 0, done.stderr
-    assert "verified transient token, XXXXXXXXXXXX1111" in done.stdout
-    done = run("doctor", "--json", **environ)
-    assert done.returncode == 0, done.stdout
-    assert json.loads(done.stdout)["problems"] == 0
+    """Check that ``demo`` and ``doctor`` succeed with these variables."""
+    result = run("demo", "--url", environ["CYBERSOURCE_ENVIRONMENT"], **environ)
+    assert result.returncode == 0, result.stderr
+    assert "verified transient token, XXXXXXXXXXXX1111" in result.stdout
+    result = run("doctor", "--json", **environ)
+    assert result.returncode == 0, result.stdout
+    assert json.loads(result.stdout)["problems"] == 0
 
 
 def mode(path: Path) -> int:
@@ -103,115 +103,118 @@ def mode(path: Path) -> int:
 
 
 def test_without_options() -> None:
-    with served() as found:
-        assert set(found.environ) == {
+    with run_emulator() as output:
+        assert set(output.environ) == {
             f"CYBERSOURCE_{name}" for name in ("AUTH", "ENVIRONMENT", "MERCHANT_ID", "KEY_ID", "SECRET_KEY")
         }
-        check(found.environ)
+        check(output.environ)
 
 
 def test_an_access_token() -> None:
-    with served("--merchant", "shop_1") as found:
-        words = shlex.split(found.comments[-1].partition("export ")[2])
+    with run_emulator("--merchant", "shop_1") as output:
+        words = shlex.split(output.comments[-1].partition("export ")[2])
         assert words[0] == "CYBERSOURCE_AUTH=bearer"
         token = words[1].removeprefix("CYBERSOURCE_ACCESS_TOKEN=")
-        with FlexClient(BearerToken(token), environment=found.environ["CYBERSOURCE_ENVIRONMENT"]) as client:
+        with FlexClient(BearerToken(token), environment=output.environ["CYBERSOURCE_ENVIRONMENT"]) as client:
             client.create_capture_context(fields(card=["number"]))
 
 
 def test_tls(tmp_path: Path) -> None:
-    with served("--tls", "--ca-file", str(tmp_path / "ca.pem")) as found:
-        assert found.environ["CYBERSOURCE_ENVIRONMENT"].startswith("https://127.0.0.1:")
-        assert found.environ["CYBERSOURCE_CA_FILE"] == str(tmp_path / "ca.pem")
-        check(found.environ)
-        del found.environ["CYBERSOURCE_CA_FILE"]
-        done = run("demo", "--url", found.environ["CYBERSOURCE_ENVIRONMENT"], **found.environ)
-        assert done.returncode == 1
-        assert "certificate" in done.stderr
+    with run_emulator("--tls", "--ca-file", str(tmp_path / "ca.pem")) as output:
+        assert output.environ["CYBERSOURCE_ENVIRONMENT"].startswith("https://127.0.0.1:")
+        assert output.environ["CYBERSOURCE_CA_FILE"] == str(tmp_path / "ca.pem")
+        check(output.environ)
+        del output.environ["CYBERSOURCE_CA_FILE"]
+        result = run("demo", "--url", output.environ["CYBERSOURCE_ENVIRONMENT"], **output.environ)
+        assert result.returncode == 1
+        assert "certificate" in result.stderr
 
 
 def test_mutual_tls(tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("ca-file", "client-cert", "client-key")}
     options = [word for name, path in files.items() for word in (f"--{name}", str(path))]
-    with served("--tls", "--client-certificates", "required", *options) as found:
+    with run_emulator("--tls", "--client-certificates", "required", *options) as output:
         assert mode(files["client-key"]) == 0o600
         assert b"PRIVATE KEY" in files["client-key"].read_bytes()
         assert b"PRIVATE KEY" not in files["client-cert"].read_bytes()
-        check(found.environ)
+        check(output.environ)
         for name in ("CERTIFICATE", "KEY"):
-            del found.environ[f"CYBERSOURCE_CLIENT_{name}"]
-        with FlexClient.from_env(found.environ, retry=RetryPolicy(attempts=1)) as client, pytest.raises(TransportError):
+            del output.environ[f"CYBERSOURCE_CLIENT_{name}"]
+        with (
+            FlexClient.from_env(output.environ, retry=RetryPolicy(attempts=1)) as client,
+            pytest.raises(TransportError),
+        ):
             client.create_capture_context(fields(card=["number"]))
 
 
 def test_a_p12(tmp_path: Path) -> None:
     path = tmp_path / "a shop's.p12"
-    with served("--p12", str(path), "--p12-password", "pass :smile: '$HOME'", "--merchant", "shop_1") as found:
+    with run_emulator("--p12", str(path), "--p12-password", "pass :smile: '$HOME'", "--merchant", "shop_1") as output:
         assert mode(path) == 0o600
-        assert found.environ == {
+        assert output.environ == {
             "CYBERSOURCE_AUTH": "jwt_p12",
-            "CYBERSOURCE_ENVIRONMENT": found.environ["CYBERSOURCE_ENVIRONMENT"],
+            "CYBERSOURCE_ENVIRONMENT": output.environ["CYBERSOURCE_ENVIRONMENT"],
             "CYBERSOURCE_MERCHANT_ID": "shop_1",
             "CYBERSOURCE_P12_PATH": str(path),
             "CYBERSOURCE_P12_PASSWORD": "pass :smile: '$HOME'",
         }
-        check(found.environ)
+        check(output.environ)
 
 
-def test_the_lines_go_into_a_shell_that_had_others(tmp_path: Path) -> None:
-    with served("--p12", str(tmp_path / "shop.p12")) as found:
-        lines = [line for line in found.lines if line.startswith(("export ", "unset ", "#"))]
+def test_the_printed_lines_replace_variables_of_a_shell(tmp_path: Path) -> None:
+    with run_emulator("--p12", str(tmp_path / "shop.p12")) as output:
+        lines = [line for line in output.lines if line.startswith(("export ", "unset ", "#"))]
         command = f"{shlex.join(COMMAND)} doctor --json"
         before = {"CYBERSOURCE_KEY_ID": "old", "CYBERSOURCE_SECRET_KEY": "old", "CYBERSOURCE_PORTFOLIO_ID": "old"}
-        done = subprocess.run(
+        result = subprocess.run(
             ["sh", "-e"],
             input="\n".join([*lines, command]),
-            env=clean(**before),
+            env=make_environ(**before),
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_a_password_from_the_environment_is_not_printed(tmp_path: Path) -> None:
     password = {"CYBERSOURCE_P12_PASSWORD": "c4n4ry-passw0rd"}
     files = ["--p12", str(tmp_path / "shop.p12"), "--response-mle-p12", str(tmp_path / "mle.p12")]
-    with served(*files, **password) as found:
-        assert "c4n4ry" not in "".join(found.lines)
+    with run_emulator(*files, **password) as output:
+        assert "c4n4ry" not in "".join(output.lines)
         names = ("CYBERSOURCE_P12_PASSWORD", "CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD")
-        assert [found.environ[name] for name in names] == ["$CYBERSOURCE_P12_PASSWORD"] * 2
-        check({**found.environ, **dict.fromkeys(names, "c4n4ry-passw0rd")})
+        assert [output.environ[name] for name in names] == ["$CYBERSOURCE_P12_PASSWORD"] * 2
+        check({**output.environ, **dict.fromkeys(names, "c4n4ry-passw0rd")})
 
 
 @pytest.mark.parametrize("own", [True, False])
 def test_a_portfolio_with_p12(own: bool, tmp_path: Path) -> None:
     files = ["--p12", str(tmp_path / "s.p12"), "--response-mle-p12", str(tmp_path / "r.p12")]
     options = ["--portfolio", "pf_1", *files, *([] if own else ["--p12-portfolio"])]
-    with served(*options) as found:
-        assert ("CYBERSOURCE_PORTFOLIO_ID" in found.environ) is not own
-        check(found.environ)
+    with run_emulator(*options) as output:
+        assert ("CYBERSOURCE_PORTFOLIO_ID" in output.environ) is not own
+        check(output.environ)
 
 
 def test_message_level_encryption(tmp_path: Path) -> None:
     options = ["--response-mle-p12", str(tmp_path / "r.p12"), "--request-mle-cert", str(tmp_path / "q.pem")]
-    with served(*options) as found:
+    with run_emulator(*options) as output:
         assert mode(tmp_path / "r.p12") == 0o600
-        check(found.environ)
+        check(output.environ)
 
 
 @pytest.mark.parametrize("portfolio", [[], ["--portfolio", "pf_1"]])
 def test_merchants(portfolio: list[str]) -> None:
-    with served("--merchant", "shop_1", "--merchant", "shop_2", "--merchant", "shop_3", *portfolio) as found:
-        assert found.environ["CYBERSOURCE_MERCHANT_ID"] == "shop_1"
-        assert found.environ.get("CYBERSOURCE_PORTFOLIO_ID") == (portfolio[1] if portfolio else None)
-        check(found.environ)
-        secrets = {found.environ["CYBERSOURCE_SECRET_KEY"]}
-        for name, comment in zip(("shop_2", "shop_3"), found.comments, strict=False):
+    with run_emulator("--merchant", "shop_1", "--merchant", "shop_2", "--merchant", "shop_3", *portfolio) as output:
+        assert output.environ["CYBERSOURCE_MERCHANT_ID"] == "shop_1"
+        assert output.environ.get("CYBERSOURCE_PORTFOLIO_ID") == (portfolio[1] if portfolio else None)
+        check(output.environ)
+        secrets = {output.environ["CYBERSOURCE_SECRET_KEY"]}
+        for name, comment in zip(("shop_2", "shop_3"), output.comments, strict=False):
             assert f"as {name}: " in comment
             words = shlex.split(comment.partition("export ")[2])
-            environ = {**found.environ, **dict(word.split("=", 1) for word in words)}
+            environ = {**output.environ, **dict(word.split("=", 1) for word in words)}
             assert environ["CYBERSOURCE_MERCHANT_ID"] == name
             secrets.add(environ["CYBERSOURCE_SECRET_KEY"])
             with FlexClient.from_env(environ) as client:
@@ -221,9 +224,9 @@ def test_merchants(portfolio: list[str]) -> None:
 
 def test_a_signed_host() -> None:
     for options, accepted in ((["--signed-host", "flex.example"], True), ([], False)):
-        with served(*options) as found:
-            address = found.environ["CYBERSOURCE_ENVIRONMENT"]
-            environ = {**found.environ, "CYBERSOURCE_ENVIRONMENT": "https://flex.example"}
+        with run_emulator(*options) as output:
+            address = output.environ["CYBERSOURCE_ENVIRONMENT"]
+            environ = {**output.environ, "CYBERSOURCE_ENVIRONMENT": "https://flex.example"}
             with FlexClient.from_env(environ, intermediate_host=address) as client:
                 if accepted:
                     client.create_capture_context(fields(card=["number"]))
@@ -234,10 +237,10 @@ def test_a_signed_host() -> None:
 
 def test_payment_credentials(tmp_path: Path) -> None:
     path = tmp_path / "credentials.pem"
-    with served("--payment-credentials", "--credentials-key", str(path)) as found:
+    with run_emulator("--payment-credentials", "--credentials-key", str(path)) as output:
         assert mode(path) == 0o600
-        assert str(path) in found.comments[0]
-        with FlexClient.from_env(found.environ) as client:
+        assert str(path) in output.comments[0]
+        with FlexClient.from_env(output.environ) as client:
             context = client.create_capture_context(fields(card=["number"]))
             token = client.tokenize(context, {"card": {"number": "4111111111111111"}})
             (reference,) = token.payment_credentials_references.values()
@@ -247,46 +250,46 @@ def test_payment_credentials(tmp_path: Path) -> None:
 
 
 def test_a_scenario() -> None:
-    with served("--scenario", "status-503;retry-after=none") as found:
+    with run_emulator("--scenario", "status-503;retry-after=none") as output:
         policy = RetryPolicy(attempts=1)
-        with FlexClient.from_env(found.environ, retry=policy) as client, pytest.raises(ServerError):
+        with FlexClient.from_env(output.environ, retry=policy) as client, pytest.raises(ServerError):
             client.create_capture_context(fields(card=["number"]))
 
 
 def test_scenarios_are_listed() -> None:
     from cybersource_flex.emulator import SCENARIOS
 
-    done = run("emulator", "--list-scenarios")
-    assert done.returncode == 0
-    titles = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
-    assert titles == [kind.usage for kind in SCENARIOS.values()]
+    result = run("emulator", "--list-scenarios")
+    assert result.returncode == 0
+    titles = [line for line in result.stdout.splitlines() if not line.startswith(" ")]
+    assert titles == [scenario.usage for scenario in SCENARIOS.values()]
 
 
-def test_files_that_exist_stay(tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten_without_force(tmp_path: Path) -> None:
     path, other = tmp_path / "shop.p12", tmp_path / "mle.p12"
     path.write_bytes(b"precious")
     path.chmod(0o644)
     arguments = ("--p12", str(path), "--response-mle-p12", str(other))
-    done = run("emulator", "--port", "0", *arguments)
-    assert done.returncode == 2
-    assert done.stderr == f"Error: {path} exists; use --force to overwrite it\n"
+    result = run("emulator", "--port", "0", *arguments)
+    assert result.returncode == 2
+    assert result.stderr == f"Error: {path} exists; use --force to overwrite it\n"
     assert path.read_bytes() == b"precious"
     assert not other.exists()
-    with served(*arguments, "--force") as found:
+    with run_emulator(*arguments, "--force") as output:
         assert path.read_bytes() != b"precious"
         assert mode(path) == 0o600
-        check(found.environ)
+        check(output.environ)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["mle.p12", "shop.p12"]
 
 
-def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_bytes(b"precious")
     link = tmp_path / "shop.p12"
     link.symlink_to(tmp_path / "elsewhere")
     assert run("emulator", "--port", "0", "--p12", str(link)).returncode == 2
-    with served("--p12", str(link), "--force") as found:
+    with run_emulator("--p12", str(link), "--force") as output:
         assert not link.is_symlink()
-        check(found.environ)
+        check(output.environ)
     assert (tmp_path / "elsewhere").read_bytes() == b"precious"
     dangling = tmp_path / "dangling.p12"
     dangling.symlink_to(tmp_path / "nowhere")
@@ -294,23 +297,23 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_taken_port_leaves_no_files(tmp_path: Path) -> None:
-    with served() as found:
-        port = found.environ["CYBERSOURCE_ENVIRONMENT"].rpartition(":")[2]
-        done = run("emulator", "--port", port, "--p12", str(tmp_path / "shop.p12"))
-        check(found.environ)
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
+def test_no_files_are_left_if_the_port_is_in_use(tmp_path: Path) -> None:
+    with run_emulator() as output:
+        port = output.environ["CYBERSOURCE_ENVIRONMENT"].rpartition(":")[2]
+        result = run("emulator", "--port", port, "--p12", str(tmp_path / "shop.p12"))
+        check(output.environ)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that nobody can write to: /proc")
-def test_where_one_file_cannot_be_written_none_is_left(tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which no file can be created: /proc")
+def test_no_files_are_left_if_one_cannot_be_written(tmp_path: Path) -> None:
     arguments = ("--p12", str(tmp_path / "shop.p12"), "--request-mle-cert", "/proc/self/nothing.pem")
-    done = run("emulator", "--port", "0", *arguments)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert re.fullmatch(r"Error: /proc/\w+/nothing\.pem cannot be written: .*\n", done.stderr)
+    result = run("emulator", "--port", "0", *arguments)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert re.fullmatch(r"Error: /proc/\w+/nothing\.pem cannot be written: .*\n", result.stderr)
     assert not list(tmp_path.iterdir())
 
 
@@ -346,12 +349,12 @@ def test_wrong_usage(options: list[str], words: str, tmp_path: Path, monkeypatch
     from cybersource_flex.cli.commands import cli
 
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(cli, ["emulator", "--port", "0", *options])
-    assert done.exit_code == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("Error: ")
-    assert words in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    result = CliRunner().invoke(cli, ["emulator", "--port", "0", *options])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert words in result.stderr
+    assert len(result.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -361,7 +364,7 @@ def test_without_trustme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     from cybersource_flex.cli.commands import cli
 
     monkeypatch.setitem(sys.modules, "trustme", None)
-    done = CliRunner().invoke(cli, ["emulator", "--port", "0", "--tls", "--ca-file", str(tmp_path / "ca.pem")])
-    assert done.exit_code == 2
-    assert "trustme" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    result = CliRunner().invoke(cli, ["emulator", "--port", "0", "--tls", "--ca-file", str(tmp_path / "ca.pem")])
+    assert result.exit_code == 2
+    assert "trustme" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

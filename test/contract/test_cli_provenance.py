@@ -37,12 +37,12 @@ def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_an_untouched_package_is_verified(package: Path) -> None:
-    done = run(package.parent)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith("verified: ")
-    assert "openapi-generator-cli 7." in done.stdout
-    assert "  openapi.yaml\n" in done.stdout
-    assert hashlib.sha256((package / "provenance.json").read_bytes()).hexdigest() in done.stdout
+    result = run(package.parent)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.startswith("verified: ")
+    assert "openapi-generator-cli 7." in result.stdout
+    assert "  openapi.yaml\n" in result.stdout
+    assert hashlib.sha256((package / "provenance.json").read_bytes()).hexdigest() in result.stdout
 
 
 def test_json(package: Path) -> None:
@@ -65,9 +65,9 @@ def test_a_package_in_a_zip_archive(package: Path, tmp_path: Path) -> None:
     assert run(archive).returncode == 0
     with zipfile.ZipFile(archive, "a") as writer:
         writer.writestr("cybersource_flex/models/by_hand.py", "")
-    done = run(archive, "--json")
-    assert done.returncode == 1
-    assert json.loads(done.stdout)["files"]["cybersource_flex/models/by_hand.py"] == "unknown"
+    result = run(archive, "--json")
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["files"]["cybersource_flex/models/by_hand.py"] == "unknown"
 
 
 def test_changed_missing_and_unknown_files_are_reported(package: Path) -> None:
@@ -78,10 +78,10 @@ def test_changed_missing_and_unknown_files_are_reported(package: Path) -> None:
     (package / "models" / "deep" / "added.py").write_bytes(b"")
     (package / "api" / "__pycache__").mkdir(exist_ok=True)
     (package / "api" / "__pycache__" / "flex_api_api.cpython-311.pyc").write_bytes(b"")
-    done = run(package.parent)
-    assert done.returncode == 1
-    assert done.stdout.startswith("not verified: files differ from what the generator wrote: 3\n")
-    rows = [line.split() for line in done.stdout.splitlines()]
+    result = run(package.parent)
+    assert result.returncode == 1
+    assert result.stdout.startswith("not verified: files differ from what the generator wrote: 3\n")
+    rows = [line.split() for line in result.stdout.splitlines()]
     assert rows[1:4] == [
         ["changed", "cybersource_flex/api_client.py"],
         ["missing", "cybersource_flex/models/card_fields.py"],
@@ -97,13 +97,13 @@ def test_changed_missing_and_unknown_files_are_reported(package: Path) -> None:
 def test_changed_line_endings_are_reported(package: Path) -> None:
     changed = package / "configuration.py"
     changed.write_bytes(changed.read_bytes().replace(b"\n", b"\r\n"))
-    done = run(package.parent)
-    assert done.returncode == 1
-    assert "changed       cybersource_flex/configuration.py" in done.stdout
+    result = run(package.parent)
+    assert result.returncode == 1
+    assert "changed       cybersource_flex/configuration.py" in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("record", "why"),
+    ("record", "message"),
     [
         (None, "is missing"),
         (b"{", "is not JSON"),
@@ -120,13 +120,13 @@ def test_changed_line_endings_are_reported(package: Path) -> None:
         ),
     ],
 )
-def test_an_invalid_record_is_an_error(package: Path, record: bytes | None, why: str) -> None:
+def test_an_invalid_record_is_an_error(package: Path, record: bytes | None, message: str) -> None:
     if record is None:
         (package / "provenance.json").unlink()
     else:
         (package / "provenance.json").write_bytes(record)
-    done = run(package.parent)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert why in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    result = run(package.parent)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1

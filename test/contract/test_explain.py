@@ -48,8 +48,8 @@ def first(error: AuthenticationError) -> str:
 
 
 def explain(*arguments: str, stdin: str | bytes | None = None) -> tuple[int, str, str]:
-    done = CliRunner().invoke(cli, ["explain", *arguments], input=stdin)
-    return done.exit_code, done.stdout, done.stderr
+    result = CliRunner().invoke(cli, ["explain", *arguments], input=stdin)
+    return result.exit_code, result.stdout, result.stderr
 
 
 def saved(error: AuthenticationError, folder: Path) -> str:
@@ -201,10 +201,10 @@ def test_json_and_standard_input(emulator: Emulator) -> None:
     error = refused(JwtSharedSecret(**{**emulator.auth, "secret_key": WRONG_SECRET}), emulator.url)
     code, out, _ = explain("-", "--json", stdin=json.dumps(error.report()))
     assert code == 0
-    found = json.loads(out)
-    assert found["report"] == error.report()
-    assert [cause["name"] for cause in found["causes"]] == [cause.name for cause in error.diagnosis]
-    assert set(found["causes"][0]) == {
+    content = json.loads(out)
+    assert content["report"] == error.report()
+    assert [cause["name"] for cause in content["causes"]] == [cause.name for cause in error.diagnosis]
+    assert set(content["causes"][0]) == {
         *("name", "title", "score", "likelihood", "speaks_for", "speaks_against", "advice"),
     }
 
@@ -227,7 +227,7 @@ def test_the_smallest_report() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "text"),
+    ("content", "message"),
     [
         ("", "it is not JSON"),
         ("not c4n4ry JSON", "it is not JSON"),
@@ -247,10 +247,10 @@ def test_the_smallest_report() -> None:
         (json.dumps({**GOOD, "facts": {"scheme": "c4n4ry"}}), "the fact 'scheme' has a value that it cannot have"),
     ],
 )
-def test_a_wrong_file_is_told(content: str | bytes, text: str) -> None:
+def test_invalid_reports_are_rejected(content: str | bytes, message: str) -> None:
     code, out, err = explain("-", stdin=content)
     assert (code, out) == (2, "")
-    assert text in err
+    assert message in err
     assert "c4n4ry" not in err
 
 
@@ -263,8 +263,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_as_a_program(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(json.dumps(GOOD), "utf-8")
     command = [sys.executable, "-W", "error", "-m", "cybersource_flex.cli", "explain"]
-    done = subprocess.run([*command, str(tmp_path / "report.json")], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = subprocess.run([*command, str(tmp_path / "report.json")], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, "")
     assert subprocess.run([*command, "-"], input=b"", capture_output=True, timeout=60).returncode == 2
 
 
@@ -284,7 +284,7 @@ def test_the_page_names_every_error_and_every_cause() -> None:
 
 def test_the_example_on_the_page(tmp_path: Path) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "errors.md").read_text("utf-8")
-    shown = page.partition("$ cybersource-flex explain report.json\n")[2].partition("\n...\n```")[0]
+    expected = page.partition("$ cybersource-flex explain report.json\n")[2].partition("\n...\n```")[0]
     facts = {
         "signed": True,
         "method": "POST",
@@ -302,4 +302,4 @@ def test_the_example_on_the_page(tmp_path: Path) -> None:
     }
     attempt = {"number": 1, "started": 1795316645.5, "seconds": 0.2, "status": 401, "error": None}
     report = {**GOOD, "correlation_id": OTHER_KEY, "attempts": [attempt], "facts": facts}
-    assert explain("-", stdin=json.dumps(report))[1].startswith(shown + "\n")
+    assert explain("-", stdin=json.dumps(report))[1].startswith(expected + "\n")
