@@ -1,4 +1,4 @@
-"""The five steps of the Flex API as five verbs, each one verified before its result is given out."""
+"""``FlexClient``, ``AsyncFlexClient`` and ``fields``: the calls of the Flex API, with every response verified."""
 
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    # Who names fields alone is spared the clients; who has no event loop, asyncio.
+    # Imported lazily: ``fields`` needs no client, and ``FlexClient`` needs no asyncio.
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""``AsyncFlexClient.tokenize_many``: what ``bulk`` decides, in tasks."""
+"""Bulk tokenization in asyncio tasks, for ``AsyncFlexClient.tokenize_many``. The state of a batch is in ``bulk``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["tokenize_many"]
 
 
 class _NextItem:
-    """What taking the next item led to: a job, an exception of the iterable, or neither at the end.
+    """Result of taking the next item: a job, an exception of the iterable, or neither at the end.
 
     ``Job`` and this class keep the item out of the ``repr`` of tasks, which asyncio logs in debug mode.
     """
@@ -31,7 +31,7 @@ async def tokenize_many(
     *,
     concurrency: int,
 ) -> AsyncGenerator[TokenizeResult, None]:
-    """The results, once the arguments were checked."""
+    """Tokenize items in tasks and yield their results. The asynchronous form of ``bulk.tokenize_many``."""
     limit = asyncio.Semaphore(concurrency)
 
     async def work(job: Job) -> TokenizeResult:
@@ -42,8 +42,8 @@ async def tokenize_many(
             return TokenizeResult(job.index, error=error)
         return TokenizeResult(job.index, token, context=context)
 
-    source = aiter(items) if isinstance(items, AsyncIterable) else _each(items)
-    # This frame is part of the traceback of what interrupts it, and a list of cards shows them.
+    source = aiter(items) if isinstance(items, AsyncIterable) else _iterate(items)
+    # An exception in this frame has the frame in its traceback, where a list of cards would be visible.
     del items
     more, failure = True, None
     taking: asyncio.Task[_NextItem] | None = None
@@ -59,12 +59,12 @@ async def tokenize_many(
             waited = working if taking is None else {*working, taking}
             done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if taking is not None and taking in done:
-                taken = taking.result()
-                if taken.job is not None:
-                    working.add(asyncio.create_task(work(taken.job)))
+                next_item = taking.result()
+                if next_item.job is not None:
+                    working.add(asyncio.create_task(work(next_item.job)))
                 else:
-                    # What was begun is finished and yielded before an exception of the iterable is raised.
-                    more, failure = False, taken.error
+                    # Items in progress are completed and yielded before an exception of the iterable is raised.
+                    more, failure = False, next_item.error
                 taking = None
             for task in done & working:
                 working.remove(task)  # type: ignore[arg-type]
@@ -72,13 +72,13 @@ async def tokenize_many(
         if failure is not None:
             raise failure
     finally:
-        left = working if taking is None else {*working, taking}
-        for each in left:
-            each.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        unfinished = working if taking is None else {*working, taking}
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
 
 
-async def _each(items: Iterable[Item]) -> AsyncIterator[Item]:
+async def _iterate(items: Iterable[Item]) -> AsyncIterator[Item]:
     source = iter(items)
     # An exception of the iterable has this frame in its traceback, so no variable may hold the list or an item then.
     del items

@@ -53,45 +53,46 @@ __all__ = ["AsyncFlexClient"]
 
 @sealed
 class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
-    """``FlexClient`` for the tasks of one event loop: the same arguments, the same verbs, awaitable. Make one, keep it,
-    share it between tasks; close it at the end, with ``async with`` or ``await client.close()``.
+    """Asynchronous ``FlexClient`` for one event loop: the same arguments, and the same methods as coroutines.
 
-    Signing and verifying are done in the loop: they take about a millisecond at most, and a thread would hold the
-    interpreter for as long. Only signers that wait for somebody else (``JwtExternalKey``, a ``BearerToken`` from a
-    function) are asked in a thread.
+    Create one client and share it between tasks; close it with ``async with`` or ``await client.close()``.
+
+    Signing and verifying run in the event loop: they take about a millisecond at most, and a thread would hold the
+    interpreter lock for as long. Only signers that block (``JwtExternalKey``, a ``BearerToken`` from a function) run in
+    a thread.
 
     Args:
-        keys: as with ``FlexClient``, or a source whose methods are awaitable (``AsyncKeySource``).
+        keys: as with ``FlexClient``, or a key source with asynchronous methods (``AsyncKeySource``).
 
     Raises:
-        ConfigurationError: a setting is wrong, or the proxy is an ``https://`` one, which this client does not do.
-        ModuleNotFoundError: aiohttp is not there.
+        ConfigurationError: a setting is wrong, or the proxy is an ``https://`` one, which this client does not support.
+        ModuleNotFoundError: aiohttp is not installed.
     """
 
-    __slots__ = ("_api_client", "_cached_keys", "_flex", "_host_keys", "_keys", "_microform")
+    __slots__ = ("_api_client", "_cached_keys", "_flex", "_keys", "_microform", "_unthrottled_keys")
 
     _api_client: ApiClient
     _cached_keys: AsyncCachedKeys
     _flex: FlexAPIApi
-    _host_keys: AsyncKeySource
+    _unthrottled_keys: AsyncKeySource
     _keys: AsyncKeySource
     _microform: MicroformIntegrationApi
 
     def _connect(self, configuration: Configuration, keys: KeySource | AsyncKeySource | None) -> None:
-        # Here and not above: a program without the extra can still name this class.
+        # Imported here so that this class can be imported without the extra.
         from ..transport.aio import AsyncTransport
 
         api_client = ApiClient(configuration, transport=AsyncTransport(configuration))
         cached = AsyncCachedKeys(self._fetch_key)
-        given = None if keys is None else _AwaitableKeySource(keys)
+        custom = None if keys is None else _AwaitableKeySource(keys)
         self._set(
             _api_client=api_client,
             _cached_keys=cached,
             _flex=FlexAPIApi(api_client),
             _microform=MicroformIntegrationApi(api_client),
-            _keys=given or cached,
-            # Names of keys in what came straight from the host are no inventions: they never wait for a cooldown.
-            _host_keys=given or cached.from_host(),
+            _keys=custom or cached,
+            # Key ids in responses of the host are trustworthy, so fetching them is not throttled.
+            _unthrottled_keys=custom or cached.from_host(),
         )
 
     async def __aenter__(self) -> Self:
@@ -104,16 +105,16 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
 
     @property
     def api_client(self) -> ApiClient:
-        """The client underneath, for the classes of ``cybersource_flex.aio``: ``FlexAPIApi(client.api_client)``."""
+        """The low-level API client, for the classes of ``cybersource_flex.aio``: ``FlexAPIApi(client.api_client)``."""
         return self._api_client
 
     @property
     def clock(self) -> Clock:
-        """How far the host's clock is from this machine's, and whether requests are signed with its time."""
+        """The offset of the host's clock, and whether requests are signed with the host's time."""
         return self._api_client.clock
 
     async def close(self) -> None:
-        """Close the connections, and end fetches of keys that are under way."""
+        """Close the connections, and cancel fetches of keys that are in progress."""
         await self._cached_keys.close()
         await self._api_client.close()
 
@@ -161,13 +162,13 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
                 await self._microform.generate_capture_context_with_http_info(request, timeout=timeout, retry=retry)
             )
 
-    async def _verify_issued(self, answer: ApiResponse[str]) -> CaptureContext:
-        """The capture context in a response of the host."""
-        unverified = UnverifiedContext(answer.data)
+    async def _verify_issued(self, response: ApiResponse[str]) -> CaptureContext:
+        """Verify the capture context in a response of the host."""
+        unverified = UnverifiedContext(response.data)
         verify = partial(
-            unverified.verify, leeway=self._leeway, host_time=host_time_of(self.clock, answer), from_host=True
+            unverified.verify, leeway=self._leeway, host_time=host_time_of(self.clock, response), from_host=True
         )
-        return await with_key(self._host_keys, unverified.kid, verify)
+        return await with_key(self._unthrottled_keys, unverified.kid, verify)
 
     async def verify_capture_context(self, jwt: str, *, expected: Expected | None = None) -> CaptureContext:
         """See ``FlexClient.verify_capture_context``."""
@@ -176,14 +177,14 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
         return await with_key(
             self._keys,
             unverified.kid,
-            # Asked for after the key was fetched: that response may be the first one with the host's time.
+            # Read after the key was fetched: that response may be the first one with the host's time.
             lambda key: unverified.verify(
                 key, leeway=self._leeway, expected=expected, host_time=self._api_client.host_time()
             ),
         )
 
     def store_capture_context(self, context: CaptureContext, key: str | bytes | None = None, *, bind: str = "") -> str:
-        """See ``FlexClient.store_capture_context``. Nothing to await."""
+        """See ``FlexClient.store_capture_context``. Not a coroutine."""
         return store_capture_context(context, key, bind=bind)
 
     async def restore_capture_context(
@@ -196,7 +197,7 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
         return await with_key(
             self._keys,
             stored.kid,
-            lambda found: stored.verify(found, leeway=self._leeway, host_time=self._api_client.host_time()),
+            lambda public_key: stored.verify(public_key, leeway=self._leeway, host_time=self._api_client.host_time()),
         )
 
     async def tokenize(
@@ -209,10 +210,10 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
     ) -> TransientToken:
         """See ``FlexClient.tokenize``."""
         jwe = encrypt(context, to_wire_data(data, context), host_time=self._api_client.host_time())
-        answer = await self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
-        check_digest(answer)
+        response = await self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
+        check_digest(response)
         return verify_transient_token(
-            answer.data, context, leeway=self._leeway, host_time=host_time_of(self.clock, answer), from_host=True
+            response.data, context, leeway=self._leeway, host_time=host_time_of(self.clock, response), from_host=True
         )
 
     def tokenize_many(
@@ -227,10 +228,10 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> AsyncGenerator[TokenizeResult, None]:
-        """``FlexClient.tokenize_many`` with tasks for threads: ``async for result in client.tokenize_many(items)``.
+        """See ``FlexClient.tokenize_many``. Uses tasks: ``async for result in client.tokenize_many(items)``.
 
-        The items may come from an asynchronous iterator too. Closing the generator, or cancelling the task that waits
-        for it, cancels what is at work.
+        The items may also come from an asynchronous iterable. Closing the generator, or cancelling the task that
+        waits for it, cancels the items in progress.
         """
         check_call_options(timeout, retry)
         check_items(items, awaited=True)
@@ -249,7 +250,7 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
         return context, await self.tokenize(context, data, timeout=timeout, retry=retry)
 
     def verify_transient_token(self, jwt: str, context: CaptureContext) -> TransientToken:
-        """See ``FlexClient.verify_transient_token``. Nothing to await: the key is in the context."""
+        """See ``FlexClient.verify_transient_token``. Not a coroutine: the key is in the context."""
         return verify_transient_token(jwt, context, leeway=self._leeway, host_time=self._api_client.host_time())
 
     async def payment_details(
@@ -274,14 +275,14 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
             opened = UnverifiedCredentials(response.data, private_key)
             host_time = host_time_of(self.clock, response)
             verify = partial(opened.verify, leeway=self._leeway, host_time=host_time, from_host=True)
-            return await with_key(self._host_keys, opened.kid, verify)
+            return await with_key(self._unthrottled_keys, opened.kid, verify)
 
 
 class _AwaitableKeySource:
-    """A source of either kind as one to await.
+    """Adapts a synchronous or asynchronous key source to an asynchronous one.
 
     Raises:
-        ConfigurationError: it is neither.
+        ConfigurationError: the object is neither.
     """
 
     __slots__ = ("_keys",)
@@ -295,9 +296,9 @@ class _AwaitableKeySource:
         self._keys: Any = keys
 
     async def get(self, kid: str) -> PublicKey:
-        found: Any = self._keys.get(kid)
-        return await found if isawaitable(found) else found  # type: ignore[no-any-return]
+        key: Any = self._keys.get(kid)
+        return await key if isawaitable(key) else key  # type: ignore[no-any-return]
 
     async def refresh(self, kid: str) -> PublicKey | None:
-        found: Any = self._keys.refresh(kid)
-        return await found if isawaitable(found) else found  # type: ignore[no-any-return]
+        key: Any = self._keys.refresh(kid)
+        return await key if isawaitable(key) else key  # type: ignore[no-any-return]

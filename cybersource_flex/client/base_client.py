@@ -1,4 +1,4 @@
-"""What every client stands on: its settings, and where they are read from."""
+"""``BaseFlexClient``: settings and constructors that both clients share, and checks of their responses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["BaseFlexClient", "check_digest", "host_time_of"]
 
 @sealed
 class BaseFlexClient(Frozen, Generic[Keys]):
-    """What ``FlexClient`` and ``AsyncFlexClient`` share. See there. They differ in the kind of key source they take."""
+    """Base class of ``FlexClient`` and ``AsyncFlexClient``, which differ in the type of their key source."""
 
     __slots__ = ("__weakref__", "_configuration", "_leeway")
 
@@ -86,24 +86,24 @@ class BaseFlexClient(Frozen, Generic[Keys]):
         self._connect(configuration, keys)
 
     def _connect(self, configuration: Configuration, keys: Any) -> None:
-        """Make what sends and what brings keys."""
-        raise TypeError("BaseFlexClient does not send; use FlexClient or AsyncFlexClient")
+        """Create the API clients and the key cache."""
+        raise TypeError("BaseFlexClient cannot send requests; use FlexClient or AsyncFlexClient")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[ClientOptions[Keys]]) -> Self:
-        """A client from environment variables, all named ``CYBERSOURCE_...``; the table is in docs/configuration.md.
+        """Create a client from environment variables named ``CYBERSOURCE_...``; the table is in docs/configuration.md.
 
-        ``CYBERSOURCE_AUTH`` says how requests are signed: ``jwt_shared_secret`` where it is not set, which needs
-        ``CYBERSOURCE_MERCHANT_ID``, ``CYBERSOURCE_KEY_ID`` and ``CYBERSOURCE_SECRET_KEY``; or ``jwt_p12``,
-        ``http_signature`` or ``bearer``. An empty variable counts as one that is not set.
+        ``CYBERSOURCE_AUTH`` selects the authentication scheme: ``jwt_shared_secret``, ``jwt_p12``, ``http_signature``
+        or ``bearer``. The default is ``jwt_shared_secret``, which needs ``CYBERSOURCE_MERCHANT_ID``,
+        ``CYBERSOURCE_KEY_ID`` and ``CYBERSOURCE_SECRET_KEY``. An empty variable counts as not set.
 
         Args:
-            environ: what to read in place of ``os.environ``.
-            overrides: arguments of this class that win over what the variables say.
+            environ: the mapping to read instead of ``os.environ``.
+            overrides: arguments of this class that override the variables.
 
         Raises:
-            ConfigurationError: a variable is missing, wrong, nearly but not quite the name of a known one, or belongs
-                to another scheme than the chosen one. It names the variable, never the value of a secret.
+            ConfigurationError: a variable is missing, wrong, misspelled, or belongs to another scheme than the selected
+                one. The message names the variable, never the value of a secret.
         """
         from .config.env_variables import builder_from_env
 
@@ -113,18 +113,18 @@ class BaseFlexClient(Frozen, Generic[Keys]):
 
     @classmethod
     def from_merchant_config(cls, config: Mapping[str, Any], **overrides: Unpack[ClientOptions[Keys]]) -> Self:
-        """A client from the configuration dictionary of CyberSource's own Python SDK (0.0.80).
+        """Create a client from the configuration dictionary of CyberSource's official Python SDK (0.0.80).
 
-        Every key of that dictionary is translated, or refused, or ignored with a ``UserWarning`` that says why; the
-        table is in docs/configuration.md. As there, the environment's proxy variables are not looked at.
+        Every key of that dictionary is translated, refused, or ignored with a ``UserWarning`` that says why; the
+        table is in docs/configuration.md. Like the official SDK, it does not read proxy environment variables.
 
         Args:
             config: the dictionary.
-            overrides: arguments of this class that win over what the dictionary says.
+            overrides: arguments of this class that override the dictionary.
 
         Raises:
-            ConfigurationError: a key is unknown, missing or wrong, or can be read in two ways. It names the key, never
-                the value of a secret.
+            ConfigurationError: a key is unknown, missing, wrong or ambiguous. The message names the key, never the
+                value of a secret.
         """
         from .config.merchant_config import builder_from_merchant_config
 
@@ -137,7 +137,7 @@ class BaseFlexClient(Frozen, Generic[Keys]):
         return f"<{type(self).__name__} {self._configuration!r}>"
 
     def _shared_deadline(self, retry: RetryPolicy | None) -> AbstractContextManager[None]:
-        """Hold the requests of one call to one deadline: what is asked for, and the key that verifies it."""
+        """Apply one deadline to all requests of one call: the operation, and the fetch of the key that verifies it."""
         check_type("retry", retry, RetryPolicy)
         return deadline_after((self._configuration.retry if retry is None else retry).deadline)
 
@@ -148,7 +148,7 @@ class BaseFlexClient(Frozen, Generic[Keys]):
 
 
 def resolve_host(environment: str) -> str:
-    """The host for the name of an environment, or for a host. Raises ``ConfigurationError`` for anything else."""
+    """Resolve the name of an environment, or a host, to a host. Raises ``ConfigurationError`` for anything else."""
     if isinstance(environment, str) and environment in Configuration.ENVIRONMENTS:
         return Configuration.ENVIRONMENTS[environment]
     if isinstance(environment, str) and ("." in environment or "://" in environment):
@@ -157,32 +157,32 @@ def resolve_host(environment: str) -> str:
     raise ConfigurationError(f"environment must be one of {names}, or a host such as 'https://apitest.cybersource.com'")
 
 
-def check_digest(answer: ApiResponse[str]) -> None:
-    """Hold the header ``Digest`` (RFC 3230) against the body. A host that sends none is let be: the token is signed."""
-    given = answer.headers.get("Digest")
-    if given is None or not given.upper().startswith("SHA-256="):
+def check_digest(response: ApiResponse[str]) -> None:
+    """Compare the header ``Digest`` (RFC 3230) with the body. The header is optional, because the token is signed."""
+    digest = response.headers.get("Digest")
+    if digest is None or not digest.upper().startswith("SHA-256="):
         return
     try:
-        expected = base64.b64decode(given[8:], validate=True)
+        expected = base64.b64decode(digest[8:], validate=True)
     except (binascii.Error, ValueError):
         expected = b""
-    if not hmac.compare_digest(hashlib.sha256(answer.raw_data).digest(), expected):
+    if not hmac.compare_digest(hashlib.sha256(response.raw_data).digest(), expected):
         raise ResponseDecodingError(
             method="POST",
             path="/flex/v2/tokens",
-            status=answer.status_code,
-            message="the call was accepted, but its answer was changed on the way: header Digest and body differ",
-            correlation_id=answer.headers.get("v-c-correlation-id"),
-            headers=answer.headers,
-            body=answer.raw_data,
-            attempts=answer.attempts,
+            status=response.status_code,
+            message="the call was accepted, but its response was modified in transit: header Digest and body differ",
+            correlation_id=response.headers.get("v-c-correlation-id"),
+            headers=response.headers,
+            body=response.raw_data,
+            attempts=response.attempts,
         )
 
 
-def host_time_of(clock: Clock, answer: ApiResponse[str]) -> HostTime | None:
-    """The host's clock according to this response, not to one that another thread got at the same time."""
-    date = answer.headers.get("Date")
-    if date is None or not answer.attempts:
+def host_time_of(clock: Clock, response: ApiResponse[str]) -> HostTime | None:
+    """The host's time according to this response, rather than to a concurrent response of another thread."""
+    date = response.headers.get("Date")
+    if date is None or not response.attempts:
         return clock.host_time()
-    last = answer.attempts[-1]
+    last = response.attempts[-1]
     return clock.host_time_of(date, sent=last.started, received=last.started + last.seconds)

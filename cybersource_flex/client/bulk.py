@@ -1,6 +1,6 @@
-"""Many cards, one token each: several at a time, never more in memory than needed, and no failure stops the rest.
+"""Bulk tokenization: many items concurrently, with bounded memory. A failed item does not stop the others.
 
-What is decided here does no I/O (``Batch``, ``Job``), so that another way of sending needs only to send.
+``Batch`` and ``Job`` do no I/O. ``async_bulk`` runs them in tasks instead of threads.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from .capture_fields import fields_for_data
 
 __all__ = ["Batch", "Item", "Job", "Progress", "TokenizeResult", "tokenize_many"]
 
-#: Data as ``FlexClient.tokenize`` takes it, alone or after the capture context that it is for.
+#: Data as ``FlexClient.tokenize`` accepts it, or a tuple of a capture context and the data for it.
 Item: TypeAlias = Mapping[str, Any] | Card | tuple[CaptureContext, Mapping[str, Any] | Card]
 
-#: Called with how many items are done, those that failed among them, and how many failed.
+#: Called with the number of completed items, failed ones included, and the number of failed items.
 Progress: TypeAlias = Callable[[int, int], object]
 
 _MAX_CONCURRENCY: Final = 256
 
 
 class TokenizeResult(Frozen):
-    """What became of one item. It cannot be changed, nor pickled: it holds a token.
+    """Result of one item. Immutable, and cannot be pickled, because it contains a token.
 
     Attributes:
-        index: its place among the items, from 0.
-        token: the verified transient token; None where it failed.
-        error: why it failed: a ``FlexError``, or whatever the item itself raised; None where it did not.
-        context: the capture context of the token, which ``verify_transient_token`` asks for; None where it failed.
+        index: position of the item, from 0.
+        token: the verified transient token, None on failure.
+        error: why the item failed: a ``FlexError``, or the exception that the item itself raised; None on success.
+        context: the capture context of the token, which ``verify_transient_token`` needs; None on failure.
     """
 
     __slots__ = ("context", "error", "index", "token")
@@ -58,16 +58,16 @@ class TokenizeResult(Frozen):
     def __repr__(self) -> str:
         if self.error is None:
             return f"<TokenizeResult {self.index}: {self.token!r}>"
-        # The text of another exception is not ours, and may have in it what was given to us.
-        text = f": {self.error}" if isinstance(self.error, FlexError) else ""
-        return f"<TokenizeResult {self.index}: {type(self.error).__name__}{text}>"
+        # The message of an exception from outside this package may contain the item's data.
+        message = f": {self.error}" if isinstance(self.error, FlexError) else ""
+        return f"<TokenizeResult {self.index}: {type(self.error).__name__}{message}>"
 
 
 class Job:
-    """One item on its way. Shows nothing of what it holds.
+    """One item that is being tokenized. Its ``repr`` does not show the data.
 
     Attributes:
-        index: its place among the items.
+        index: position of the item.
     """
 
     __slots__ = ("_context", "_fields", "_item", "index")
@@ -82,10 +82,10 @@ class Job:
         return f"<Job {self.index}>"
 
     def resolve(self) -> tuple[CaptureContext | CaptureFields, Mapping[str, Any] | Card]:
-        """The context to use, or the fields to ask for one with; and the data.
+        """Return the context to use, or the fields to request one with; and the data.
 
         Raises:
-            InvalidDataError: it is no item, or has a field that cannot be asked for.
+            InvalidDataError: the item is malformed, or has a field that the API does not capture.
         """
         item, context = self._item, self._context
         if isinstance(item, tuple):
@@ -98,14 +98,15 @@ class Job:
 
 
 class Batch:
-    """The book of a batch: how many items may be taken, what is done, and which result is next.
+    """State of a batch: how many items may start, which are done, and which result is next.
 
     Args:
-        concurrency: items at work at once, 1 to 256. Twice as many are taken before their results are.
-        ordered: whether results come in the order of the items, or as they are done.
+        concurrency: maximum number of items in progress, 1 to 256. Up to twice as many are taken from the source
+            before their results are consumed.
+        ordered: whether results are yielded in the order of the items, or as they complete.
         progress: called after each item.
-        fields: what to ask for in the context of each item; None for the fields that the item has.
-        context: one context for all items, in place of one for each.
+        fields: fields to request in the context of each item; None for the fields that the item has.
+        context: one context for all items, instead of one for each.
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -157,19 +158,19 @@ class Batch:
 
     @property
     def has_room(self) -> bool:
-        """Whether another item may be taken."""
+        """Whether another item may start."""
         return self._started - self._yielded < self._max_outstanding
 
     def take(self, item: Item) -> Job:
-        """The next item, as something to do."""
+        """Create the job for the next item."""
         job = Job(self._started, item, self._fields, self._context)
         self._started += 1
         return job
 
     def finish(self, result: TokenizeResult) -> None:
-        """Note a result, and tell of it."""
+        """Record a result, and report progress."""
         if result.error is not None:
-            # Its frames held the item, and have ended.
+            # The frames of its traceback hold the item, and have ended.
             forget(result.error, None)
             self._failed += 1
         self._done += 1
@@ -178,7 +179,7 @@ class Batch:
             check_result("progress", self._progress(self._done, self._failed))
 
     def next_result(self) -> TokenizeResult | None:
-        """The result to give out now, or None while there is none."""
+        """Return the next result, None if there is none yet."""
         index = self._yielded if self._ordered else next(iter(self._results), -1)
         result = self._results.pop(index, None)
         if result is not None:
@@ -193,7 +194,14 @@ def tokenize_many(
     *,
     concurrency: int,
 ) -> Generator[TokenizeResult, None, None]:
-    """``FlexClient.tokenize_many``, once its arguments were checked. Items are taken in the caller's thread."""
+    """Tokenize items in threads and yield their results. Items are taken from the source in the caller's thread.
+
+    Args:
+        tokenize: tokenizes one item.
+        items: the source of the items.
+        batch: state of this batch.
+        concurrency: number of threads.
+    """
 
     def work(job: Job) -> TokenizeResult:
         try:
@@ -203,14 +211,14 @@ def tokenize_many(
         return TokenizeResult(job.index, token, context=context)
 
     source = iter(items)
-    # This frame is part of the traceback of what interrupts it, and a list of cards shows them.
+    # An exception in this frame has the frame in its traceback, where a list of cards would be visible.
     del items
     more, failure = True, None
     pending: set[Future[TokenizeResult]] = set()
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="flex-tokenize")
     try:
         while True:
-            # Before another item is waited for.
+            # Results are yielded before waiting for another item.
             while (result := batch.next_result()) is not None:
                 yield result
             while more and batch.has_room:
@@ -220,7 +228,7 @@ def tokenize_many(
                     more = False
                     break
                 except Exception as error:
-                    # What was begun is finished and given out first.
+                    # Items in progress are completed and yielded first.
                     more, failure = False, error
                     break
                 pending.add(pool.submit(work, job))

@@ -1,4 +1,4 @@
-"""``FlexClient``: capture context, encryption, transient token and payment details, verified at each step."""
+"""``FlexClient``: creates capture contexts, tokenizes data and reads payment details, and verifies every response."""
 
 from __future__ import annotations
 
@@ -54,43 +54,43 @@ __all__ = ["FlexClient"]
 
 @sealed
 class FlexClient(BaseFlexClient[KeySource]):
-    """A client for one merchant on one host. Make one, keep it, share it between threads; close it at the end.
+    """Client for one merchant on one host. Thread-safe: create one, share it between threads, and close it at the end.
 
-    It cannot be changed once made, nor pickled or copied: it holds credentials. ``from_env`` and
-    ``from_merchant_config`` make one from the environment and from the official SDK's dictionary.
+    A client is immutable. It cannot be pickled or copied, because it holds credentials. ``from_env`` and
+    ``from_merchant_config`` create one from environment variables and from the official SDK's dictionary.
 
     Args:
-        auth: who signs: ``JwtSharedSecret(...)``, ``JwtP12(...)``; None allows what needs no signature.
+        auth: the signer: ``JwtSharedSecret(...)``, ``JwtP12(...)``; None allows only operations that need no signature.
         environment: ``"test"``, ``"production"`` or another name in ``Configuration.ENVIRONMENTS``, or the host itself
-            as ``"https://host"``. ``http`` is for loopback hosts alone.
-        mle: message-level encryption, ``MessageLevelEncryption(...)``; needs a signer that makes JWTs.
-        tls: which hosts are believed, and the client certificate: ``Tls(...)``; None believes what the system believes.
-        proxy: ``http://`` or ``https://`` URL of the proxy, with percent-encoded credentials where it asks for them.
+            as ``"https://host"``. ``http`` is allowed for loopback hosts only.
+        mle: message-level encryption, ``MessageLevelEncryption(...)``; needs a JWT signer.
+        tls: trusted certificate authorities and the client certificate: ``Tls(...)``; None trusts those of the system.
+        proxy: ``http://`` or ``https://`` URL of the proxy, with percent-encoded credentials if it requires them.
         proxy_from_environment: whether, without ``proxy``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` are read.
-        intermediate_host: host to connect to in place of the environment's, which stays what is signed.
-        user_agent_suffix: text to add to the ``User-Agent`` header, for example ``shop/1.2``.
+        intermediate_host: host to connect to instead of the environment's, for which requests are still signed.
+        user_agent_suffix: string to append to the ``User-Agent`` header, for example ``shop/1.2``.
         connect_timeout: seconds to wait for a connection.
-        read_timeout: seconds to wait for the next bytes of an answer.
-        leeway: seconds by which this machine's clock and the service's may differ before a token is refused.
-        retry: how often to try, and how long a call may take in all; None for ``RetryPolicy()``. Each verb takes one of
-            its own for one call.
-        events: functions that are told of attempts and calls: ``Events(on_attempt=..., on_response=...)``.
-        correct_clock: whether the host's time counts: after a 401, with the clocks well apart, requests are signed with
-            it; and tokens are judged by it too. See ``docs/errors.md``.
-        pool_size: connections that are open at once, at most. A call waits for one that is free until its deadline.
-        idle_timeout: seconds after which a connection that was not used is closed instead of used again.
-        keys: where long-term keys come from, in place of the host and this client's cache: a ``KeySource``, such as
-            ``PinnedKeys`` for programs that cannot reach the host.
+        read_timeout: seconds to wait for the next bytes of a response.
+        leeway: seconds by which the local clock and the host's may differ before a token is rejected.
+        retry: number of attempts and total time of a call; None for ``RetryPolicy()``. Each method accepts a policy
+            for one call.
+        events: functions that are called for attempts and calls: ``Events(on_attempt=..., on_response=...)``.
+        correct_clock: whether to use the host's time. After a 401 with clocks that differ, requests are signed with it.
+            Tokens are checked against it as well. See ``docs/errors.md``.
+        pool_size: maximum number of open connections. A call waits for a free one until its deadline.
+        idle_timeout: seconds after which an unused connection is closed instead of reused.
+        keys: source of long-term keys, instead of the host and this client's cache: a ``KeySource`` such as
+            ``PinnedKeys``, for programs that cannot reach the host.
 
     Raises:
         ConfigurationError: a setting is wrong.
     """
 
-    __slots__ = ("_api_client", "_flex", "_host_keys", "_keys", "_microform")
+    __slots__ = ("_api_client", "_flex", "_keys", "_microform", "_unthrottled_keys")
 
     _api_client: ApiClient
     _flex: FlexAPIApi
-    _host_keys: KeySource
+    _unthrottled_keys: KeySource
     _keys: KeySource
     _microform: MicroformIntegrationApi
 
@@ -107,8 +107,8 @@ class FlexClient(BaseFlexClient[KeySource]):
             _flex=FlexAPIApi(api_client),
             _microform=MicroformIntegrationApi(api_client),
             _keys=cached if keys is None else keys,
-            # Names of keys in what came straight from the host are no inventions: they never wait for a cooldown.
-            _host_keys=cached.from_host() if keys is None else keys,
+            # Key ids in responses of the host are trustworthy, so fetching them is not throttled.
+            _unthrottled_keys=cached.from_host() if keys is None else keys,
         )
 
     def __enter__(self) -> Self:
@@ -119,12 +119,12 @@ class FlexClient(BaseFlexClient[KeySource]):
 
     @property
     def api_client(self) -> ApiClient:
-        """The client underneath, for the generated API classes: ``FlexAPIApi(client.api_client)``."""
+        """The low-level API client, for the generated API classes: ``FlexAPIApi(client.api_client)``."""
         return self._api_client
 
     @property
     def clock(self) -> Clock:
-        """How far the host's clock is from this machine's, and whether requests are signed with its time."""
+        """The offset of the host's clock, and whether requests are signed with the host's time."""
         return self._api_client.clock
 
     def close(self) -> None:
@@ -144,18 +144,18 @@ class FlexClient(BaseFlexClient[KeySource]):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> CaptureContext:
-        """Ask for a capture context and verify it (``POST /flex/v2/sessions``).
+        """Request a capture context and verify it (``POST /flex/v2/sessions``).
 
         Args:
-            fields: what to capture: ``fields(card=["number", "expirationMonth", "securityCode?"])``, or the models.
-            timeout: seconds for each attempt in place of the client's ``read_timeout``.
-            retry: how often to try, and for how long in all, in place of the client's policy.
+            fields: fields to capture: ``fields(card=["number", "expirationMonth", "securityCode?"])``, or the models.
+            timeout: seconds for each attempt, instead of the client's ``read_timeout``.
+            retry: the retry policy of this call, instead of the client's.
 
         Raises:
-            InvalidArgumentError: something else than these was given. Nothing was sent.
+            InvalidArgumentError: the argument has another type. Nothing was sent.
             ConfigurationError: the client has no auth.
             ApiException, TransportError: the call failed.
-            TokenError: what came back is not what it has to be.
+            TokenError: the response is not a valid capture context.
         """
         request = capture_request(fields)
         with self._shared_deadline(retry):
@@ -174,17 +174,17 @@ class FlexClient(BaseFlexClient[KeySource]):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> CaptureContext:
-        """Ask for a capture context for the browser library Microform and verify it (``POST /microform/v2/sessions``).
+        """Request a capture context for the browser library Microform and verify it (``POST /microform/v2/sessions``).
 
         Args:
             target_origins: origins of the pages that will load Microform: ``["https://shop.example.com"]``.
             allowed_card_networks: ``["VISA", "MASTERCARD"]``; at least one unless the payment types are ``CHECK`` only.
-            allowed_payment_types: ``["CARD"]`` where left out.
-            include_card_prefix: None for six digits of the card number in the token, True for eight where the network
-                has them, False for none.
+            allowed_payment_types: ``["CARD"]`` by default.
+            include_card_prefix: None for the first six digits of the card number in the token, True for eight if the
+                network uses eight, False for none.
             client_version: version of the browser library.
-            timeout: seconds for each attempt in place of the client's ``read_timeout``.
-            retry: how often to try, and for how long in all, in place of the client's policy.
+            timeout: seconds for each attempt, instead of the client's ``read_timeout``.
+            retry: the retry policy of this call, instead of the client's.
 
         Raises:
             As ``create_capture_context``.
@@ -201,13 +201,13 @@ class FlexClient(BaseFlexClient[KeySource]):
                 self._microform.generate_capture_context_with_http_info(request, timeout=timeout, retry=retry)
             )
 
-    def _verify_issued(self, answer: ApiResponse[str]) -> CaptureContext:
-        """The capture context in a response of the host."""
+    def _verify_issued(self, response: ApiResponse[str]) -> CaptureContext:
+        """Verify the capture context in a response of the host."""
         return verify_capture_context(
-            answer.data,
-            self._host_keys,
+            response.data,
+            self._unthrottled_keys,
             leeway=self._leeway,
-            host_time=host_time_of(self.clock, answer),
+            host_time=host_time_of(self.clock, response),
             from_host=True,
         )
 
@@ -215,11 +215,12 @@ class FlexClient(BaseFlexClient[KeySource]):
         """Verify a capture context with the long-term key that this client's host publishes.
 
         Args:
-            jwt: the capture context, from wherever it came.
-            expected: what it must say about the capture: ``Expected(target_origins=[...])``.
+            jwt: the capture context, from any source.
+            expected: the content that the context must have: ``Expected(target_origins=[...])``.
 
         Raises:
-            TokenError: it is not genuine, or not valid now, or says something else; the subclass says why.
+            TokenError: the context is not genuine, not valid now, or differs from ``expected``; the subclass gives the
+                reason.
             ApiException, TransportError: the key could not be fetched.
         """
         check_expected(expected)
@@ -227,36 +228,37 @@ class FlexClient(BaseFlexClient[KeySource]):
         return with_key(
             self._keys,
             unverified.kid,
-            # Asked for after the key was fetched: that response may be the first one with the host's time.
+            # Read after the key was fetched: that response may be the first one with the host's time.
             lambda key: unverified.verify(
                 key, leeway=self._leeway, expected=expected, host_time=self._api_client.host_time()
             ),
         )
 
     def store_capture_context(self, context: CaptureContext, key: str | bytes | None = None, *, bind: str = "") -> str:
-        """A context as a small text, to keep between the two steps. What is safe where: ``docs/trust.md``.
+        """Convert a context to a short string, to store it between the two steps. See ``docs/trust.md``.
 
         Args:
             context: the verified capture context.
-            key: seals the text: 16 bytes at least, secret, the same on all servers. None leaves it unsealed.
-            bind: whom it is for, a session's id. Needs a key.
+            key: secret key that seals the string: at least 16 bytes, the same on all servers. None for no seal.
+            bind: the owner of the context, such as a session id. Needs a key.
 
         Raises:
-            ConfigurationError: the key is too short, or ``bind`` comes without one.
+            ConfigurationError: the key is too short, or ``bind`` is set without a key.
         """
         return store_capture_context(context, key, bind=bind)
 
     def restore_capture_context(self, text: str, key: str | bytes | None = None, *, bind: str = "") -> CaptureContext:
-        """The context that was stored: believed for its seal or, unsealed, verified again. Good for verifying tokens as
-        long as one of this context can be valid.
+        """Restore a stored context. A sealed one is trusted because of its seal, an unsealed one is verified again.
+
+        The context can verify tokens as long as a token for it can be valid.
 
         Args:
-            text: what ``store_capture_context`` gave.
-            key: what it was sealed with.
-            bind: whom it was for.
+            text: the string that ``store_capture_context`` returned.
+            key: the key that it was sealed with.
+            bind: the owner that it was bound to.
 
         Raises:
-            TokenError: it was changed, is for somebody else, or too old; the subclass says why.
+            TokenError: the string was modified, is bound to another owner, or is too old; the subclass says which.
         """
         stored = StoredContext(text, key, bind=bind)
         if stored.sealed:
@@ -264,7 +266,7 @@ class FlexClient(BaseFlexClient[KeySource]):
         return with_key(
             self._keys,
             stored.kid,
-            lambda found: stored.verify(found, leeway=self._leeway, host_time=self._api_client.host_time()),
+            lambda public_key: stored.verify(public_key, leeway=self._leeway, host_time=self._api_client.host_time()),
         )
 
     def tokenize(
@@ -275,33 +277,33 @@ class FlexClient(BaseFlexClient[KeySource]):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> TransientToken:
-        """Encrypt data to a capture context, exchange it for a transient token, and verify that
+        """Encrypt data with the key of a capture context, exchange it for a transient token, and verify the token
         (``POST /flex/v2/tokens``).
 
-        A repetition counts against the number of tokens that a context is good for, so it is not tried again once it
-        was sent, unless the policy says ``repeat_any``.
+        Each request counts against the number of tokens that a context allows, so a request that may have been sent is
+        not retried, unless the policy sets ``repeat_any``.
 
         Args:
             context: from ``create_capture_context``.
-            data: texts by field: ``{"card": {"number": "4111111111111111", ...}, "billTo": {...}}``, or the whole tree
-                of the wire, or dotted names. A ``Card`` stands for its fields, alone or as the value of ``card``; of it
-                only what the context asks for is sent. For a Microform context that allows ``CHECK``, a bank account:
-                ``{"CHECK": {"routingNumber": ..., "account": {"number": ..., "type": "C"}}}``, or the same below
-                ``paymentInformation.bank``.
-            timeout: seconds for each attempt in place of the client's ``read_timeout``.
-            retry: how often to try, and for how long in all, in place of the client's policy.
+            data: strings by field: ``{"card": {"number": "4111111111111111", ...}, "billTo": {...}}``, or the full
+                structure of the request, or dotted names. A ``Card`` is accepted alone or as the value of ``card``;
+                only the fields that the context requests are sent. For a Microform context that allows ``CHECK``,
+                a bank account: ``{"CHECK": {"routingNumber": ..., "account": {"number": ..., "type": "C"}}}``, or the
+                same below ``paymentInformation.bank``.
+            timeout: seconds for each attempt, instead of the client's ``read_timeout``.
+            retry: the retry policy of this call, instead of the client's.
 
         Raises:
-            InvalidDataError: a field is missing, or not in the context, or of a payment type that the context does not
-                allow, or not a text. Nothing was sent.
+            InvalidDataError: a field is missing, not in the context, of a payment type that the context does not allow,
+                or not a string. Nothing was sent.
             ApiException, TransportError: the call failed.
-            TokenError: the context has expired, or what came back is not what it has to be.
+            TokenError: the context has expired, or the response is not a valid token for it.
         """
         jwe = encrypt(context, to_wire_data(data, context), host_time=self._api_client.host_time())
-        answer = self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
-        check_digest(answer)
+        response = self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
+        check_digest(response)
         return verify_transient_token(
-            answer.data, context, leeway=self._leeway, host_time=host_time_of(self.clock, answer), from_host=True
+            response.data, context, leeway=self._leeway, host_time=host_time_of(self.clock, response), from_host=True
         )
 
     def tokenize_many(
@@ -316,27 +318,26 @@ class FlexClient(BaseFlexClient[KeySource]):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> Generator[TokenizeResult, None, None]:
-        """Tokenize many cards, several at a time. One that fails is a result with an ``error``, and stops no other.
+        """Tokenize many cards concurrently. A failed item yields a result with an ``error``; the others continue.
 
-        Each item gets a capture context of its own, for the fields that it has: how many tokens one context is good
-        for is not published. Items are taken as there is room for them, never more than twice ``concurrency`` ahead of
-        the results that were taken; they are taken in this thread. Closing the iterator, or an exception in this thread
-        while it waits, cancels what has not begun and waits for what has; then no thread is left.
+        Each item gets a separate capture context for the fields that it has, because the number of tokens that one
+        context allows is not published. Items are taken from the iterable in this thread, at most twice
+        ``concurrency`` ahead of the results that were consumed. Closing the iterator, or an exception in this thread
+        while it waits, cancels the items that have not started and waits for the others; no thread remains.
 
         Args:
-            items: data as ``tokenize`` takes it, or tuples of a context and data. May be endless.
-            concurrency: items at work at once; no more than ``pool_size`` of them send at the same time.
-            ordered: whether results come in the order of the items; if not, as they are done.
-            progress: called in this thread after each item with two numbers: how many are done, and how many of these
-                failed.
-            fields: what to ask for in each context, in place of the fields that its item has.
-            context: one context for all items, which it must have uses and time enough for.
-            timeout: seconds for each attempt in place of the client's ``read_timeout``.
-            retry: how often to try, and for how long in all, in place of the client's policy; for each of an item's two
-                calls.
+            items: data as ``tokenize`` accepts it, or tuples of a context and data. May be infinite.
+            concurrency: maximum number of items in progress; at most ``pool_size`` of them send at the same time.
+            ordered: whether results are yielded in the order of the items; otherwise as they complete.
+            progress: called in this thread after each item with the number of completed items and the number of failed
+                items.
+            fields: fields to request in each context, instead of the fields that its item has.
+            context: one context for all items. It must allow enough tokens and stay valid long enough.
+            timeout: seconds for each attempt, instead of the client's ``read_timeout``.
+            retry: the retry policy for each of the two calls of an item, instead of the client's.
 
         Raises:
-            ConfigurationError: an argument is wrong. An exception of ``items`` or ``progress`` comes out as it is.
+            ConfigurationError: an argument is wrong. Exceptions of ``items`` and ``progress`` are raised unchanged.
         """
         check_call_options(timeout, retry)
         check_items(items, awaited=False)
@@ -355,28 +356,29 @@ class FlexClient(BaseFlexClient[KeySource]):
         return context, self.tokenize(context, data, timeout=timeout, retry=retry)
 
     def verify_transient_token(self, jwt: str, context: CaptureContext) -> TransientToken:
-        """Verify a transient token with the capture context it was made for, one that this server asked for and kept.
+        """Verify a transient token with its capture context, which this server requested and stored.
 
-        Not yet valid is what this machine's clock calls so; expired, what it or the host's clock does.
+        A token is not yet valid according to the local clock. It is expired according to the local or the host's clock.
 
         Raises:
-            TokenError: it is not genuine, or not valid now, or of another context; the subclass says why.
+            TokenError: the token is not genuine, not valid now, or belongs to another context; the subclass gives the
+                reason.
         """
         return verify_transient_token(jwt, context, leeway=self._leeway, host_time=self._api_client.host_time())
 
     def payment_details(
         self, token: TransientToken | str, *, timeout: float | None = None, retry: RetryPolicy | None = None
     ) -> dict[str, Any]:
-        """What was captured, masked (``GET /flex/v2/payment-details/{jti}``).
+        """Return the captured data, masked (``GET /flex/v2/payment-details/{jti}``).
 
         Args:
-            token: the verified transient token, or its ``jti``. Its JWT is refused: the path of the request would hold
-                it, and access logs keep paths.
-            timeout: seconds for each attempt in place of the client's ``read_timeout``.
-            retry: how often to try, and for how long in all, in place of the client's policy.
+            token: the verified transient token, or its ``jti``. The JWT itself is rejected: the path of the request
+                would contain it, and access logs contain paths.
+            timeout: seconds for each attempt, instead of the client's ``read_timeout``.
+            retry: the retry policy of this call, instead of the client's.
 
         Raises:
-            InvalidArgumentError: a JWT or another credential was given. Nothing was sent.
+            InvalidArgumentError: the argument is a JWT or another credential. Nothing was sent.
             ConfigurationError: the client has no auth.
             ApiException, TransportError: the call failed.
         """
@@ -390,22 +392,22 @@ class FlexClient(BaseFlexClient[KeySource]):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> PaymentCredentials:
-        """The card behind a transient token, in full: decrypted, and verified
+        """Return the full card data behind a transient token, decrypted and verified
         (``GET /flex/v2/payment-credentials/{reference}``). **In PCI DSS scope**: the result holds the card number.
 
         The client must sign as the organisation that the reference belongs to, often the portfolio.
 
         Args:
             reference: a value of ``token.payment_credentials_references``.
-            private_key: the merchant's key, whose public half the service has.
-            timeout: seconds for each attempt in place of the client's ``read_timeout``.
-            retry: how often to try, and for how long in all, in place of the client's policy.
+            private_key: the merchant's private key. The public key is registered with the service.
+            timeout: seconds for each attempt, instead of the client's ``read_timeout``.
+            retry: the retry policy of this call, instead of the client's.
 
         Raises:
             InvalidArgumentError: the reference is a token or another credential. Nothing was sent.
-            ConfigurationError: the client has no auth, or this is not a private key.
+            ConfigurationError: the client has no auth, or ``private_key`` is not a private key.
             ApiException, TransportError: the call failed.
-            TokenError: what came back cannot be decrypted, or is not genuine.
+            TokenError: the response cannot be decrypted, or is not genuine.
         """
         with self._shared_deadline(retry):
             response = self._flex.get_payment_credentials_with_http_info(
@@ -414,7 +416,7 @@ class FlexClient(BaseFlexClient[KeySource]):
             return open_payment_credentials(
                 response.data,
                 private_key,
-                self._host_keys,
+                self._unthrottled_keys,
                 leeway=self._leeway,
                 host_time=host_time_of(self.clock, response),
                 from_host=True,

@@ -178,7 +178,7 @@ def test_no_card_data_in_a_request_for_microform(value: str, client: FlexClient,
     good: dict[str, Any] = {"target_origins": ["https://shop.example"], "allowed_card_networks": ["VISA"]}
     for name in ("target_origins", "allowed_card_networks", "allowed_payment_types", "client_version"):
         given = value if name == "client_version" else ["CARD", value]
-        with pytest.raises(InvalidArgumentError, match=f"^{name} was given a") as caught:
+        with pytest.raises(InvalidArgumentError, match=f"^{name} contains a") as caught:
             client.create_microform_context(**{**good, name: given})
         assert caught.value.argument == name
         assert value not in str(caught.value)
@@ -206,7 +206,7 @@ def test_no_card_number_in_the_fields_of_a_context(data: Any, client: FlexClient
     ):
         refused(
             lambda given=given: client.create_capture_context(given),  # type: ignore[misc]
-            "fields have a card number in them",
+            "fields contain a card number",
             kind=InvalidArgumentError,
         )
     assert emulator.requests == []
