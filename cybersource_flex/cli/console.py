@@ -179,11 +179,11 @@ def format_utc(seconds: float) -> str:
 
 def format_duration(seconds: float) -> str:
     """A duration in its largest sensible unit: ``15 min``."""
-    whole = int(abs(seconds))
+    total = int(abs(seconds))
     for least, size, unit in ((172_800, 86_400, "days"), (7200, 3600, "h"), (120, 60, "min")):
-        if whole >= least:
-            return f"{whole // size} {unit}"
-    return f"{whole} s"
+        if total >= least:
+            return f"{total // size} {unit}"
+    return f"{total} s"
 
 
 def format_relative(seconds: float, now: float) -> str:

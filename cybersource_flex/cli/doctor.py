@@ -15,7 +15,7 @@ from ..client.config.env_variables import builder_from_env
 from ..client.config.merchant_config import builder_from_merchant_config
 from ..errors import ConfigurationError
 from .console import Console
-from .doctor_checks import Finding, examine
+from .doctor_checks import Finding, run_checks
 
 __all__ = ["run"]
 
@@ -37,7 +37,7 @@ def run(config: Path | None, *, as_json: bool, offline: bool, send_token: bool) 
     findings: Iterable[Finding]
     try:
         builder = builder_from_env(os.environ) if config is None else builder_from_merchant_config(_load(config))
-        findings = examine(builder, offline=offline, send_token=send_token)
+        findings = run_checks(builder, offline=offline, send_token=send_token)
     except ConfigurationError as cause:
         hint = "the settings are in docs/configuration.md"
         findings = [Finding("configuration", "problem", str(cause), hint)]

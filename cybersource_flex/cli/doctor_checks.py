@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..client.config.client_options import ClientBuilder
     from ..transport import Signer, Tls
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "run_checks"]
 
 # A certificate that expires within this number of days gives a warning.
 _EXPIRY_WARNING_DAYS: Final = 30
@@ -98,7 +98,7 @@ class Finding(NamedTuple):
     facts: Mapping[str, Any] = {}
 
 
-def examine(builder: ClientBuilder, *, offline: bool, send_token: bool) -> Iterator[Finding]:
+def run_checks(builder: ClientBuilder, *, offline: bool, send_token: bool) -> Iterator[Finding]:
     """Run all checks of a configuration and yield their findings.
 
     Args:
@@ -146,7 +146,7 @@ def examine(builder: ClientBuilder, *, offline: bool, send_token: bool) -> Itera
     if offline:
         return
     with unsigned, client:
-        yield from _examine_host(unsigned, None if error else client, str(builder.scheme), send_token=send_token)
+        yield from _check_host(unsigned, None if error else client, str(builder.scheme), send_token=send_token)
 
 
 def _scheme(builder: ClientBuilder, signer: Signer | None) -> Iterator[Finding]:
@@ -312,9 +312,7 @@ def _host(client: FlexClient) -> Iterator[Finding]:
     yield Finding("host", "ok", message, facts=facts)
 
 
-def _examine_host(
-    unsigned: FlexClient, client: FlexClient | None, scheme: str, *, send_token: bool
-) -> Iterator[Finding]:
+def _check_host(unsigned: FlexClient, client: FlexClient | None, scheme: str, *, send_token: bool) -> Iterator[Finding]:
     """Check whether the host responds, compare clocks, and check whether the host accepts a signed request.
 
     Args:

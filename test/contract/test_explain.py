@@ -1,4 +1,4 @@
-"""A 401 of the emulator, seen through the client, saved, and explained by the command line."""
+"""Diagnosis of a 401: ``AuthenticationError.diagnosis`` and ``report``, and ``cybersource-flex explain``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def call(client: FlexClient) -> None:
     client.create_capture_context(fields(card=["number"]))
 
 
-def refused(auth: Any, url: str, **settings: Any) -> AuthenticationError:
+def authentication_error(auth: Any, url: str, **settings: Any) -> AuthenticationError:
     with FlexClient(auth, environment=url, **settings) as client, pytest.raises(AuthenticationError) as caught:
         call(client)
     error = caught.value
@@ -43,7 +43,7 @@ def refused(auth: Any, url: str, **settings: Any) -> AuthenticationError:
     return error
 
 
-def first(error: AuthenticationError) -> str:
+def likeliest_cause(error: AuthenticationError) -> str:
     return error.diagnosis[0].name
 
 
@@ -52,49 +52,49 @@ def explain(*arguments: str, stdin: str | bytes | None = None) -> tuple[int, str
     return result.exit_code, result.stdout, result.stderr
 
 
-def saved(error: AuthenticationError, folder: Path) -> str:
+def save_report(error: AuthenticationError, folder: Path) -> str:
     path = folder / "report.json"
     path.write_text(json.dumps(error.report()), "utf-8")
     return str(path)
 
 
 @pytest.mark.parametrize("changes", [{"secret_key": WRONG_SECRET}, {"key_id": OTHER_KEY}, {"merchant_id": "another"}])
-def test_credentials_that_do_not_belong_together(changes: dict[str, str], emulator: Emulator) -> None:
-    error = refused(JwtSharedSecret(**{**emulator.auth, **changes}), emulator.url)
-    assert first(error) == "credentials"
+def test_credentials_that_do_not_match(changes: dict[str, str], emulator: Emulator) -> None:
+    error = authentication_error(JwtSharedSecret(**{**emulator.auth, **changes}), emulator.url)
+    assert likeliest_cause(error) == "credentials"
     assert [attempt.status for attempt in error.attempts] == [401]
 
 
-def test_a_secret_that_was_cut(emulator: Emulator) -> None:
-    error = refused(JwtSharedSecret(**{**emulator.auth, "secret_key": WRONG_SECRET[:32]}), emulator.url)
-    assert first(error) == "secret"
+def test_a_truncated_secret(emulator: Emulator) -> None:
+    error = authentication_error(JwtSharedSecret(**{**emulator.auth, "secret_key": WRONG_SECRET[:32]}), emulator.url)
+    assert likeliest_cause(error) == "secret"
     assert "24 bytes" in error.diagnosis[0].speaks_for[0]
     assert str(error).endswith("likely cause: the secret is not decoded, or not the whole secret")
 
 
 @pytest.mark.parametrize("off", [600, -600])
-def test_a_clock_that_is_off(off: int) -> None:
+def test_a_wrong_clock(off: int) -> None:
     with Emulator(clock=lambda: time.time() + off) as emulator:
-        error = refused(JwtSharedSecret(**emulator.auth), emulator.url, correct_clock=False)
-        assert first(error) == "clock"
+        error = authentication_error(JwtSharedSecret(**emulator.auth), emulator.url, correct_clock=False)
+        assert likeliest_cause(error) == "clock"
         assert "signing with the host's time is switched off" in error.diagnosis[0].speaks_for
         assert len(error.attempts) == 1
         # With the correction, what is left is not the clock.
-        error = refused(JwtSharedSecret(**{**emulator.auth, "secret_key": WRONG_SECRET}), emulator.url)
-        assert first(error) == "credentials"
+        error = authentication_error(JwtSharedSecret(**{**emulator.auth, "secret_key": WRONG_SECRET}), emulator.url)
+        assert likeliest_cause(error) == "credentials"
         assert len(error.attempts) == 2
         clock = next(cause for cause in error.diagnosis if cause.name == "clock")
         assert clock.score == 0
         assert "it was refused none the less" in clock.speaks_against[0]
 
 
-def test_a_key_of_another_kind(emulator: Emulator) -> None:
-    error = refused(JwtSharedSecret(**{**emulator.auth, "key_id": "1234567890123456789012"}), emulator.url)
-    assert first(error) == "key_id"
+def test_a_key_of_another_scheme(emulator: Emulator) -> None:
+    error = authentication_error(JwtSharedSecret(**{**emulator.auth, "key_id": "1234567890123456789012"}), emulator.url)
+    assert likeliest_cause(error) == "key_id"
     assert "1234567890123456789012" not in json.dumps(error.report()) + repr(error.diagnosis)
 
 
-def test_a_meta_key_with_its_ids_exchanged() -> None:
+def test_a_meta_key_with_swapped_ids() -> None:
     merchant = Merchant("shop", OTHER_KEY, WRONG_SECRET, portfolio_id="group")
     with Emulator(merchants=[merchant]) as emulator:
         right = JwtSharedSecret("shop", OTHER_KEY, WRONG_SECRET, portfolio_id="group")
@@ -102,29 +102,34 @@ def test_a_meta_key_with_its_ids_exchanged() -> None:
             call(client)
         for ids in ({"portfolio_id": "shop"}, {}):
             assert (
-                first(refused(JwtSharedSecret("shop", OTHER_KEY, WRONG_SECRET, **ids), emulator.url)) == "credentials"
+                likeliest_cause(
+                    authentication_error(JwtSharedSecret("shop", OTHER_KEY, WRONG_SECRET, **ids), emulator.url)
+                )
+                == "credentials"
             )
-        error = refused(JwtSharedSecret("group", OTHER_KEY, WRONG_SECRET, portfolio_id="shop"), emulator.url)
-        assert first(error) == "credentials"
+        error = authentication_error(
+            JwtSharedSecret("group", OTHER_KEY, WRONG_SECRET, portfolio_id="shop"), emulator.url
+        )
+        assert likeliest_cause(error) == "credentials"
         assert "can be exchanged" in error.diagnosis[0].speaks_for[0]
 
 
-def test_a_p12_of_another_place(emulator: Emulator) -> None:
+def test_a_p12_of_another_environment(emulator: Emulator) -> None:
     with Emulator(merchants=[Merchant(emulator.auth["merchant_id"], OTHER_KEY, WRONG_SECRET)]) as other:
         signer = JwtP12(other.auth["merchant_id"], other.make_p12("password"), "password")
-        error = refused(signer, emulator.url)
-    assert first(error) == "environment"
+        error = authentication_error(signer, emulator.url)
+    assert likeliest_cause(error) == "environment"
     assert error.report()["facts"]["certificate_days_left"] > 0
 
 
-def test_an_access_token_that_was_revoked(emulator: Emulator) -> None:
+def test_a_revoked_access_token(emulator: Emulator) -> None:
     token = emulator.issue_access_token()
     with FlexClient(BearerToken(token), environment=emulator.url) as client:
         call(client)
         emulator.revoke_access_token(token)
         with pytest.raises(AuthenticationError) as caught:
             call(client)
-    assert first(caught.value) == "key_ended"
+    assert likeliest_cause(caught.value) == "key_ended"
     assert caught.value.report()["facts"]["accepted_same"] == 1
     assert token not in json.dumps(caught.value.report())
 
@@ -139,20 +144,20 @@ def test_a_key_that_worked_before() -> None:
         moment[0] = 200_000.0
         with pytest.raises(AuthenticationError) as caught:
             call(client)
-    assert first(caught.value) == "clock"
+    assert likeliest_cause(caught.value) == "clock"
     ended = next(cause for cause in caught.value.diagnosis if cause.name == "key_ended")
     assert ended.speaks_for[0].startswith("1 signed call of this operation was accepted before")
 
 
-def test_http_signature_is_explained_too(emulator: Emulator) -> None:
+def test_http_signature(emulator: Emulator) -> None:
     with pytest.warns(DeprecationWarning, match="March 2027"):
         signer = HttpSignature(**{**emulator.auth, "secret_key": WRONG_SECRET})
-    error = refused(signer, emulator.url)
+    error = authentication_error(signer, emulator.url)
     assert error.report()["facts"]["scheme"] == "http_signature"
     assert {cause.name: cause.score for cause in error.diagnosis}["signed_lines"] == 0
 
 
-def test_counting_survives_other_failures(emulator: Emulator) -> None:
+def test_accepted_calls_are_counted_despite_other_failures(emulator: Emulator) -> None:
     with FlexClient(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
         call(client)
         with pytest.raises(errors.NotFoundError):
@@ -169,8 +174,8 @@ def test_counting_survives_other_failures(emulator: Emulator) -> None:
 
 
 def test_a_saved_report_is_explained(emulator: Emulator, tmp_path: Path) -> None:
-    error = refused(JwtSharedSecret(**{**emulator.auth, "secret_key": WRONG_SECRET}), emulator.url)
-    code, out, err = explain(saved(error, tmp_path))
+    error = authentication_error(JwtSharedSecret(**{**emulator.auth, "secret_key": WRONG_SECRET}), emulator.url)
+    code, out, err = explain(save_report(error, tmp_path))
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "POST /flex/v2/sessions: 401"
@@ -198,7 +203,7 @@ def words(error: AuthenticationError) -> list[str]:
 
 
 def test_json_and_standard_input(emulator: Emulator) -> None:
-    error = refused(JwtSharedSecret(**{**emulator.auth, "secret_key": WRONG_SECRET}), emulator.url)
+    error = authentication_error(JwtSharedSecret(**{**emulator.auth, "secret_key": WRONG_SECRET}), emulator.url)
     code, out, _ = explain("-", "--json", stdin=json.dumps(error.report()))
     assert code == 0
     content = json.loads(out)
@@ -221,7 +226,7 @@ GOOD: dict[str, Any] = {
 }
 
 
-def test_the_smallest_report() -> None:
+def test_a_minimal_report() -> None:
     assert explain("-", stdin=json.dumps(GOOD))[0] == 0
     assert explain("-", stdin=json.dumps({**GOOD, "of_a_newer_version": 1}))[0] == 0
 
@@ -254,13 +259,13 @@ def test_invalid_reports_are_rejected(content: str | bytes, message: str) -> Non
     assert "c4n4ry" not in err
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     assert explain(str(tmp_path / "none.json"))[0] == 2
     assert explain(str(tmp_path))[0] == 2
     assert explain()[0] == 2
 
 
-def test_as_a_program(tmp_path: Path) -> None:
+def test_in_a_subprocess(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(json.dumps(GOOD), "utf-8")
     command = [sys.executable, "-W", "error", "-m", "cybersource_flex.cli", "explain"]
     result = subprocess.run([*command, str(tmp_path / "report.json")], capture_output=True, text=True, timeout=60)
