@@ -398,8 +398,9 @@ class _DeadlineSocket:
         self._in_time().sendall(*args)
 
     def _in_time(self) -> ssl.SSLSocket:
-        if self._sock.gettimeout() != 0.0:
-            exchange = _exchange.get()
+        exchange = _exchange.get(None)
+        # Without one, the connection is being closed.
+        if exchange is not None and self._sock.gettimeout() != 0.0:
             connection = exchange.connection
             connecting = connection is None or connection.connecting
             left = (exchange.connect_deadline if connecting else exchange.deadline) - time.monotonic()
