@@ -1,7 +1,7 @@
-"""Exceptions without the values that they came by.
+"""Clear local variables from exception tracebacks, so that error reporters cannot capture secrets.
 
-Tools that report exceptions show the variables of frames. Those of ours hold secrets, tokens and card data, because
-they must while they are at work; and nobody needs them afterwards.
+Error reporters record the local variables of every frame. The frames of this package hold secrets, tokens and card data
+while a call runs; nothing needs these variables after an exception has left it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["forget", "sealed"]
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 
-# CO_COROUTINE. The module that tells by name is one that importing this package should not cost.
+# CO_COROUTINE. `inspect` defines the name, but importing it would slow down the import of this package.
 _COROUTINE = 0x80
 # CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR.
 _SUSPENDABLE = 0x20 | 0x80 | 0x200
@@ -26,26 +26,26 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def sealed(thing: _T) -> _T:
-    """Have exceptions leave a function, or the public methods of a class, without the variables of the frames inside.
+    """Decorate a function, or the public methods of a class, to clear the local variables of exceptions' tracebacks.
 
-    The lines that an exception came through stay in its traceback.
+    File names and line numbers stay in the traceback.
     """
-    given: Any = thing
-    if isinstance(given, type):
-        for name, value in list(vars(given).items()):
+    target: Any = thing
+    if isinstance(target, type):
+        for name, value in list(vars(target).items()):
             if name.startswith("_") and name != "__init__":
                 continue
             if isinstance(value, FunctionType):
-                setattr(given, name, _function(value))
+                setattr(target, name, _function(value))
             elif isinstance(value, (classmethod, staticmethod)):
-                setattr(given, name, type(value)(_function(value.__func__)))
+                setattr(target, name, type(value)(_function(value.__func__)))
         return thing
-    made: _T = _function(thing)
-    return made
+    wrapped: _T = _function(thing)
+    return wrapped
 
 
 def _function(function: Any) -> Any:
-    # The arguments go from the frames below as well, which are part of the traceback.
+    # The wrappers' own frames are part of the traceback, so they delete their arguments too.
     @wraps(function)
     def call(*args: Any, **keywords: Any) -> Any:
         outer = sys.exc_info()[1]
@@ -70,34 +70,34 @@ def _function(function: Any) -> Any:
 
 
 def forget(error: BaseException, outer: BaseException | None) -> None:
-    """Empty the variables of all frames that an exception came through and that have ended, and of those before it.
+    """Clear the local variables of all finished frames in the traceback of an exception, its causes and its contexts.
 
     Args:
         error: the exception.
-        outer: the one that the caller was handling already, if any: that one is not ours to touch.
+        outer: the exception that the caller was already handling, if any; it is left alone.
     """
     seen: set[int] = set()
-    left: list[BaseException | None] = [error]
-    while left:
-        each = left.pop()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        each = pending.pop()
         if each is None or each is outer or id(each) in seen:
             continue
         seen.add(id(each))
         trace = each.__traceback__
         while trace is not None:
             if _may_clear(trace.tb_frame):
-                # Frames that are still running, the caller's, cannot be cleared.
+                # The caller's frames are still running and cannot be cleared.
                 with suppress(RuntimeError):
                     trace.tb_frame.clear()
             trace = trace.tb_next
-        left += (each.__cause__, each.__context__)
+        pending += (each.__cause__, each.__context__)
 
 
 def _may_clear(frame: FrameType) -> bool:
     """Whether a frame can be cleared without harm.
 
     Before Python 3.13, clearing the frame of a suspended generator or coroutine closes it. Those of this package have
-    ended when an exception has come through them; of the caller's it cannot be known.
+    ended when an exception has passed through them; whether the caller's have ended is unknown.
     """
     if not frame.f_code.co_flags & _SUSPENDABLE:
         return True

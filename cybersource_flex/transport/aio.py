@@ -111,17 +111,17 @@ class AsyncTransport(Sender):
     async def send(
         self, request: Request, *, timeout: float | None = None, retry: RetryPolicy | None = None
     ) -> Response:
-        """Send a request and read the answer to its end, whatever its status.
+        """Send a request and read the whole response, of any status.
 
         Args:
             request: what to send.
-            timeout: seconds for each attempt in place of the settings' read timeout; the connect timeout is shortened
-                to it where it is longer.
-            retry: how often to try, and for how long in all, in place of the settings' policy.
+            timeout: read timeout of each attempt in seconds, instead of the settings'; a longer connect timeout is
+                shortened to it.
+            retry: retry policy, instead of the settings'.
 
         Raises:
-            ConfigurationError: called in another event loop than before, without closing in between.
-            TransportError: no complete answer came; the subclass says what happened.
+            ConfigurationError: called in a different event loop without closing the transport first.
+            TransportError: no complete response arrived; the subclass says what happened.
         """
         outer = sys.exc_info()[1]
         course = self._course(request, timeout, retry)
@@ -192,7 +192,7 @@ class AsyncTransport(Sender):
             _state.reset(token)
             if state.protocol is not None:
                 state.protocol.busy = False
-        # Outside of the handler, so that no cause goes along: those of aiohttp hold the request with its credentials.
+        # Raised outside `except` so that `__context__` stays empty: aiohttp's errors hold the request and credentials.
         raise found
 
     async def _request(self, session: aiohttp.ClientSession, course: Course, headers: dict[str, str]) -> Response:
@@ -330,7 +330,7 @@ class _Protocol(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         if self.used and not self.busy:
-            # Nobody asked for anything.
+            # Data without a request.
             self.force_close()
         super().data_received(data)
         if self._interim:
@@ -454,9 +454,9 @@ def keep_alive(connection: Connection) -> None:
 
 
 def _watch(response: aiohttp.ClientResponse) -> None:
-    """Have the reader of a body know when its connection is gone.
+    """Report a closed connection to the reader of a body.
 
-    aiohttp closes the connection over a malformed chunk and leaves whoever reads waiting, with no timer but the total.
+    After a malformed chunk, aiohttp closes the connection but leaves the reader waiting, with only the total timeout.
     """
     content = response.content
 
@@ -497,13 +497,13 @@ def _not_connected(cause: BaseException, *, through_proxy: bool) -> NotConnected
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """An error and those that it came from, wherever aiohttp keeps them."""
-    found: list[BaseException] = []
-    left: list[Any] = [error]
-    while left:
-        each = left.pop()
-        if isinstance(each, BaseException) and each not in found:
-            found.append(each)
-            left += (each.__cause__, each.__context__, getattr(each, "os_error", None))
-            left += (getattr(each, "certificate_error", None), *each.args)
-    return found
+    """An error and its causes, from every attribute in which aiohttp keeps one."""
+    chain: list[BaseException] = []
+    pending: list[Any] = [error]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, BaseException) and each not in chain:
+            chain.append(each)
+            pending += (each.__cause__, each.__context__, getattr(each, "os_error", None))
+            pending += (getattr(each, "certificate_error", None), *each.args)
+    return chain

@@ -1,6 +1,7 @@
-"""From an answer that is not a success to one typed exception. Never fails, whatever the body is.
+"""Map an error response to a typed exception. Never raises for malformed bodies.
 
-The shapes that the platform's services and gateways use are known; everything else keeps its status, headers and bytes.
+The body formats of the platform's services and gateways are parsed. The exception for any other body keeps its status,
+headers and bytes.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["problem"]
 
-# Texts of the service end up in messages and logs: long enough to help, too short to flood.
+# Messages of the service end up in exceptions and logs: long enough to help, too short to flood them.
 _TEXT_LIMIT = 300
 _READ_LIMIT: Final = 2000
 _MAX_DETAILS: Final = 50
 _CUT_END: Final = re.compile(r"[0-9A-Za-z+/_=.-]*[0-9 -]*\Z")
 
-# What a service could repeat of what it was sent: digits of a card number, tokens, and ids of tokens. Ids of requests
-# and of keys are shorter.
-# A UUID is kept, and read first: it is what support asks for, and can have as many digits in a row as a card.
+# Secrets of the request that a service could repeat: digits of a card number, tokens, and ids of tokens. Request ids
+# and key ids are shorter.
+# A UUID is kept, and matched first: support asks for it, and it can have as many consecutive digits as a card number.
 _SECRET: Final = re.compile(
     r"(?P<uuid>(?<![A-Za-z0-9-])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![A-Za-z0-9-]))"
     r"|[0-9](?:[ -]?[0-9]){11,18}(?![0-9])"
@@ -38,13 +39,13 @@ _SECRET: Final = re.compile(
 def problem(
     operation: Operation, response: Response, *, message: str | None = None, data: Any = None
 ) -> errors.ApiException:
-    """The exception for an answer: by its status, filled from whichever of the known shapes its body has.
+    """Create the exception for a response: its class from the status, its details from the body if the format is known.
 
     Args:
-        operation: what was called.
-        response: the answer.
-        message: given where the answer is a success that cannot be read; then the body is not looked into.
-        data: the body as the model that the specification names for the status.
+        operation: the operation that was called.
+        response: the response.
+        message: set if the response is a success that cannot be parsed; the body is then not examined.
+        data: the body, parsed as the model that the specification defines for the status.
     """
     status = response.status
     correlation_id = response.headers.get("v-c-correlation-id")
@@ -72,32 +73,32 @@ def problem(
     if isinstance(error, errors.AuthenticationError) and response.facts is not None:
         from .diagnosis import LIKELY, diagnose, of_answer
 
-        text = " ".join((reason, message or "", *map(repr, details)))[:_READ_LIMIT]
-        facts = {**response.facts, **of_answer(response.body, text)}
+        wording = " ".join((reason, message or "", *map(repr, details)))[:_READ_LIMIT]
+        facts = {**response.facts, **of_answer(response.body, wording)}
         causes = diagnose(facts)
         error._explain(facts, causes, likely=causes[0].score >= LIKELY)
     return error
 
 
 def _read(body: bytes) -> tuple[str, str, list[errors.ErrorDetail], str | None]:
-    """Reason, message, details and correlation id from a body of any known shape, else empty ones."""
+    """Parse reason, message, details and correlation id from a body of a known format; empty values otherwise."""
     try:
-        found = json.loads(body)
+        parsed = json.loads(body)
     except (ValueError, RecursionError):
         return "", "", [], None
-    if not isinstance(found, Mapping):
+    if not isinstance(parsed, Mapping):
         return "", "", [], None
-    return _from_object(found, depth=0)
+    return _from_object(parsed, depth=0)
 
 
 def _from_object(found: Mapping[str, Any], depth: int) -> tuple[str, str, list[errors.ErrorDetail], str | None]:
     gateway = found.get("response")
     if isinstance(gateway, Mapping):
-        text = gateway.get("rmsg")
-        inner = _nested(text) if depth == 0 else None
+        gateway_message = gateway.get("rmsg")
+        inner = _nested(gateway_message) if depth == 0 else None
         if inner is not None:
             return _from_object(inner, depth=1)
-        return "", _clean(text), [], None
+        return "", _clean(gateway_message), [], None
     inner = found.get("responseStatus")
     if isinstance(inner, Mapping):
         found = inner
@@ -116,14 +117,14 @@ def _from_object(found: Mapping[str, Any], depth: int) -> tuple[str, str, list[e
 
 
 def _nested(text: Any) -> Mapping[str, Any] | None:
-    """The gateway sometimes puts JSON text where its message should be."""
+    """Parse JSON inside the gateway's message: it sometimes sends an object there, encoded as a string."""
     if not isinstance(text, str) or not text.lstrip().startswith("{"):
         return None
     try:
-        found = json.loads(text)
+        parsed = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, Mapping) else None
+    return parsed if isinstance(parsed, Mapping) else None
 
 
 def _details(given: Any) -> list[errors.ErrorDetail]:
@@ -141,7 +142,7 @@ def _details(given: Any) -> list[errors.ErrorDetail]:
 
 
 def _clean(text: Any) -> str:
-    """One short line of printable text: what a host sends must not be able to forge log lines."""
+    """Reduce a value to one short printable line, so that a host cannot forge log lines."""
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
         return ""
     value = str(text)
@@ -149,5 +150,5 @@ def _clean(text: Any) -> str:
         # Searching takes time. What is cut off may be the rest of a token or a card number, so its beginning goes too.
         value = _CUT_END.sub("", value[:_READ_LIMIT])
     line = " ".join("".join(char if char.isprintable() else " " for char in value).split())
-    line = _SECRET.sub(lambda found: found["uuid"] or "<removed>", line)
+    line = _SECRET.sub(lambda match: match["uuid"] or "<removed>", line)
     return line if len(line) <= _TEXT_LIMIT else line[: _TEXT_LIMIT - 1] + "…"

@@ -1,4 +1,4 @@
-"""What every way of sending shares: the course of one call, without a wait in it."""
+"""State and bookkeeping of one call, shared by the urllib3 and aiohttp transports. No I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .attempts import Attempts
 from .clock import Clock
 from .content_coding import BodyTooLargeError, ContentCodingError, decode_body
 
-# Loaded here and not when it is needed: then, the process may have no file descriptor left to read a module.
+# Imported at start-up, not on first use: by then the process may have no file descriptor left to read a module.
 from .diagnosis import circumstances
 from .message import Response
 from .retry import RetryPolicy
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 __all__ = ["LEAST", "Course", "Sender", "broken", "failure", "unsent"]
 
-# Seconds: an attempt is not begun with less than this left of the deadline.
+# Seconds. No attempt starts with less than this remaining before the deadline.
 LEAST: Final = 0.001
 
 
 class Course:
-    """One call under way: its attempts, and who is told of them.
+    """One call in progress: its attempts, its timeouts and its telemetry.
 
     Attributes:
-        attempts: what decides about the next one.
-        connect: seconds that the attempt under way may take to connect.
-        read: seconds that it may wait for the next bytes of the answer.
+        attempts: the attempts so far; decides whether there is another.
+        connect: connect timeout of the current attempt, in seconds.
+        read: read timeout of the current attempt, in seconds: the longest wait for more bytes of the response.
     """
 
     __slots__ = ("_settings", "_started", "_timeout", "_told", "attempts", "connect", "read", "request")
@@ -55,12 +55,12 @@ class Course:
 
     @property
     def deadline(self) -> float | None:
-        """When the call must be over, on the monotonic clock; None for never."""
+        """When the call must end, on the monotonic clock; None for no deadline."""
         return self.attempts.deadline
 
     @property
     def sent(self) -> Request:
-        """The request of the attempt under way, as it is sent."""
+        """The request of the current attempt, as it is sent."""
         return self.attempts.sent
 
     @property
@@ -70,7 +70,7 @@ class Course:
         return None if deadline is None else max(0.0, deadline - time.monotonic())
 
     def prepare(self) -> None:
-        """Begin an attempt: it may have to wait for a connection and for the signer."""
+        """Start an attempt. It may have to wait for a connection and for the signer."""
         self.attempts.prepare()
 
     def sign(self) -> dict[str, str]:
@@ -78,30 +78,30 @@ class Course:
         return self.attempts.begin()
 
     def begin(self) -> None:
-        """Begin to send what was signed."""
+        """Shorten the timeouts to fit the deadline and report that the signed attempt is about to be sent."""
         deadline = self.attempts.deadline
         if deadline is not None:
-            left = max(LEAST, deadline - time.monotonic())
-            if left < self.connect:
-                self.connect = left
-            if left < self.read:
-                self.read = left
+            remaining = max(LEAST, deadline - time.monotonic())
+            if remaining < self.connect:
+                self.connect = remaining
+            if remaining < self.read:
+                self.read = remaining
         self._told.attempt_started()
 
     def answered(self, response: Response) -> float | None:
-        """Take note of a complete answer. Returns the seconds to wait for another attempt, or None for none."""
+        """Record a complete response. Returns the seconds to wait before the next attempt, or None if there is none."""
         self._told.attempt_ended(response.status)
         return self.attempts.answered(response)
 
     def failed(self, error: errors.TransportError) -> float:
-        """Take note of a failure. Returns the seconds to wait before another; raises the error if there is none."""
+        """Record a failed attempt. Returns the seconds to wait before the next; raises the error if there is none."""
         self._told.attempt_ended(error=error)
         return self.attempts.failed(error)
 
     def ended(
         self, made: tuple[errors.Attempt, ...], status: int | None = None, error: BaseException | None = None
     ) -> None:
-        """Tell that the call is over."""
+        """Report the end of the call to the telemetry."""
         self._told.call_ended(error)
         events = self._settings.events
         if error is not None and not isinstance(error, errors.CallError):
@@ -111,7 +111,7 @@ class Course:
         outcome = errors.outcome_of(status or 0) if error is None else error.outcome
         raised = None if error is None else type(error).__name__
         if error is None and outcome != "accepted":
-            # The answer is handed out, and becomes this where it is read.
+            # The response is returned, and the caller raises this exception when it parses it.
             raised = errors.error_class(status or 0).__name__
         operation = self.request.operation
         seconds = time.monotonic() - self._started
@@ -121,17 +121,17 @@ class Course:
 
 
 class Sender:
-    """One host and the rules for it. Subclasses send, and wait.
+    """Base class of the transports: one host and its settings. Subclasses do the I/O and the waiting.
 
     Attributes:
-        clock: how far the host's clock is from ours.
+        clock: the measured offset of the host's clock from this machine's.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._spans = Spans(settings.host)
         self._forwarded = settings.proxy is not None and settings.base_url.startswith("http:")
-        # Whether signing may wait for something else, and is done in a thread that the deadline does not wait for.
+        # Whether signing may block, for example on a device. It then runs in a thread, so the deadline still holds.
         self._blocking = getattr(settings.auth, "blocks", False) is True
         self.clock = Clock(correct=settings.correct_clock)
         self._accepted: Accepted = {}
@@ -145,7 +145,7 @@ class Sender:
         return Course(request, attempts, settings, timeout, self._spans.call_started(request.operation))
 
     def _arrived(self, course: Course, response: Response) -> Response:
-        """The last answer, in the clear; with what is known about the call if it is a 401."""
+        """Decrypt the final response and report the end of the call. A 401 gets the facts for its diagnosis."""
         sent = course.sent
         facts = response.facts = self._known(sent, response)
         if self._settings.mle is not None and course.request.operation.signed:
@@ -155,17 +155,17 @@ class Sender:
         return response
 
     def _lost(self, course: Course, error: BaseException, outer: BaseException | None) -> None:
-        """What is to be done before an exception is let out."""
-        # The frames that it came through had the credentials among their variables.
+        """Clear tracebacks and report the failed call before the exception propagates."""
+        # The frames in its traceback had the credentials among their local variables.
         forget(error, outer)
         course.ended(getattr(error, "attempts", ()), getattr(error, "status", None), error)
 
     def _known(self, sent: Request, response: Response) -> dict[str, Any] | None:
-        """Count what is accepted; after a 401, tell what is known about the call."""
+        """Count accepted calls. After a 401, return the facts about the call, else None."""
         if response.status == 401:
             return circumstances(sent, self._settings, self.clock, self._accepted, response)
         if sent.operation.signed and 200 <= response.status < 300:
-            # Without a lock: a count that another thread overwrites is one that nobody will miss.
+            # No lock: a count that another thread overwrites does not matter to the diagnosis.
             key = sent.operation.name, sent.body is not None
             count, _ = self._accepted.get(key, (0, 0.0))
             self._accepted[key] = count + 1, time.monotonic()
@@ -174,9 +174,9 @@ class Sender:
     def _complete(
         self, request: Request, status: int, reason: str, headers: Mapping[str, str], body: bytes
     ) -> Response:
-        """The response that was read, with its body decoded where it has a ``Content-Encoding``.
+        """Build the response, with its body decoded if it has a ``Content-Encoding``.
 
-        The status says what became of the call, so a body that cannot be decoded does not make the call fail: it is
+        The status decides the outcome of the call, so a body that cannot be decoded does not make the call fail: it is
         kept as received.
         """
         response = Response(status, reason, headers, body)
@@ -191,14 +191,14 @@ class Sender:
         return response
 
     def _too_large(self, request: Request, status: int) -> errors.TransportError:
-        text = f"the response body exceeds {self._settings.max_response_bytes} bytes"
-        return failure(errors.ResponseTooLargeError, request, text, errors.outcome_of(status))
+        reason = f"the response body exceeds {self._settings.max_response_bytes} bytes"
+        return failure(errors.ResponseTooLargeError, request, reason, errors.outcome_of(status))
 
 
 def failure(
     kind: type[errors.TransportError], request: Request, text: str, outcome: errors.Outcome = "unknown"
 ) -> errors.TransportError:
-    """The exception for an attempt without a complete answer."""
+    """Create the exception for an attempt without a complete response."""
     operation = request.operation
     return kind(
         f"{request.method} {operation.path}: {text}",
@@ -210,13 +210,13 @@ def failure(
 
 
 def unsent(request: Request, cause: NotConnected) -> errors.TransportError:
-    """The exception for an attempt that found no connection."""
+    """Create the exception for an attempt that failed before a connection was established."""
     error = failure(cause.kind, request, cause.text, "not_sent")
     error.transient = cause.transient
     return error
 
 
 def broken(request: Request, cause: BaseException) -> errors.TransportError:
-    """The exception for an attempt whose connection failed on the way. Of the cause, only its class is told."""
-    text = f"the connection broke before the answer was complete ({type(cause).__name__})"
-    return failure(errors.ConnectionBrokenError, request, text)
+    """Create the exception for a connection lost during the exchange. Only the class of the cause is reported."""
+    reason = f"the connection broke before the response was complete ({type(cause).__name__})"
+    return failure(errors.ConnectionBrokenError, request, reason)

@@ -59,16 +59,16 @@ class Transport(Sender):
         self._connections.close()
 
     def send(self, request: Request, *, timeout: float | None = None, retry: RetryPolicy | None = None) -> Response:
-        """Send a request and read the answer to its end, whatever its status.
+        """Send a request and read the whole response, of any status.
 
         Args:
             request: what to send.
-            timeout: seconds for each attempt in place of the settings' read timeout; the connect timeout is shortened
-                to it where it is longer.
-            retry: how often to try, and for how long in all, in place of the settings' policy.
+            timeout: read timeout of each attempt in seconds, instead of the settings'; a longer connect timeout is
+                shortened to it.
+            retry: retry policy, instead of the settings'.
 
         Raises:
-            TransportError: no complete answer came; the subclass says what happened.
+            TransportError: no complete response arrived; the subclass says what happened.
         """
         outer = sys.exc_info()[1]
         course = self._course(request, timeout, retry)
@@ -116,7 +116,7 @@ class Transport(Sender):
             return self._request(course, headers)
         except HTTPError as cause:
             error = _translated(cause, course.sent)
-        # Outside of the handler, so that the cause does not go along: it may quote a response that cannot be read.
+        # Raised outside `except` so that `__context__` stays empty: the original may quote a malformed response.
         raise error
 
     def _request(self, course: Course, headers: dict[str, str]) -> Response:

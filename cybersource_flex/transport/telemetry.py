@@ -1,4 +1,6 @@
-"""What may be told about a call: which operation, how often, how long, how it ended. Never a body, a header, a token, a
+"""Telemetry of calls: log messages, callbacks and OpenTelemetry spans.
+
+Events carry the operation, the attempts, the durations and the outcome. They never carry a body, a header, a token or a
 value in a path.
 """
 
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["AttemptEvent", "Events", "ResponseEvent", "Spans"]
 
-# Silent unless the program says otherwise; the library decides nothing about anybody's logs.
+# Silent by default: the application configures logging, not the library.
 logging.getLogger("cybersource_flex").addHandler(logging.NullHandler())
 _log: Final = logging.getLogger("cybersource_flex.transport")
 
-# A host can send anything under the name of a correlation id, also a token or the number of a card.
+# A host can send any value as a correlation id, even a token or a card number.
 _CORRELATION_ID: Final = re.compile(r"[0-9A-Za-z-]{1,40}")
 
 
@@ -33,9 +35,9 @@ class AttemptEvent(NamedTuple):
     Attributes:
         operation: name of the method that was called.
         method: HTTP method.
-        path: path template, without the values in it.
+        path: path template, without its values.
         attempt: number, time, duration, and status or error.
-        correlation_id: ``v-c-correlation-id`` of the answer, or None.
+        correlation_id: ``v-c-correlation-id`` of the response, or None.
     """
 
     operation: str
@@ -51,12 +53,12 @@ class ResponseEvent(NamedTuple):
     Attributes:
         operation: name of the method that was called.
         method: HTTP method.
-        path: path template, without the values in it.
+        path: path template, without its values.
         attempts: all its attempts.
-        seconds: how long it took, waits included.
-        status: HTTP status of the last answer, or None.
+        seconds: duration, including waits.
+        status: HTTP status of the last response, or None.
         outcome: what became of it.
-        error: name of the class of exception that is raised, or None.
+        error: class name of the exception raised, or None.
     """
 
     operation: str
@@ -70,15 +72,15 @@ class ResponseEvent(NamedTuple):
 
 
 class Events(Frozen):
-    """Functions that are told. They are called in the thread of the call and should be quick; what they raise is logged
-    and does not disturb the call. They are not awaited, so async functions are refused.
+    """User callbacks for attempts and calls. They run in the calling thread and should be fast. Exceptions are logged
+    and ignored. The callbacks are not awaited, so async functions are rejected.
 
     Args:
-        on_attempt: told after each attempt.
-        on_response: told once a call, at its end.
+        on_attempt: called after each attempt.
+        on_response: called once at the end of each call.
 
     Raises:
-        ConfigurationError: an argument is not a function, or an async one.
+        ConfigurationError: an argument is not a function, or is an async function.
     """
 
     __slots__ = ("_on_attempt", "_on_response")
@@ -92,9 +94,9 @@ class Events(Frozen):
         on_attempt: Callable[[AttemptEvent], object] | None = None,
         on_response: Callable[[ResponseEvent], object] | None = None,
     ) -> None:
-        for name, given in (("on_attempt", on_attempt), ("on_response", on_response)):
-            if given is not None:
-                check_function(name, given, "a function of one event")
+        for name, callback in (("on_attempt", on_attempt), ("on_response", on_response)):
+            if callback is not None:
+                check_function(name, callback, "a function of one event")
         self._set(_on_attempt=on_attempt, _on_response=on_response)
 
     def __repr__(self) -> str:
@@ -102,25 +104,25 @@ class Events(Frozen):
 
     @property
     def wants_attempts(self) -> bool:
-        """Whether anybody is told of attempts; where not, nothing need be made to tell."""
+        """Whether attempts are reported at all. If not, callers skip building the events."""
         return self._on_attempt is not None or _log.isEnabledFor(logging.DEBUG)
 
     @property
     def wants_responses(self) -> bool:
-        """Whether anybody is told of calls that took one attempt; of those with more, the log always is."""
+        """Whether calls with a single attempt are reported. Calls with more attempts are always logged."""
         return self._on_response is not None
 
     def attempt(self, event: AttemptEvent) -> None:
-        """Tell of an attempt, in the log too."""
-        made = event.attempt
+        """Report an attempt to the log and the callback."""
+        attempt = event.attempt
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug(
                 "%s %s attempt %d: %s in %.3f s (correlation id %s)",
                 event.method,
                 event.path,
-                made.number,
-                made.status if made.error is None else made.error,
-                made.seconds,
+                attempt.number,
+                attempt.status if attempt.error is None else attempt.error,
+                attempt.seconds,
                 _shown(event.correlation_id),
             )
         if self._on_attempt is not None:
@@ -130,7 +132,7 @@ class Events(Frozen):
                 _log.exception("on_attempt failed")
 
     def response(self, event: ResponseEvent) -> None:
-        """Tell of the end of a call, in the log too where it took more than one attempt."""
+        """Report the end of a call to the callback. A call with more than one attempt is also logged."""
         if len(event.attempts) > 1:
             _log.info(
                 "%s %s: %s after %d attempts in %.3f s",
@@ -148,18 +150,18 @@ class Events(Frozen):
 
 
 class Call(Protocol):
-    """A call under way. What begins with ``call_started`` ends with ``call_ended``, in the same thread or task."""
+    """Telemetry of one call in progress. ``call_started`` and ``call_ended`` run in the same thread or task."""
 
     def attempt_started(self) -> None:
-        """An attempt is about to be sent: it is signed, and nothing else is left to do."""
+        """An attempt is signed and about to be sent."""
         ...
 
     def attempt_ended(self, status: int | None = None, error: BaseException | None = None) -> None:
-        """It ended, with the status of a complete answer or with an error in place of it."""
+        """The attempt ended, with the status of a complete response or with an error."""
         ...
 
     def call_ended(self, error: BaseException | None = None) -> None:
-        """The call ended, with this error or with none; and so did an attempt that was not ended."""
+        """The call ended, with or without an error. This also ends an attempt that is still open."""
         ...
 
 
@@ -168,7 +170,7 @@ class _Calls(Protocol):
 
 
 class _Untold:
-    """Where nobody listens: calls, and each of them."""
+    """No-op tracer, used without OpenTelemetry; also serves as its own no-op call."""
 
     __slots__ = ()
 
@@ -189,12 +191,13 @@ _UNTOLD: Final = _Untold()
 
 
 class Spans:
-    """OpenTelemetry, for every way of sending: told of calls once the program has loaded it, and never loaded for it.
+    """OpenTelemetry spans for both transports, active once the application has imported ``opentelemetry``.
 
-    Who wants spans has set up an SDK somewhere, and nobody can do that without loading OpenTelemetry.
+    This package never imports OpenTelemetry by itself: an application that exports spans has set up an SDK, and has
+    therefore imported it.
 
     Args:
-        host: base URL of the host that is signed.
+        host: base URL of the signed host.
     """
 
     __slots__ = ("_calls", "_host")
@@ -204,7 +207,7 @@ class Spans:
         self._calls: _Calls | None = None
 
     def call_started(self, operation: Operation) -> Call:
-        """Tell that a call begins, and return what is to be told of the rest of it."""
+        """Report the start of a call. Returns the object that receives the call's other events."""
         if self._calls is None:
             if "opentelemetry" not in sys.modules:
                 return _UNTOLD
@@ -218,7 +221,7 @@ def _opentelemetry(host: str) -> _Calls:
     except ImportError as cause:
         if (cause.name or "").startswith(__name__.partition(".")[0]):
             raise
-        # Another package has the same name and no API, or the API is older than the extra allows.
+        # Another package of the same name lacks the API, or the API is older than the extra allows.
         return _UNTOLD
     return OpenTelemetry(host)
 

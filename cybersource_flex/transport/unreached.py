@@ -1,7 +1,7 @@
-"""Why there is no connection, in the words of every way of sending.
+"""Errors raised before a connection is established, with messages shared by both transports.
 
-Whatever fails before a connection stands has sent nothing of the request. The libraries that connect do not keep that
-apart from what fails later; so it is told apart where they connect, with ``NotConnected``.
+A failure before that point has sent nothing of the request. urllib3 and aiohttp do not distinguish it from later
+failures, so the code that connects raises ``NotConnected``.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ __all__ = [
     "unsolicited",
 ]
 
-# Alerts (RFC 8446 section 6.2) that are about the certificate of the side that receives them.
+# Alerts (RFC 8446 section 6.2) about the certificate of the side that receives them.
 _CERTIFICATE_ALERT: Final = re.compile(r"ALERT_(?:.*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
 
 
 class NotConnected(Exception):
-    """No connection was made; nothing of the request was sent.
+    """No connection was established; nothing of the request was sent.
 
     Attributes:
-        kind: the class of exception that says so.
-        text: why.
-        transient: whether trying again may help.
+        kind: the exception class to raise.
+        text: the reason, for the message.
+        transient: whether a retry may succeed.
     """
 
     def __init__(self, kind: type[errors.TransportError], text: str, *, transient: bool = True) -> None:
@@ -55,17 +55,17 @@ class NotConnected(Exception):
 
 
 def unresolved(who: str) -> NotConnected:
-    """The name of the host or the proxy means nothing."""
+    """The name of the host or the proxy cannot be resolved."""
     return NotConnected(errors.ConnectionFailedError, f"the name of the {who} cannot be resolved")
 
 
 def unreachable(who: str) -> NotConnected:
-    """Nobody answers there."""
+    """The host or proxy cannot be reached."""
     return NotConnected(errors.ConnectionFailedError, f"the {who} cannot be reached")
 
 
 def too_late(*, through_proxy: bool) -> NotConnected:
-    """The time was over first."""
+    """The connect timeout expired."""
     through = ", through the proxy" if through_proxy else ""
     return NotConnected(errors.ConnectionTimeoutError, f"no connection in time{through}")
 
@@ -77,7 +77,7 @@ def all_in_use(size: int) -> NotConnected:
 
 
 def signer_too_late() -> NotConnected:
-    """The function or device that signs, or that brings the access token, did not return before the deadline."""
+    """The function or device that signs, or that provides the access token, did not return before the deadline."""
     text = "the signer did not return before the deadline, so the request was not sent"
     return NotConnected(errors.ConnectionTimeoutError, text)
 
@@ -88,7 +88,7 @@ def closed_meanwhile() -> NotConnected:
 
 
 def no_thread(cause: Exception) -> NotConnected:
-    """No thread could be started to wait in."""
+    """No thread could be started to wait for the connection."""
     return NotConnected(errors.ConnectionFailedError, f"no thread could be started to wait in: {cause}")
 
 
@@ -124,18 +124,18 @@ def unsolicited(who: str) -> NotConnected:
 
 
 def ended(who: str) -> NotConnected:
-    """The other side closed it."""
+    """The other side closed the connection while it was being established."""
     return NotConnected(errors.ConnectionFailedError, f"the {who} ended the connection while it was being made")
 
 
 def tls_failed(who: str, cause: ssl.SSLError) -> NotConnected:
-    """The handshake failed; it would fail again."""
+    """The TLS handshake failed. A retry would fail too."""
     text = f"TLS with the {who} failed: {_tls_reason(cause)}"
     return NotConnected(errors.ConnectionFailedError, text, transient=False)
 
 
 def tunnel_refused(status: int) -> NotConnected:
-    """The proxy answered ``CONNECT`` with this status (RFC 9110 section 9.3.6)."""
+    """The proxy responded to ``CONNECT`` with this status (RFC 9110 section 9.3.6)."""
     if status == 407:
         return proxy_credentials()
     text = f"the proxy refuses to connect to the host ({status})"
@@ -143,22 +143,22 @@ def tunnel_refused(status: int) -> NotConnected:
 
 
 def proxy_credentials() -> NotConnected:
-    """The proxy answered 407 (RFC 9110 section 15.5.8)."""
+    """The proxy responded with 407 (RFC 9110 section 15.5.8)."""
     text = "the proxy asks for credentials, or does not accept those it got (407)"
     return NotConnected(errors.ConnectionFailedError, text, transient=False)
 
 
 def refuses_certificate(error: BaseException) -> bool:
-    """Whether an error of TLS is the other side's refusal of our certificate, or of having none.
+    """Whether a TLS error means that the server rejected the client certificate, or requires one.
 
-    In TLS 1.3 it comes after the handshake is complete on this side, in place of the answer. The other side's is not,
-    and what it was sent cannot be read before it is.
+    In TLS 1.3 the alert arrives after the handshake is complete on this side, instead of the response. The server has
+    not completed its handshake then, so it cannot have read anything that was sent.
     """
     return isinstance(error, ssl.SSLError) and bool(_CERTIFICATE_ALERT.search(error.reason or ""))
 
 
 def certificate_refused() -> NotConnected:
-    """The host refused our certificate in place of an answer."""
+    """The host rejected the client certificate, or requires one, instead of responding."""
     text = "the host wants a client certificate, or does not accept the one it got"
     return NotConnected(errors.ConnectionFailedError, text, transient=False)
 

@@ -1,6 +1,6 @@
-"""What is known about a request that was answered with 401: numbers, yes or no, and words of a fixed vocabulary.
+"""Facts about a request that got a 401, for its diagnosis: numbers, booleans and words of a fixed vocabulary.
 
-Never an id, a secret, a host's name, a value in a path, or a text of the answer.
+A fact is never an id, a secret, a host name, a value in a path, or a string from the response.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _log: Final = logging.getLogger("cybersource_flex.transport")
 
 
 class InvalidFactError(ValueError):
-    """A saved report has a fact with a value that it cannot have."""
+    """A saved report contains a fact with an invalid value."""
 
 
-#: By name of the operation and whether there was a body: how many signed calls were accepted, and when the last one
-#: was, on the monotonic clock.
+#: Accepted signed calls, by operation name and whether there was a body: their number, and the time of the last one on
+#: the monotonic clock.
 Accepted = dict[tuple[str, bool], tuple[int, float]]
 _REST_HOST: Final = re.compile(r"api(test)?(\.[a-z]{2})?\.cybersource\.com")
 OURS: Final = ("jwt_shared_secret", "http_signature", "jwt_p12", "external_key")
@@ -39,7 +39,7 @@ _HOSTS: Final = (
     *("test", "production", "test_regional", "production_regional"),
     *("cybersource_other", "loopback", "other"),
 )
-# What the text of an answer can name. The text itself is not kept: it may quote what was sent.
+# Causes that the messages in a response can name. The messages are not kept: they may quote the request.
 _TOPICS: Final = {
     "digest": re.compile(r"\bdigest\b"),
     "clock": re.compile(r"\bdate\b|\bclock\b|timestamp|\biat\b|\bskew"),
@@ -53,9 +53,9 @@ _TOPICS: Final = {
     "scheme_retired": re.compile(r"retired|deprecated|no longer|http[ _]signature"),
 }
 _SHAPES: Final = ("gateway", "service", "other_json", "html", "text", "empty", "encrypted")
-# Ten digits: enough for seconds since the epoch, and too few for the number of a card.
+# Ten digits: enough for seconds since the epoch, too few for a card number.
 _MOST_DIGITS: Final = 9_999_999_999
-# What a fact can be: words, or a type.
+# The valid values of each fact: a tuple of words, a pattern, or a type.
 _RULES: Final[Mapping[str, Any]] = {
     "signed": bool,
     "method": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
@@ -99,23 +99,23 @@ _OF_SIGNER: Final = (
 
 
 class Facts(NamedTuple):
-    """What is known about a call that was answered with 401. None, or an empty tuple: not known.
+    """Facts about a call that got a 401. None, or an empty tuple, means unknown.
 
     Attributes:
-        signed: whether the operation carries credentials at all.
-        body_encrypted: whether message-level encryption made the body.
-        host: kind of the signed host.
-        host_port: whether the ``Host`` header has a port in it.
-        proxy: ``tunnel``, which it cannot look into, or ``forward``, which it can.
-        own_trust: whether other authorities than the system's are believed, or none is asked for.
+        signed: whether the operation sends credentials.
+        body_encrypted: whether the body was encrypted with message-level encryption.
+        host: category of the signed host.
+        host_port: whether the ``Host`` header contains a port.
+        proxy: ``tunnel`` (the proxy cannot read the request) or ``forward`` (it can).
+        own_trust: whether a custom CA file is trusted instead of the system's, or verification is off.
         clock_measured: seconds by which the host is ahead of this machine.
-        clock_correction: seconds of that which the last attempt was signed with.
-        refusals: attempts of this call that were answered with 401.
+        clock_correction: correction applied when the last attempt was signed, in seconds.
+        refusals: attempts of this call that got a 401.
         accepted: signed calls of this client that were accepted before.
         accepted_same: those of the same operation.
         accepted_with_body: those with a body.
-        date: day at the host.
-        answer_names: causes that the text of the answer names.
+        date: current date by the host's clock.
+        answer_names: causes that the messages in the response name.
     """
 
     signed: bool | None = None
@@ -155,47 +155,47 @@ class Facts(NamedTuple):
 
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> Facts:
-        """Facts from JSON types. Names that are not known are passed over: a newer version may have written them.
+        """Parse facts from JSON types. Unknown names are ignored: a newer version may have written them.
 
         Raises:
-            InvalidFactError: a fact has a value that it cannot have. It names the fact and never the value.
+            InvalidFactError: a fact has an invalid value. The message names the fact, never the value.
         """
-        known: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
         for name in cls._fields:
             value = found.get(name)
             if value is None:
                 continue
             if not _fits(name, value):
                 raise InvalidFactError(f"the fact {name!r} has a value that it cannot have")
-            known[name] = tuple(value) if name == "answer_names" else value
-        return cls(**known)
+            facts[name] = tuple(value) if name == "answer_names" else value
+        return cls(**facts)
 
     def to_dict(self) -> dict[str, Any]:
-        """The facts as JSON types; what is not known is left out."""
-        found = {name: value for name, value in self._asdict().items() if value is not None and value != ()}
+        """The facts as JSON types, without unknown ones."""
+        facts = {name: value for name, value in self._asdict().items() if value is not None and value != ()}
         if self.answer_names:
-            found["answer_names"] = list(self.answer_names)
-        return found
+            facts["answer_names"] = list(self.answer_names)
+        return facts
 
 
 def circumstances(
     request: Request, settings: Settings, clock: Clock, accepted: Accepted, response: Response
 ) -> dict[str, Any]:
-    """The facts about a 401 that whoever sent the request knows.
+    """Collect the facts about a 401 that the transport knows.
 
     Args:
         request: the request as it was sent.
         settings: where and how it was sent.
-        clock: the time it was signed with.
+        clock: the clock that it was signed with.
         accepted: calls that were accepted before.
-        response: the answer.
+        response: the response.
     """
     operation, name = request.operation, request.host
-    # What says more is no time that one could tell the day by.
+    # A larger measured offset is not plausible, and is not used for the date.
     ahead = clock.measured if clock.measured is not None and abs(clock.measured) <= MOST else 0.0
     same = sum(count for (each, _), (count, _) in accepted.items() if each == operation.name)
     latest = max((when for _, when in accepted.values()), default=None)
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "signed": operation.signed,
         "method": request.method,
         "has_body": request.body is not None,
@@ -210,7 +210,7 @@ def circumstances(
         and (settings.tls.ca_file is not None or settings.tls.insecure_skip_verification),
         "clock_correction": round(clock.offset, 1),
         "clock_correctable": settings.correct_clock,
-        "refusals": sum(made.status == 401 for made in response.attempts),
+        "refusals": sum(attempt.status == 401 for attempt in response.attempts),
         "accepted": sum(count for count, _ in accepted.values()),
         "accepted_same": same,
         "accepted_with_body": sum(count for (_, body), (count, _) in accepted.items() if body),
@@ -218,22 +218,22 @@ def circumstances(
         "answer_correlated": "v-c-correlation-id" in response.headers,
     }
     if settings.proxy is not None:
-        found["proxy"] = "forward" if settings.base_url.startswith("http:") else "tunnel"
+        facts["proxy"] = "forward" if settings.base_url.startswith("http:") else "tunnel"
     if clock.measured is not None:
-        found["clock_measured"] = round(clock.measured, 1)
+        facts["clock_measured"] = round(clock.measured, 1)
     if latest is not None:
-        found["accepted_seconds_ago"] = round(time.monotonic() - latest, 1)
+        facts["accepted_seconds_ago"] = round(time.monotonic() - latest, 1)
     if operation.signed:
-        found.update(_of_signer(settings.auth))
-    return {key: value for key, value in found.items() if _fits(key, value)}
+        facts.update(_of_signer(settings.auth))
+    return {key: value for key, value in facts.items() if _fits(key, value)}
 
 
 def of_answer(body: bytes, text: str) -> dict[str, Any]:
-    """The facts that the answer itself gives.
+    """Collect the facts that the response provides.
 
     Args:
-        body: its bytes.
-        text: reason and message that were found in it; not kept.
+        body: the response body.
+        text: reason and message parsed from it; not kept.
     """
     text = text.lower().strip()
     return {
@@ -244,9 +244,9 @@ def of_answer(body: bytes, text: str) -> dict[str, Any]:
 
 def _kind(host: str) -> str:
     name = re.sub(r":[0-9]+\Z", "", host).strip("[]").rstrip(".")
-    found = _REST_HOST.fullmatch(name)
-    if found is not None:
-        return ("test" if found[1] else "production") + ("_regional" if found[2] else "")
+    match = _REST_HOST.fullmatch(name)
+    if match is not None:
+        return ("test" if match[1] else "production") + ("_regional" if match[2] else "")
     if name.endswith(".cybersource.com"):
         return "cybersource_other"
     return "loopback" if is_loopback(name) else "other"
@@ -256,31 +256,31 @@ def _shape(body: bytes, text: str) -> str:
     if not body.strip():
         return "empty"
     try:
-        found = json.loads(body)
+        parsed = json.loads(body)
     except (ValueError, RecursionError):
         return "html" if body.lstrip()[:1] == b"<" else "text"
-    if isinstance(found, dict) and "encryptedResponse" in found:
+    if isinstance(parsed, dict) and "encryptedResponse" in parsed:
         return "encrypted"
-    if isinstance(found, dict) and isinstance(found.get("response"), dict):
+    if isinstance(parsed, dict) and isinstance(parsed.get("response"), dict):
         return "gateway"
     return "service" if text else "other_json"
 
 
 def _of_signer(auth: Any) -> dict[str, Any]:
-    """What a signer says of itself, as far as it is one of the facts that there are."""
-    found: Any = None
+    """The facts that a signer reports about itself; unknown names and invalid values are dropped."""
+    reported: Any = None
     facts = getattr(auth, "facts", None)
     if callable(facts):
         try:
-            found = facts()
+            reported = facts()
         except Exception as cause:
             # It may be the caller's code, and the AuthenticationError that is being explained matters more. The message
             # may quote a secret.
             _log.warning("facts() of %s failed with %s", type(auth).__name__, type(cause).__name__)
-    if not isinstance(found, Mapping):
-        found = {}
-    kept = {name: found[name] for name in _OF_SIGNER if name in found and _fits(name, found[name])}
-    return {"scheme": "custom", **kept}
+    if not isinstance(reported, Mapping):
+        reported = {}
+    valid = {name: reported[name] for name in _OF_SIGNER if name in reported and _fits(name, reported[name])}
+    return {"scheme": "custom", **valid}
 
 
 def _fits(name: str, value: Any) -> bool:
