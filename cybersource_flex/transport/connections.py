@@ -255,11 +255,13 @@ class _Guarded(HTTPConnection):
     Attributes:
         connecting: whether it is being established.
         usable: whether it may serve another request.
+        exchange: the request and response that it carries, or carried last.
     """
 
     response_class = _Response
     connecting = False
     usable = True
+    exchange: _Exchange | None = None
     _idle_since = (math.inf, math.inf)
 
     def response_read(self, *, clean: bool) -> None:
@@ -282,7 +284,8 @@ class _Guarded(HTTPConnection):
 
     def connect(self) -> None:
         self.connecting = True
-        _exchange.get().connection = self
+        self.exchange = _exchange.get()
+        self.exchange.connection = self
         try:
             super().connect()
             _refuse_early_data(self.sock)
@@ -337,7 +340,7 @@ class _Guarded(HTTPConnection):
         self.sock.settimeout(max(LEAST, _exchange.get().connect_deadline - time.monotonic()))
 
     def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
-        exchange = _exchange.get()
+        exchange = self.exchange = _exchange.get()
         exchange.connection = self
         if self.sock is None:
             self.connect()
@@ -370,7 +373,7 @@ class _Connection(_Guarded):
 
 class _TlsConnection(_Guarded, HTTPSConnection):
     def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> Any:
-        return _DeadlineSocket(super()._connect_tls_proxy(hostname, sock))
+        return _DeadlineSocket(super()._connect_tls_proxy(hostname, sock), self)
 
 
 class _DeadlineSocket:
@@ -379,8 +382,9 @@ class _DeadlineSocket:
     urllib3 reads and writes it in loops, and gives each step the whole timeout.
     """
 
-    def __init__(self, sock: ssl.SSLSocket) -> None:
+    def __init__(self, sock: ssl.SSLSocket, connection: _Guarded) -> None:
         self._sock = sock
+        self._connection = connection
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -398,12 +402,11 @@ class _DeadlineSocket:
         self._in_time().sendall(*args)
 
     def _in_time(self) -> ssl.SSLSocket:
-        exchange = _exchange.get(None)
-        # Without one, the connection is being closed.
+        # The context variable is reset before the body is read.
+        exchange = self._connection.exchange
         if exchange is not None and self._sock.gettimeout() != 0.0:
-            connection = exchange.connection
-            connecting = connection is None or connection.connecting
-            left = (exchange.connect_deadline if connecting else exchange.deadline) - time.monotonic()
+            deadline = exchange.connect_deadline if self._connection.connecting else exchange.deadline
+            left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError("the deadline of the call has passed")
             self._sock.settimeout(min(left, exchange.read_timeout))

@@ -954,7 +954,7 @@ def test_tls_through_a_tls_proxy_returns_no_second_response(
             assert caught.value.outcome == "not_sent", "the proxy takes one connection"
 
 
-@pytest.mark.parametrize("stage", ["handshake", "response"])
+@pytest.mark.parametrize("stage", ["handshake", "response", "body"])
 def test_tls_through_a_tls_proxy_ends_in_time(
     stage: str, certified: tuple[ssl.SSLContext, Tls], settings: Callable[..., Settings]
 ) -> None:
@@ -972,6 +972,9 @@ def test_tls_through_a_tls_proxy_ends_in_time(
             return
         inner = Inner(outer, context)
         inner.read()
+        if stage == "body":
+            inner.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            inner.flush()
         inner.write(OK + b" " * 1000)
         drip(outer, inner.outgoing.read())
 
