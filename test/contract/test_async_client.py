@@ -25,7 +25,7 @@ ONCE = RetryPolicy(attempts=1)
 QUICK = RetryPolicy(base=0.001, cap=0.002)
 JTI = "A" * 64
 
-Answer = Callable[["Host", asyncio.StreamWriter], Awaitable[None]]
+Responder = Callable[["Host", asyncio.StreamWriter], Awaitable[None]]
 
 
 def ok(number: int) -> bytes:
@@ -39,27 +39,27 @@ async def close(host: Host, writer: asyncio.StreamWriter) -> None:
 
 async def hold(host: Host, writer: asyncio.StreamWriter) -> None:
     await host.go.wait()
-    writer.write(ok(host.answered))
+    writer.write(ok(host.responded))
 
 
 async def half(host: Host, writer: asyncio.StreamWriter) -> None:
-    writer.write(ok(host.answered)[:-4])
+    writer.write(ok(host.responded)[:-4])
     await host.go.wait()
-    writer.write(ok(host.answered)[-4:])
+    writer.write(ok(host.responded)[-4:])
 
 
 class Host:
-    """Answers requests in turn, with their number where nothing else is said, in the loop of the test itself.
+    """Server in the event loop of the test. Responds to each request with its number, or as the next responder does.
 
     Attributes:
         accepted: how many connections were made.
         received: for each request the number of its connection, and its head.
     """
 
-    def __init__(self, *answers: Answer | None) -> None:
-        self._answers = list(answers)
+    def __init__(self, *responders: Responder | None) -> None:
+        self._responders = list(responders)
         self._writers: list[asyncio.StreamWriter] = []
-        self.accepted = self.answered = 0
+        self.accepted = self.responded = 0
         self.received: list[tuple[int, str]] = []
         self.go = asyncio.Event()
 
@@ -92,12 +92,12 @@ class Host:
             while not writer.is_closing():
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.received.append((connection, head.decode("ascii")))
-                self.answered += 1
-                answer = self._answers.pop(0) if self._answers else None
-                if answer is None:
-                    writer.write(ok(self.answered))
+                self.responded += 1
+                responder = self._responders.pop(0) if self._responders else None
+                if responder is None:
+                    writer.write(ok(self.responded))
                 else:
-                    await answer(self, writer)
+                    await responder(self, writer)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -127,8 +127,8 @@ def test_a_cancelled_call_leaves_a_pool_that_works_and_nothing_half_read(
     async def main() -> None:
         loop = asyncio.get_running_loop()
         there = asyncio.Event()
-        answers = {"connecting": [], "waiting": [hold], "reading": [half]}
-        async with Host(*answers[stage]) as host, client(host, pool_size=1) as flex:
+        responders = {"connecting": [], "waiting": [hold], "reading": [half]}
+        async with Host(*responders[stage]) as host, client(host, pool_size=1) as flex:
 
             async def connecting(*_: Any) -> None:
                 there.set()
@@ -152,7 +152,7 @@ def test_a_cancelled_call_leaves_a_pool_that_works_and_nothing_half_read(
                     await task
             before = len(host.received)
             host.go.set()
-            # The only place of the pool is free again, and what comes is the answer to what was asked.
+            # The only place of the pool is free again, and the response belongs to the request.
             for number in range(before + 1, before + 4):
                 assert await flex.payment_details(JTI) == {"number": number}
             connections = [connection for connection, _ in host.received]
@@ -161,7 +161,7 @@ def test_a_cancelled_call_leaves_a_pool_that_works_and_nothing_half_read(
     run(main)
 
 
-def test_cancelling_while_no_connection_is_free_gives_nobody_elses_away() -> None:
+def test_cancelling_a_wait_for_a_connection_does_not_affect_other_calls() -> None:
     async def main() -> None:
         async with Host(hold) as host, client(host, pool_size=1) as flex:
             first = asyncio.create_task(flex.payment_details(JTI))
@@ -201,10 +201,10 @@ def _of(host: Host) -> set[asyncio.Task[Any]]:
     return {task for task in tasks if "Host._serve" in repr(task) or "in_time" in repr(task)}
 
 
-@pytest.mark.parametrize("answer", [hold, half])
-def test_a_deadline_holds(answer: Answer) -> None:
+@pytest.mark.parametrize("responder", [hold, half])
+def test_a_deadline_applies(responder: Responder) -> None:
     async def main() -> None:
-        async with Host(*[answer] * 3) as host, client(host, read_timeout=30) as flex:
+        async with Host(*[responder] * 3) as host, client(host, read_timeout=30) as flex:
             started = time.monotonic()
             with pytest.raises(errors.ResponseTimeoutError) as caught:
                 await flex.payment_details(JTI, retry=RetryPolicy(deadline=0.1))
@@ -214,7 +214,7 @@ def test_a_deadline_holds(answer: Answer) -> None:
     run(main)
 
 
-def test_the_time_of_the_caller_holds() -> None:
+def test_a_timeout_of_the_caller_applies() -> None:
     async def main() -> None:
         async with Host(hold) as host, client(host, retry=QUICK) as flex:
             with pytest.raises((TimeoutError, asyncio.TimeoutError)):
@@ -232,8 +232,8 @@ def test_many_tasks_share_one_session() -> None:
     async def main() -> None:
         async with Host() as host, client(host) as flex:
             for _ in range(5):
-                answers = await asyncio.gather(*(flex.payment_details(JTI) for _ in range(20)))
-                assert len({answer["number"] for answer in answers}) == 20
+                responses = await asyncio.gather(*(flex.payment_details(JTI) for _ in range(20)))
+                assert len({response["number"] for response in responses}) == 20
             assert host.accepted <= 20
             assert len(host.received) == len(host.signatures) == 100
 
@@ -243,8 +243,8 @@ def test_many_tasks_share_one_session() -> None:
 def test_a_bounded_pool_is_not_exceeded() -> None:
     async def main() -> None:
         async with Host() as host, client(host, pool_size=3) as flex:
-            answers = await asyncio.gather(*(flex.payment_details(JTI) for _ in range(60)))
-            assert len({answer["number"] for answer in answers}) == 60
+            responses = await asyncio.gather(*(flex.payment_details(JTI) for _ in range(60)))
+            assert len({response["number"] for response in responses}) == 60
             assert host.accepted <= 3
 
     run(main)
@@ -260,7 +260,7 @@ def test_a_client_belongs_to_one_event_loop_until_it_is_closed() -> None:
             with pytest.raises(ConfigurationError, match="belongs to one event loop; close it before"):
                 second.run_until_complete(flex.create_capture_context(FIELDS))
             assert emulator.requests == []
-            # What needs no connection needs no loop of its own.
+            # What needs no connection needs no event loop.
             assert second.run_until_complete(flex.verify_capture_context(context.jwt)) == context
             first.run_until_complete(flex.close())
             assert second.run_until_complete(flex.create_capture_context(FIELDS)).type == "api-0.1.0"
@@ -270,7 +270,7 @@ def test_a_client_belongs_to_one_event_loop_until_it_is_closed() -> None:
             second.close()
 
 
-def test_closing_while_calls_run_ends_each_of_them_in_a_typed_way() -> None:
+def test_closing_during_calls_raises_a_typed_error_in_each() -> None:
     async def main() -> None:
         async with Host(*[hold] * 6) as host:
             flex = client(host, pool_size=6)
@@ -320,7 +320,7 @@ def test_nothing_is_sent_again_on_a_connection_that_was_closed_silently() -> Non
     run(main)
 
 
-def test_each_attempt_reaches_the_host_once_with_a_signature_of_its_own() -> None:
+def test_each_attempt_reaches_the_host_once_with_a_new_signature() -> None:
     async def main() -> None:
         async with Host(None, close, close) as host, client(host, retry=QUICK) as flex:
             await flex.payment_details(JTI)
@@ -334,7 +334,7 @@ def test_each_attempt_reaches_the_host_once_with_a_signature_of_its_own() -> Non
 def test_a_connection_closed_while_idle_is_not_used() -> None:
     async def main() -> None:
         async def once(host: Host, writer: asyncio.StreamWriter) -> None:
-            writer.write(ok(host.answered))
+            writer.write(ok(host.responded))
             writer.close()
 
         async with Host(*[once] * 20) as host, client(host, retry=QUICK) as flex:
@@ -355,22 +355,22 @@ def external(sign: Callable[[bytes], bytes]) -> JwtExternalKey:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "expected"),
     [
         (lambda wait: external(lambda message: wait(bytes(32))), "jwt"),
         (lambda wait: BearerToken(lambda: wait("opaque")), "opaque"),
     ],
     ids=["external key", "bearer"],
 )
-def test_a_signer_that_waits_is_asked_in_a_thread(make: Any, said: str) -> None:
+def test_a_blocking_signer_runs_in_a_thread(make: Any, expected: str) -> None:
     gate, asked = threading.Event(), threading.Event()
     where: list[int] = []
 
-    def wait(answer: Any) -> Any:
+    def wait(result: Any) -> Any:
         where.append(threading.get_ident())
         asked.set()
         assert gate.wait(20)
-        return answer
+        return result
 
     async def main() -> None:
         async with Host() as host:
@@ -379,18 +379,18 @@ def test_a_signer_that_waits_is_asked_in_a_thread(make: Any, said: str) -> None:
                 task = asyncio.create_task(flex.payment_details(JTI))
                 while not asked.is_set():
                     await asyncio.sleep(0)
-                # The loop goes on: another client gets its answer meanwhile.
+                # The loop goes on: another client gets its response meanwhile.
                 assert await other.payment_details(JTI) == {"number": 1}
                 assert not task.done()
                 gate.set()
                 assert await task == {"number": 2}
             assert threading.get_ident() not in where
-            assert said in host.received[1][1] or said == "jwt"
+            assert expected in host.received[1][1] or expected == "jwt"
 
     run(main)
 
 
-def test_a_signer_that_does_not_wait_costs_no_thread() -> None:
+def test_a_signer_that_does_not_block_needs_no_thread() -> None:
     where: list[int] = []
 
     class Plain:
@@ -449,11 +449,11 @@ def test_a_malformed_chunk_ends_the_call_at_once(late: bool, monkeypatch: pytest
     reading = asyncio.Event()
     read = AsyncTransport._read
 
-    async def told(*arguments: Any) -> bytes:
+    async def record(*arguments: Any) -> bytes:
         reading.set()
         return await read(*arguments)
 
-    monkeypatch.setattr(AsyncTransport, "_read", told)
+    monkeypatch.setattr(AsyncTransport, "_read", record)
 
     async def malformed(host: Host, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
@@ -490,15 +490,15 @@ def fetches(emulator: Emulator) -> int:
     return sum("public-keys" in request.target for request in emulator.requests)
 
 
-def test_many_tasks_with_an_unknown_kid_cost_one_fetch(emulator: Emulator) -> None:
+def test_many_tasks_with_an_unknown_kid_share_one_fetch(emulator: Emulator) -> None:
     async def main() -> None:
         auth = JwtSharedSecret(**emulator.auth)
         async with AsyncFlexClient(auth, environment=emulator.url) as maker:
             jwt = (await maker.create_capture_context(FIELDS)).jwt
         emulator.clear()
         async with AsyncFlexClient(None, environment=emulator.url) as flex:
-            found = await asyncio.gather(*(flex.verify_capture_context(jwt) for _ in range(64)))
-            assert {each.jwt for each in found} == {jwt}
+            contexts = await asyncio.gather(*(flex.verify_capture_context(jwt) for _ in range(64)))
+            assert {each.jwt for each in contexts} == {jwt}
             assert fetches(emulator) == 1
         emulator.clear()
         emulator.scenario = "404-key"
@@ -511,7 +511,7 @@ def test_many_tasks_with_an_unknown_kid_cost_one_fetch(emulator: Emulator) -> No
     run(main)
 
 
-def test_whoever_is_cancelled_takes_nobody_elses_key_away(emulator: Emulator) -> None:
+def test_a_cancelled_task_does_not_cancel_the_fetch_of_others(emulator: Emulator) -> None:
     async def main() -> None:
         auth = JwtSharedSecret(**emulator.auth)
         async with AsyncFlexClient(auth, environment=emulator.url) as maker:
@@ -563,7 +563,7 @@ class AwaitableSource:
 
 
 @pytest.mark.parametrize("kind", [Source, AwaitableSource])
-def test_a_source_of_keys_may_be_of_either_kind(kind: Any, emulator: Emulator) -> None:
+def test_a_key_source_may_be_sync_or_async(kind: Any, emulator: Emulator) -> None:
     async def main() -> None:
         auth = JwtSharedSecret(**emulator.auth)
         async with AsyncFlexClient(auth, environment=emulator.url) as maker:
@@ -616,28 +616,28 @@ def test_the_exception_that_a_task_handles_is_left_alone(emulator: Emulator) -> 
                 await ours()
             outer = caught.value.__context__
             assert isinstance(outer, KeyError)
-            shown = traceback.TracebackException.from_exception(outer, capture_locals=True)
-            assert shown.stack[-1].locals == {"variable": "'kept'"}
+            report = traceback.TracebackException.from_exception(outer, capture_locals=True)
+            assert report.stack[-1].locals == {"variable": "'kept'"}
 
     run(main)
 
 
-def test_a_client_that_is_closed_leaves_nothing_to_warn_of(emulator: Emulator) -> None:
+def test_a_closed_client_causes_no_resource_warnings(emulator: Emulator) -> None:
     program = """
 import asyncio, gc, sys
 from cybersource_flex import AsyncFlexClient, fields
 from cybersource_flex.auth import JwtSharedSecret
 
 async def main(url, merchant_id, key_id, secret_key):
-    # The mode for developers tells of what takes long, too; that is not what is asked here.
+    # The development mode also reports slow callbacks, which this test ignores.
     asyncio.get_running_loop().slow_callback_duration = 60
     async with AsyncFlexClient(JwtSharedSecret(merchant_id, key_id, secret_key), environment=url) as client:
-        made = await asyncio.gather(*(client.create_capture_context(fields(card=["number"])) for _ in range(8)))
+        contexts = await asyncio.gather(*(client.create_capture_context(fields(card=["number"])) for _ in range(8)))
         task = asyncio.create_task(client.create_capture_context(fields(card=["number"])))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    print(len(made))
+    print(len(contexts))
 
 asyncio.run(main(*sys.argv[1:]))
 gc.collect()
@@ -654,7 +654,7 @@ gc.collect()
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "8", "")
 
 
-def test_without_aiohttp_it_is_said_what_to_install() -> None:
+def test_without_aiohttp_the_error_names_the_extra() -> None:
     program = """
 import sys
 sys.modules["aiohttp"] = None

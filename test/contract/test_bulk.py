@@ -1,4 +1,4 @@
-"""``FlexClient.tokenize_many`` against the emulator: order, failures, back-pressure, ends, and what is shown."""
+"""``FlexClient.tokenize_many`` against the emulator: order, failures, back-pressure, early ends, and secrets."""
 
 from __future__ import annotations
 
@@ -62,55 +62,55 @@ def sent(emulator: Emulator, path: str) -> int:
     return sum(record.target == path for record in emulator.requests)
 
 
-def test_results_come_in_the_order_of_the_items(client: FlexClient, emulator: Emulator) -> None:
+def test_results_are_in_the_order_of_the_items(client: FlexClient, emulator: Emulator) -> None:
     numbers = [VISA, TEST_CARDS["mastercard"], TEST_CARDS["amex"], TEST_CARDS["jcb"]] * 5
-    # Some are answered late, so that others would overtake them.
+    # Some responses are late, so that others would overtake them.
     emulator.inject_random_faults(rate=0.3, seed=3, scenarios=["latency;seconds=0.05"], path="/flex/v2/tokens")
-    found = list(client.tokenize_many({"card": {"number": number}} for number in numbers))
-    assert [result.index for result in found] == list(range(20))
-    assert [result.token and result.token.masked_number and result.token.masked_number[-4:] for result in found] == [
+    results = list(client.tokenize_many({"card": {"number": number}} for number in numbers))
+    assert [result.index for result in results] == list(range(20))
+    assert [result.token and result.token.masked_number and result.token.masked_number[-4:] for result in results] == [
         number[-4:] for number in numbers
     ]
-    assert all(result.error is None for result in found)
+    assert all(result.error is None for result in results)
 
 
-def test_every_item_has_a_context_of_its_own_for_its_fields(client: FlexClient, emulator: Emulator) -> None:
+def test_every_item_has_a_separate_context_for_its_fields(client: FlexClient, emulator: Emulator) -> None:
     billed = {**GOOD, "bill_to": {"firstName": "Ann"}, "orderInformation.amountDetails.currency": "USD"}
     with Card(VISA, expiration="12/99") as card:
-        found = list(client.tokenize_many([GOOD, GOOD, card, billed], concurrency=2))
-    contexts = [result.context for result in found]
+        results = list(client.tokenize_many([GOOD, GOOD, card, billed], concurrency=2))
+    contexts = [result.context for result in results]
     assert len({context.jti for context in contexts if context}) == 4
     asked = [set(context.required_fields) for context in contexts if context]
     names = ("number", "expirationMonth", "expirationYear", "securityCode")
     assert asked[0] == asked[1] == {f"paymentInformation.card.{name}" for name in names}
     assert asked[2] == {f"paymentInformation.card.{name}" for name in (*names[:3], "type")}
     assert asked[3] == asked[0] | {"orderInformation.billTo.firstName", "orderInformation.amountDetails.currency"}
-    for result in found:
+    for result in results:
         assert result.token is not None
         assert result.context is not None
         assert client.verify_transient_token(result.token.jwt, result.context) == result.token
 
 
-def test_fields_of_the_callers_choice(client: FlexClient) -> None:
-    wanted = fields(card=["number", "securityCode?"])
-    first, second = client.tokenize_many([{"card": {"number": VISA}}, GOOD], fields=wanted)
+def test_fields_argument(client: FlexClient) -> None:
+    selected = fields(card=["number", "securityCode?"])
+    first, second = client.tokenize_many([{"card": {"number": VISA}}, GOOD], fields=selected)
     assert first.context is not None
     assert first.context.optional_fields == ("paymentInformation.card.securityCode",)
     assert isinstance(second.error, errors.InvalidDataError)
     assert second.error.field == "paymentInformation.card.expirationMonth"
 
 
-def test_one_context_for_all_as_far_as_it_goes(client: FlexClient, emulator: Emulator) -> None:
+def test_one_context_for_all_items(client: FlexClient, emulator: Emulator) -> None:
     context = client.create_capture_context(fields(card=["number"]))
     emulator.clear()
-    found = list(client.tokenize_many([{"card": {"number": VISA}}] * 12, context=context, concurrency=3))
+    results = list(client.tokenize_many([{"card": {"number": VISA}}] * 12, context=context, concurrency=3))
     assert sent(emulator, "/flex/v2/sessions") == 0
     # The emulator lets a context be used ten times.
-    assert sum(result.error is None for result in found) == 10
-    assert {type(result.error) for result in found if result.error} == {errors.BadRequestError}
+    assert sum(result.error is None for result in results) == 10
+    assert {type(result.error) for result in results if result.error} == {errors.BadRequestError}
 
 
-def test_a_context_of_the_items_own(client: FlexClient, emulator: Emulator) -> None:
+def test_a_context_in_the_item(client: FlexClient, emulator: Emulator) -> None:
     context = client.create_capture_context(fields(card=["number"]))
     own = (context, {"card": {"number": VISA}})
     first, second, third = client.tokenize_many([own, GOOD, (context,)])  # type: ignore[list-item]
@@ -124,30 +124,30 @@ def test_a_context_of_the_items_own(client: FlexClient, emulator: Emulator) -> N
     assert isinstance(second.error, errors.ConfigurationError)
 
 
-def test_failures_stop_nothing(client: FlexClient, emulator: Emulator) -> None:
+def test_a_failed_item_does_not_stop_the_others(client: FlexClient, emulator: Emulator) -> None:
     class Odd(dict[str, Any]):
         def items(self) -> Any:
             raise OSError(VISA)
 
     odd: list[Any] = [REFUSED, 7, {"card": {"number": 7}}, {"card": {"pin": "1"}}, {}, {VISA: "1"}, Odd()]
     items = [each for wrong in odd for each in (wrong, GOOD)]
-    seen: list[tuple[int, int]] = []
-    found = list(client.tokenize_many(items, progress=lambda done, failed: seen.append((done, failed))))
-    assert all(result.token is not None and result.error is None for result in found[1::2])
-    assert all(result.token is None and result.context is None for result in found[::2])
-    assert [type(result.error) for result in found[::2]] == [
+    progress: list[tuple[int, int]] = []
+    results = list(client.tokenize_many(items, progress=lambda done, failed: progress.append((done, failed))))
+    assert all(result.token is not None and result.error is None for result in results[1::2])
+    assert all(result.token is None and result.context is None for result in results[::2])
+    assert [type(result.error) for result in results[::2]] == [
         errors.BadRequestError,
         *[errors.InvalidDataError] * 5,
         OSError,
     ]
-    assert [done for done, _ in seen] == list(range(1, 15))
-    assert [failed for _, failed in seen] == sorted(failed for _, failed in seen)
-    assert seen[-1] == (14, 7)
-    assert VISA not in repr(found)
-    assert "number: 7" not in repr(found)
+    assert [done for done, _ in progress] == list(range(1, 15))
+    assert [failed for _, failed in progress] == sorted(failed for _, failed in progress)
+    assert progress[-1] == (14, 7)
+    assert VISA not in repr(results)
+    assert "number: 7" not in repr(results)
 
 
-def test_a_call_that_fails_says_what_became_of_it(client: FlexClient, emulator: Emulator) -> None:
+def test_the_error_of_a_failed_call_has_its_outcome(client: FlexClient, emulator: Emulator) -> None:
     emulator.queue_scenarios(["reset-after-request"], path="/flex/v2/tokens")
     (failed,) = client.tokenize_many([GOOD])
     assert isinstance(failed.error, errors.ConnectionBrokenError)
@@ -175,37 +175,37 @@ class Source:
 
 @pytest.mark.parametrize("ordered", [True, False])
 @pytest.mark.parametrize("concurrency", [1, 3])
-def test_items_are_taken_as_there_is_room(client: FlexClient, concurrency: int, ordered: bool) -> None:
+def test_items_are_taken_with_back_pressure(client: FlexClient, concurrency: int, ordered: bool) -> None:
     source = Source()
     results = client.tokenize_many(source, concurrency=concurrency, ordered=ordered)
     assert source.taken == 0
-    for given in range(1, 20):
+    for consumed in range(1, 20):
         assert next(results).error is None
-        assert given <= source.taken <= given + 2 * concurrency
+        assert consumed <= source.taken <= consumed + 2 * concurrency
         assert len(workers()) <= concurrency
     results.close()
     assert not workers()
 
 
-def test_a_slow_first_item_holds_the_others_only_so_far(client: FlexClient, emulator: Emulator) -> None:
+def test_a_slow_first_item_limits_the_others(client: FlexClient, emulator: Emulator) -> None:
     source = Source(end=40)
     emulator.queue_scenarios(["latency;seconds=0.3"], path="/flex/v2/tokens")
-    seen: list[int] = []
-    results = client.tokenize_many(source, concurrency=2, progress=lambda done, failed: seen.append(done))
+    progress: list[int] = []
+    results = client.tokenize_many(source, concurrency=2, progress=lambda done, failed: progress.append(done))
     assert next(results).index == 0
     assert source.taken <= 4
     assert len(list(results)) == 39
 
 
-def test_as_they_are_done(client: FlexClient, emulator: Emulator) -> None:
+def test_unordered_results(client: FlexClient, emulator: Emulator) -> None:
     # The first item's context is asked for first: with one worker more than that, it is overtaken.
     emulator.queue_scenarios(["latency;seconds=0.5"], path="/flex/v2/tokens")
-    found = [result.index for result in client.tokenize_many([GOOD] * 6, concurrency=2, ordered=False)]
-    assert sorted(found) == list(range(6))
-    assert found != sorted(found)
+    results = [result.index for result in client.tokenize_many([GOOD] * 6, concurrency=2, ordered=False)]
+    assert sorted(results) == list(range(6))
+    assert results != sorted(results)
 
 
-def test_stopping_early_begins_nothing_more(client: FlexClient, emulator: Emulator) -> None:
+def test_closing_early_starts_no_other_item(client: FlexClient, emulator: Emulator) -> None:
     source = Source()
     results = client.tokenize_many(source, concurrency=2)
     assert next(results).error is None
@@ -217,12 +217,12 @@ def test_stopping_early_begins_nothing_more(client: FlexClient, emulator: Emulat
 
 
 def test_an_interruption_leaves_no_thread() -> None:
-    # A host of its own: what the test before has cancelled may still be on its way to the other one.
+    # A separate host: requests that the previous test cancelled may still be on their way to the other one.
     with Emulator() as own, FlexClient(JwtSharedSecret(**own.auth), environment=own.url) as client:
         _interrupt(client, own, KeyboardInterrupt)
 
 
-def test_an_exception_of_the_callers_function_leaves_nothing_at_work(connect: type[FlexClient]) -> None:
+def test_an_exception_of_progress_leaves_no_item_in_progress(connect: type[FlexClient]) -> None:
     with Emulator() as own, connect(JwtSharedSecret(**own.auth), environment=own.url) as client:
         _interrupt(client, own, RuntimeError)
 
@@ -241,14 +241,14 @@ def _interrupt(client: FlexClient, emulator: Emulator, interruption: type[BaseEx
     assert source.taken <= 4
 
 
-def test_when_the_source_breaks_what_was_begun_is_given_out_first(client: FlexClient) -> None:
+def test_items_in_progress_are_yielded_before_an_exception_of_the_source(client: FlexClient) -> None:
     results = client.tokenize_many(Source(end=5, breaks=True), concurrency=2)
-    found: list[TokenizeResult] = []
+    yielded: list[TokenizeResult] = []
     with pytest.raises(LookupError, match="the source broke"):
-        found.extend(result for result in results)
-    # `extend` keeps what came before the exception.
-    assert [result.index for result in found] == list(range(5))
-    assert all(result.error is None for result in found)
+        yielded.extend(result for result in results)
+    # `extend` keeps the results before the exception.
+    assert [result.index for result in yielded] == list(range(5))
+    assert all(result.error is None for result in yielded)
 
 
 def test_no_items(client: FlexClient, emulator: Emulator) -> None:
@@ -268,7 +268,7 @@ def test_no_items(client: FlexClient, emulator: Emulator) -> None:
         ({"context": "ey..."}, "context must be a CaptureContext"),
     ],
 )
-def test_arguments_are_checked_at_once(client: FlexClient, arguments: dict[str, Any], words: str) -> None:
+def test_arguments_are_checked_immediately(client: FlexClient, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=words):
         client.tokenize_many([GOOD], **arguments)
 
@@ -279,7 +279,7 @@ def test_fields_and_a_context_contradict(client: FlexClient) -> None:
         client.tokenize_many([GOOD], context=context, fields=fields(card=["number"]))
 
 
-def test_nothing_is_seen_of_cards(client: FlexClient, emulator: Emulator) -> None:
+def test_cards_are_not_in_tracebacks(client: FlexClient, emulator: Emulator) -> None:
     """Results, their exceptions with the variables of all frames, logs and output."""
     emulator.inject_random_faults(rate=0.5, seed=7, scenarios=["status-500", "reset-during", "html-502", "truncated"])
     with Canaries() as canaries:
@@ -291,10 +291,10 @@ def test_nothing_is_seen_of_cards(client: FlexClient, emulator: Emulator) -> Non
             {"card": {number: code}},
         ]
         items.append({"card": {**card, "number": [number]}})
-        found = list(client.tokenize_many(items, retry=ONCE))
-        failed = [result.error for result in found if result.error is not None]
+        results = list(client.tokenize_many(items, retry=ONCE))
+        failed = [result.error for result in results if result.error is not None]
         assert len(failed) >= 5
-        for result in found:
+        for result in results:
             canaries.search(repr(result), "the result")
         for error in failed:
             canaries.watch(error, allow=("body", "headers", "data"))
@@ -305,7 +305,7 @@ def test_nothing_is_seen_of_cards(client: FlexClient, emulator: Emulator) -> Non
                 trace = trace.tb_next
 
 
-def test_nothing_is_seen_of_cards_when_it_is_interrupted(threaded: FlexClient) -> None:
+def test_cards_are_not_in_tracebacks_of_an_interruption(threaded: FlexClient) -> None:
     with Canaries() as canaries:
         number = canaries.plant("card number", "4622943127013705")
 
@@ -360,7 +360,7 @@ def test_an_iterable_that_raises_leaves_no_card_in_the_traceback(client: FlexCli
                     canaries.search(repr(frame.f_locals), f"the variables of {frame.code.name}")
 
 
-def test_asyncio_debug_mode_shows_nothing_of_cards(emulator: Emulator) -> None:
+def test_asyncio_debug_mode_does_not_show_cards(emulator: Emulator) -> None:
     """In debug mode asyncio logs each task that took longer than a limit, with its result or exception."""
 
     async def use(canaries: Canaries) -> None:
@@ -394,7 +394,7 @@ def test_asyncio_debug_mode_shows_nothing_of_cards(emulator: Emulator) -> None:
     assert "LookupError" not in logged.getvalue()
 
 
-def test_a_result_keeps_its_token_to_itself(client: FlexClient) -> None:
+def test_a_result_does_not_show_its_token(client: FlexClient) -> None:
     (result,) = client.tokenize_many([GOOD])
     assert result.token is not None
     assert result.token.jwt not in repr(result)

@@ -64,11 +64,11 @@ def auth(request: pytest.FixtureRequest, emulator: Emulator) -> Signer:
 
 @pytest.fixture
 def client(emulator: Emulator, auth: Signer, connect: Connect) -> Iterator[FlexClient]:
-    with connect(auth, environment=emulator.url) as made:
-        yield made
+    with connect(auth, environment=emulator.url) as flex_client:
+        yield flex_client
 
 
-def test_the_five_steps(client: FlexClient) -> None:
+def test_the_five_operations_of_a_payment(client: FlexClient) -> None:
     context = client.create_capture_context(CARD_FIELDS)
     assert context.type == "api-0.1.0"
     assert set(context.required_fields) == {
@@ -99,7 +99,7 @@ def test_the_five_steps(client: FlexClient) -> None:
         {"card": {**CARD, "securityCode": ""}},
     ],
 )
-def test_data_may_be_given_in_each_of_these_ways(data: dict[str, Any], client: FlexClient) -> None:
+def test_formats_of_data(data: dict[str, Any], client: FlexClient) -> None:
     token = client.tokenize(client.create_capture_context(CARD_FIELDS), data)
     assert token.masked_number == "XXXXXXXXXXXX1111"
 
@@ -118,7 +118,7 @@ def test_a_microform_context(client: FlexClient) -> None:
     assert token.bin is None
 
 
-def test_the_host_answers_with_its_reasons(client: FlexClient) -> None:
+def test_errors_of_the_host(client: FlexClient) -> None:
     with pytest.raises(BadRequestError) as caught:
         client.create_microform_context(target_origins=["http://shop.example.com"], allowed_card_networks=["VISA"])
     assert caught.value.details
@@ -132,7 +132,7 @@ def test_the_host_answers_with_its_reasons(client: FlexClient) -> None:
         client.payment_details("A" * 64)
 
 
-def test_data_that_does_not_fit_never_leaves(client: FlexClient, emulator: Emulator) -> None:
+def test_invalid_data_is_not_sent(client: FlexClient, emulator: Emulator) -> None:
     context = client.create_capture_context(CARD_FIELDS)
     emulator.clear()
     for data, field in (
@@ -161,14 +161,14 @@ def test_data_that_does_not_fit_never_leaves(client: FlexClient, emulator: Emula
         ({"card": [1]}, "type int"),
     ],
 )
-def test_fields_that_cannot_be(arguments: dict[str, Any], rule: str) -> None:
+def test_invalid_fields(arguments: dict[str, Any], rule: str) -> None:
     with pytest.raises(ConfigurationError, match=rule):
         fields(**arguments)
 
 
 def test_fields_of_every_group() -> None:
-    made = fields(card=["number"], amount_details=["totalAmount"], bill_to=["first_name?"], ship_to=["country"])
-    assert made.to_dict() == {
+    selected = fields(card=["number"], amount_details=["totalAmount"], bill_to=["first_name?"], ship_to=["country"])
+    assert selected.to_dict() == {
         "paymentInformation": {"card": {"number": {"required": True}}},
         "orderInformation": {
             "amountDetails": {"totalAmount": {"required": True}},
@@ -216,7 +216,7 @@ def test_long_term_keys_are_fetched_once(emulator: Emulator, connect: Connect) -
     assert sum(target.startswith("/flex/v2/public-keys/") for target in targets) == 1
 
 
-# What the emulator refuses, and how the client tells it.
+# Requests that the emulator rejects, and the errors that the client raises.
 
 
 def refused(client: FlexClient, emulator: Emulator) -> str:
@@ -254,13 +254,13 @@ class Meddling:
         self._shift = self._changes.pop("shift", 0)
 
     def sign(self, request: Any, now: float) -> Any:
-        kept = {name: getattr(request, name) for name in self._changes}
+        original = {name: getattr(request, name) for name in self._changes}
         for name, value in self._changes.items():
             setattr(request, name, value)
         try:
             return self._signer.sign(request, now + self._shift)
         finally:
-            for name, value in kept.items():
+            for name, value in original.items():
                 setattr(request, name, value)
 
 
@@ -276,7 +276,7 @@ class Meddling:
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_something_else_was_signed(changes: dict[str, Any], emulator: Emulator, connect: Connect) -> None:
+def test_a_signature_of_another_request(changes: dict[str, Any], emulator: Emulator, connect: Connect) -> None:
     for signer in signers(emulator):
         with connect(Meddling(signer, **changes), environment=emulator.url) as client:
             assert refused(client, emulator)
@@ -315,16 +315,16 @@ def test_published_requests_are_accepted(
     published = json.loads((reference / "samples" / "requests" / f"{name}.json").read_text("utf-8"))
     if name.startswith("flex"):
         flex_request = GenerateFlexAPICaptureContextRequest.from_dict(published)
-        answer = api(FlexAPIApi, client).generate_flex_api_capture_context_with_http_info(flex_request)
+        response = api(FlexAPIApi, client).generate_flex_api_capture_context_with_http_info(flex_request)
     else:
         microform_request = GenerateCaptureContextRequest.from_dict(published)
-        answer = api(MicroformIntegrationApi, client).generate_capture_context_with_http_info(microform_request)
-    assert answer.status_code == 201
+        response = api(MicroformIntegrationApi, client).generate_capture_context_with_http_info(microform_request)
+    assert response.status_code == 201
     assert json.loads(emulator.requests[-1].body) == published
-    assert client.verify_capture_context(answer.data).jwt == answer.data
+    assert client.verify_capture_context(response.data).jwt == response.data
 
 
-def test_the_published_plaintext_becomes_a_token(client: FlexClient, reference: Any) -> None:
+def test_the_published_plaintext_is_tokenized(client: FlexClient, reference: Any) -> None:
     file = reference / "samples" / "requests" / "tokens-jwe-plaintext.guide.json"
     data = json.loads(file.read_text("utf-8"))["data"]
     context = client.create_capture_context(
@@ -337,14 +337,14 @@ def test_the_published_plaintext_becomes_a_token(client: FlexClient, reference: 
     assert client.tokenize(context, data).masked_number == "XXXXXXXXXXXX1111"
 
 
-def test_payment_credentials_come_encrypted(connect: Connect, api: Api) -> None:
+def test_payment_credentials_are_encrypted(connect: Connect, api: Api) -> None:
     with Emulator(payment_credentials=True) as emulator:
         auth = JwtSharedSecret(**emulator.auth)
         with connect(auth, environment=emulator.url) as client:
             token = client.tokenize(client.create_capture_context(CARD_FIELDS), {"card": CARD})
             (reference,) = token.claims["paymentCredentialsReference"].values()
-            answer = api(FlexAPIApi, client).get_payment_credentials(reference)
-            assert answer.count(".") == 4
+            response = api(FlexAPIApi, client).get_payment_credentials(reference)
+            assert response.count(".") == 4
 
 
 def test_the_generated_classes_alone(emulator: Emulator, connect_api: Callable[..., ApiClient], api: Api) -> None:
@@ -358,7 +358,7 @@ def test_the_generated_classes_alone(emulator: Emulator, connect_api: Callable[.
             flex.get_public_key("none")
 
 
-def test_an_expired_context_is_refused_before_anything_is_sent(connect: Connect) -> None:
+def test_an_expired_context_is_rejected_before_sending(connect: Connect) -> None:
     now = time.time() - 2000
     with (
         Emulator(clock=lambda: now, clock_tolerance=5000, jwt_leeway=5000) as emulator,
@@ -400,7 +400,7 @@ def test_environments_by_name(connect: Connect) -> None:
 # Cards, storage, keys, and what stays up.
 
 
-def test_a_card_stands_for_its_fields(client: FlexClient) -> None:
+def test_a_card_is_converted_to_its_fields(client: FlexClient) -> None:
     context = client.create_capture_context(CARD_FIELDS)
     with Card("4111 1111 1111 1111", expiration=f"12/{YEAR}", security_code="123") as card:
         assert client.tokenize(context, card).masked_number == "XXXXXXXXXXXX1111"
@@ -415,28 +415,28 @@ def test_a_card_stands_for_its_fields(client: FlexClient) -> None:
         client.tokenize(context, card)
 
 
-def test_a_context_is_kept_between_the_steps(client: FlexClient) -> None:
+def test_a_context_is_stored_and_restored(client: FlexClient) -> None:
     context = client.create_capture_context(CARD_FIELDS)
     token = client.tokenize(context, {"card": CARD})
     key = "a sealing key of the servers"
-    for text, arguments in (
+    for stored, arguments in (
         (client.store_capture_context(context), {}),
         (client.store_capture_context(context, key, bind="session 7"), {"key": key, "bind": "session 7"}),
     ):
-        assert len(text) < len(context.jwt)
-        restored = client.restore_capture_context(text, **arguments)  # type: ignore[arg-type]
+        assert len(stored) < len(context.jwt)
+        restored = client.restore_capture_context(stored, **arguments)  # type: ignore[arg-type]
         assert restored == context
         assert client.verify_transient_token(token.jwt, restored) == token
     with pytest.raises(InvalidSignatureError):
-        client.restore_capture_context(text, key, bind="session 8")
+        client.restore_capture_context(stored, key, bind="session 8")
 
 
-def test_what_was_asked_for_can_be_pinned(client: FlexClient) -> None:
+def test_expected_content_of_a_context(client: FlexClient) -> None:
     context = client.create_microform_context(
         target_origins=["https://shop.example.com"], allowed_card_networks=["VISA", "AMEX"]
     )
-    wanted = Expected(target_origins=["https://shop.example.com"], allowed_card_networks=["AMEX", "VISA"])
-    assert client.verify_capture_context(context.jwt, expected=wanted) == context
+    expected = Expected(target_origins=["https://shop.example.com"], allowed_card_networks=["AMEX", "VISA"])
+    assert client.verify_capture_context(context.jwt, expected=expected) == context
     with pytest.raises(InvalidClaimError, match="target_origins"):
         client.verify_capture_context(context.jwt, expected=Expected(target_origins=["https://evil.example.com"]))
 
@@ -453,7 +453,7 @@ def test_pinned_keys_need_no_host(emulator: Emulator, client: FlexClient, connec
         connect(None, keys=[jwk])  # type: ignore[arg-type]
 
 
-def test_payment_credentials_are_opened_and_guarded(connect: Connect) -> None:
+def test_payment_credentials_are_decrypted_and_not_shown(connect: Connect) -> None:
     with (
         Emulator(payment_credentials=True) as emulator,
         connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
@@ -472,7 +472,7 @@ def test_payment_credentials_are_opened_and_guarded(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("offset", [600.0, -600.0])
-def test_a_clock_that_is_off_does_not_stop_a_client(offset: float, connect: Connect) -> None:
+def test_a_wrong_clock_is_corrected(offset: float, connect: Connect) -> None:
     with (
         Emulator(clock=lambda: time.time() + offset) as emulator,
         connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client,
@@ -480,5 +480,5 @@ def test_a_clock_that_is_off_does_not_stop_a_client(offset: float, connect: Conn
         for statuses in ([401, 404], [404]):
             with pytest.raises(NotFoundError) as caught:
                 client.payment_details("A" * 64)
-            assert [made.status for made in caught.value.attempts] == statuses
+            assert [attempt.status for attempt in caught.value.attempts] == statuses
         assert client.clock.offset == pytest.approx(offset, abs=3)

@@ -62,8 +62,8 @@ def turn(monkeypatch: pytest.MonkeyPatch) -> Turn:
 
 @pytest.fixture
 def client(emulator: Emulator, connect: Connect) -> Iterator[FlexClient]:
-    with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as made:
-        yield made
+    with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as flex_client:
+        yield flex_client
 
 
 def about(seconds: int) -> str:
@@ -121,16 +121,16 @@ def test_a_stored_context_is_restored(
 
 
 @pytest.mark.parametrize("behind", [600, 40])
-def test_a_token_from_elsewhere_is_judged_by_this_machine(
+def test_a_token_from_another_source_is_checked_against_the_local_clock(
     behind: int, client: FlexClient, emulator: Emulator, turn: Turn
 ) -> None:
     turn(-behind)
     context = client.create_capture_context(FIELDS)
     token = client.tokenize(context, NUMBER)
-    said = rf"in the future; this machine's clock is {about(behind)} s behind the host's; set it by NTP$"
-    with pytest.raises(TokenNotYetValidError, match=said):
+    message = rf"in the future; this machine's clock is {about(behind)} s behind the host's; set it by NTP$"
+    with pytest.raises(TokenNotYetValidError, match=message):
         client.verify_transient_token(token.jwt, context)
-    with pytest.raises(TokenNotYetValidError, match=said):
+    with pytest.raises(TokenNotYetValidError, match=message):
         client.verify_capture_context(context.jwt)
 
 
@@ -141,16 +141,16 @@ def test_a_token_from_the_future(client: FlexClient, emulator: Emulator) -> None
     emulator.shift_clock(0)
     with pytest.raises(NotFoundError):
         client.payment_details(NOBODY)
-    said = "issued 9 min in the future; this machine's clock agrees with the host's$"
-    with pytest.raises(TokenNotYetValidError, match=said):
+    message = "issued 9 min in the future; this machine's clock agrees with the host's$"
+    with pytest.raises(TokenNotYetValidError, match=message):
         client.verify_transient_token(token.jwt, context)
-    with pytest.raises(TokenNotYetValidError, match=said):
+    with pytest.raises(TokenNotYetValidError, match=message):
         client.verify_capture_context(context.jwt)
-    with pytest.raises(TokenNotYetValidError, match=said):
+    with pytest.raises(TokenNotYetValidError, match=message):
         client.restore_capture_context(client.store_capture_context(context))
 
 
-def test_the_first_response_may_be_that_with_the_key(emulator: Emulator, connect: Connect, turn: Turn) -> None:
+def test_the_host_time_may_come_with_the_key(emulator: Emulator, connect: Connect, turn: Turn) -> None:
     with connect(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
         jwt = client.create_capture_context(FIELDS).jwt
     turn(-40)
@@ -161,7 +161,7 @@ def test_the_first_response_may_be_that_with_the_key(emulator: Emulator, connect
         client.verify_capture_context(jwt)
 
 
-def test_what_has_expired_at_the_host_has_expired(client: FlexClient, emulator: Emulator, turn: Turn) -> None:
+def test_a_token_that_has_expired_at_the_host(client: FlexClient, emulator: Emulator, turn: Turn) -> None:
     turn(-600)
     emulator.queue_scenarios(["ok", "expired-context;expires-in=-60"], path="/flex/v2/sessions")
     with pytest.raises(
@@ -197,16 +197,16 @@ def test_what_has_expired_at_the_host_has_expired(client: FlexClient, emulator: 
         client.restore_capture_context(stored, SEAL)
 
 
-def test_a_clock_that_is_ahead_ends_contexts_early(client: FlexClient, emulator: Emulator, turn: Turn) -> None:
+def test_a_clock_that_is_ahead_expires_contexts_early(client: FlexClient, emulator: Emulator, turn: Turn) -> None:
     turn(600)
     context = client.create_capture_context(FIELDS)
     assert client.tokenize(context, NUMBER)
     assert context.expires_in().total_seconds() == pytest.approx(300, abs=5)
     turn(1200)
-    said = f"expired 5 min ago by this machine's clock, which is {about(1200)} s ahead of the host's; set it by NTP"
-    with pytest.raises(ExpiredTokenError, match=f"the capture context {said}$"):
+    message = f"expired 5 min ago by this machine's clock, which is {about(1200)} s ahead of the host's; set it by NTP"
+    with pytest.raises(ExpiredTokenError, match=f"the capture context {message}$"):
         client.create_capture_context(FIELDS)
-    with pytest.raises(ExpiredTokenError, match=f"the capture context {said}; ask for a new one$"):
+    with pytest.raises(ExpiredTokenError, match=f"the capture context {message}; ask for a new one$"):
         client.tokenize(context, NUMBER)
 
 
@@ -227,7 +227,7 @@ def test_a_clock_that_is_set_meanwhile(client: FlexClient, emulator: Emulator, t
     assert client.restore_capture_context(client.store_capture_context(fresh)) == fresh
 
 
-def test_correct_clock_off_leaves_the_host_time_out(connect: Connect, turn: Turn) -> None:
+def test_correct_clock_off_ignores_the_host_time(connect: Connect, turn: Turn) -> None:
     with (
         Emulator(jwt_leeway=2000) as emulator,
         connect(JwtSharedSecret(**emulator.auth), environment=emulator.url, correct_clock=False) as client,
@@ -271,9 +271,7 @@ def test_more_than_a_day_is_not_used(behind: float, connect: Connect, turn: Turn
         "wrong-date;seconds=-900000000",
     ],
 )
-def test_a_wrong_date_takes_nothing_from_a_clock_that_is_right(
-    fault: str, client: FlexClient, emulator: Emulator
-) -> None:
+def test_a_wrong_date_does_not_affect_a_correct_clock(fault: str, client: FlexClient, emulator: Emulator) -> None:
     emulator.scenario = fault
     context = client.create_capture_context(FIELDS)
     token = client.tokenize(context, NUMBER)
@@ -290,7 +288,7 @@ def test_a_wrong_date_that_is_ahead_is_refused_and_named(client: FlexClient, emu
 
 
 @pytest.mark.parametrize("fault", ["wrong-date;kind=missing", "wrong-date;kind=garbage"])
-def test_a_response_without_a_date_is_judged_by_the_one_before(
+def test_a_response_without_a_date_uses_the_previous_one(
     fault: str, client: FlexClient, emulator: Emulator, turn: Turn
 ) -> None:
     turn(-40)
@@ -344,7 +342,7 @@ def test_the_functions_take_the_host_time(issued: tuple[CaptureContext, str, Any
 
 
 @pytest.mark.parametrize("ahead", [float("inf"), float("nan"), 86_401.0, -86_401.0])
-def test_a_host_time_that_would_let_everything_pass(ahead: float, issued: tuple[CaptureContext, str, Any]) -> None:
+def test_a_host_time_that_would_accept_everything(ahead: float, issued: tuple[CaptureContext, str, Any]) -> None:
     context, _, keys = issued
     with pytest.raises(ConfigurationError, match="host_time"):
         verify_capture_context(context.jwt, keys, host_time=HostTime(ahead), from_host=True)
@@ -380,7 +378,7 @@ def test_a_date_is_read_without_the_local_zone(
 @pytest.mark.parametrize(
     "date", ["", "x", "0", "Sun, 99 Nov 2026 12:00:00 GMT", "Sun, 22 Nov 99999 12:00:00 GMT", None]
 )
-def test_what_is_no_date_is_nothing(date: str | None) -> None:
+def test_an_invalid_date_is_ignored(date: str | None) -> None:
     clock = Clock()
     clock.learn(date, sent=0, received=0)
     assert clock.host_time() is None

@@ -144,7 +144,7 @@ def test_message_level_encryption(emulator: Emulator, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kid", [{}, {"CYBERSOURCE_MLE_RESPONSE_KID": "7"}])
-def test_a_response_key_whose_certificate_has_ended(
+def test_a_response_key_with_an_expired_certificate(
     kid: dict[str, str], emulator: Emulator, folder: Path, connect: type[FlexClient]
 ) -> None:
     (folder / "response.p12").write_bytes(emulator.make_response_mle_p12(PASSWORD, days=-1))
@@ -154,8 +154,8 @@ def test_a_response_key_whose_certificate_has_ended(
         "CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD": PASSWORD,
         **kid,
     }
-    said = r"^CYBERSOURCE_MLE_RESPONSE_KEY: the certificate 'shop_one' expired on"
-    with pytest.raises(ConfigurationError, match=said), connect.from_env(variables):
+    message = r"^CYBERSOURCE_MLE_RESPONSE_KEY: the certificate 'shop_one' expired on"
+    with pytest.raises(ConfigurationError, match=message), connect.from_env(variables):
         pass
 
 

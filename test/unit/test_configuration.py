@@ -1,4 +1,4 @@
-"""From variables and from the official SDK's dictionary to a client: what is translated, ignored, and never shown."""
+"""Clients built from environment variables and from the official SDK's configuration dictionary."""
 
 from __future__ import annotations
 
@@ -99,21 +99,21 @@ def official(config: Mapping[str, Any], **overrides: Any) -> tuple[FlexClient, l
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         client = FlexClient.from_merchant_config(config, **overrides)
-    shown = [each for each in caught if each.category is UserWarning]
-    assert all(each.filename == __file__ for each in shown), "a warning points at the line that can be changed"
-    return client, [str(each.message) for each in shown]
+    user_warnings = [each for each in caught if each.category is UserWarning]
+    assert all(each.filename == __file__ for each in user_warnings), "a warning points at the line that can be changed"
+    return client, [str(each.message) for each in user_warnings]
 
 
 def encryption(client: FlexClient) -> MessageLevelEncryption:
-    found = settings(client).mle
-    assert isinstance(found, MessageLevelEncryption)
-    return found
+    mle = settings(client).mle
+    assert isinstance(mle, MessageLevelEncryption)
+    return mle
 
 
 # The environment.
 
 
-def test_the_usual_three_variables() -> None:
+def test_shared_secret_variables() -> None:
     client = FlexClient.from_env(SHARED)
     assert isinstance(signer(client), JwtSharedSecret)
     assert (signer(client).merchant_id, signer(client).key_id) == (MERCHANT, KEY_ID)
@@ -128,19 +128,19 @@ def test_os_environ_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert signer(FlexClient.from_env()).key_id == KEY_ID
 
 
-def test_every_variable_arrives() -> None:
+def test_every_variable_sets_its_argument() -> None:
     client = FlexClient.from_env(EVERYTHING)
-    found = settings(client)
+    client_settings = settings(client)
     assert isinstance(signer(client), JwtP12)
     assert signer(client).algorithm == "PS256"
-    assert found.host == "https://api.cybersource.com"
-    assert found.base_url == "https://gateway.example"
-    assert found.proxy is not None
-    assert found.proxy.url == "http://proxy.example:8080"
-    assert found.tls is not None
-    assert found.tls.client_certificate == EVERYTHING["CYBERSOURCE_CLIENT_CERTIFICATE"]
-    assert (found.connect_timeout, found.read_timeout) == (2.5, 12.0)
-    assert found.user_agent.endswith(" shop/1.2")
+    assert client_settings.host == "https://api.cybersource.com"
+    assert client_settings.base_url == "https://gateway.example"
+    assert client_settings.proxy is not None
+    assert client_settings.proxy.url == "http://proxy.example:8080"
+    assert client_settings.tls is not None
+    assert client_settings.tls.client_certificate == EVERYTHING["CYBERSOURCE_CLIENT_CERTIFICATE"]
+    assert (client_settings.connect_timeout, client_settings.read_timeout) == (2.5, 12.0)
+    assert client_settings.user_agent.endswith(" shop/1.2")
     assert encryption(client).response_kid == KID
     assert encryption(client).operations == {
         "generate_capture_context",
@@ -149,14 +149,14 @@ def test_every_variable_arrives() -> None:
     }
 
 
-def test_the_p12_has_the_certificate_to_encrypt_to() -> None:
+def test_the_request_certificate_defaults_to_the_p12() -> None:
     client = FlexClient.from_env({**P12, "CYBERSOURCE_MLE_ENCRYPT_REQUESTS": "generate_capture_context"})
     assert encryption(client).request_certificate_expires_at is not None
 
 
-def test_a_response_p12_names_its_key_itself() -> None:
-    found = {"KEY": str(FILES / "response_mle.p12"), "KEY_PASSWORD": P12_PASSWORD}
-    environ = {**SHARED, **{f"CYBERSOURCE_MLE_RESPONSE_{name}": value for name, value in found.items()}}
+def test_a_response_p12_contains_the_key_id() -> None:
+    variables = {"KEY": str(FILES / "response_mle.p12"), "KEY_PASSWORD": P12_PASSWORD}
+    environ = {**SHARED, **{f"CYBERSOURCE_MLE_RESPONSE_{name}": value for name, value in variables.items()}}
     assert encryption(FlexClient.from_env(environ)).response_kid == KID
     assert encryption(FlexClient.from_env(environ)).response_certificate_expires_at is not None
     environ["CYBERSOURCE_MLE_RESPONSE_KID"] = "another"
@@ -188,7 +188,7 @@ def test_a_token_in_a_file_is_read_again_when_it_is_renewed(tmp_path: Path) -> N
     assert token.sign(request, 0) == {"Authorization": "Bearer second"}
 
 
-def test_overrides_win_and_what_they_replace_is_not_looked_at() -> None:
+def test_overrides_win_and_replaced_variables_are_ignored() -> None:
     own = JwtSharedSecret("me", "key", SECRET)
     environ = {**P12, "CYBERSOURCE_P12_PASSWORD": "wrong", "CYBERSOURCE_READ_TIMEOUT": "soon"}
     client = FlexClient.from_env(environ, auth=own, read_timeout=7, environment="production")
@@ -201,7 +201,7 @@ def test_overrides_win_and_what_they_replace_is_not_looked_at() -> None:
         FlexClient.from_env(SHARED, colour="red")  # type: ignore[call-arg]
 
 
-def test_names_of_other_tools_are_let_be() -> None:
+def test_variables_of_other_tools_are_ignored() -> None:
     foreign = ("FLEX_REFERENCE", "PROFILE_ID", "HOST", "ORG_ID", "LOG_LEVEL", "WEBHOOK_SECRET", "API_KEY")
     client = FlexClient.from_env({**SHARED, **{f"CYBERSOURCE_{name}": "x" for name in foreign}})
     assert signer(client).key_id == KEY_ID
@@ -210,12 +210,12 @@ def test_names_of_other_tools_are_let_be() -> None:
 
 
 @pytest.mark.parametrize("variable", [each.variable for each in VARIABLES])
-def test_a_letter_too_many_or_too_few_is_an_error(variable: str) -> None:
+def test_a_misspelled_variable_is_an_error(variable: str) -> None:
     for misspelled in (variable + "S", variable[:-1], variable.lower()):
         if any(misspelled in (each.variable, f"{each.variable}_FILE") for each in VARIABLES):
             continue
         if len(variable) < len(PREFIX) + 5 and misspelled != variable.lower():
-            # Too short to tell a slip from another word.
+            # Too short to distinguish a misspelling from another word.
             continue
         with pytest.raises(ConfigurationError, match=f"^there is no variable {misspelled}; did you mean CYBERSOURCE_"):
             FlexClient.from_env({**SHARED, misspelled: "x"})
@@ -223,12 +223,12 @@ def test_a_letter_too_many_or_too_few_is_an_error(variable: str) -> None:
 
 def test_the_tables_agree() -> None:
     assert set(REQUIRED) == set(SCHEMES)
-    known = {each.name: each for each in VARIABLES}
-    assert len(known) == len(VARIABLES)
+    by_name = {each.name: each for each in VARIABLES}
+    assert len(by_name) == len(VARIABLES)
     for scheme, names in REQUIRED.items():
-        assert all(scheme in known[name].schemes for name in names)
-    assert all(each.needs is None or each.needs in known for each in VARIABLES)
-    assert not {f"{each.name}_FILE" for each in VARIABLES if each.secret} & set(known)
+        assert all(scheme in by_name[name].schemes for name in names)
+    assert all(each.needs is None or each.needs in by_name for each in VARIABLES)
+    assert not {f"{each.name}_FILE" for each in VARIABLES if each.secret} & set(by_name)
 
 
 # The dictionary.
@@ -285,7 +285,7 @@ def test_oauth() -> None:
     ]
 
 
-def test_what_belongs_to_another_scheme_is_ignored_and_said() -> None:
+def test_keys_of_another_scheme_are_ignored_with_a_warning() -> None:
     _, notes = official({**OFFICIAL, "key_password": "x", "keys_directory": "y", "portfolio_id": "z"})
     assert notes == [
         "ignored, since authentication_type is JWT with SHARED_SECRET: key_password, keys_directory",
@@ -318,9 +318,9 @@ def test_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match=r"^proxy_address has a colon in its user name"):
         official({**OFFICIAL, **proxy, "proxy_username": "me@x:", "proxy_password": "p/w:@"})
     client, _ = official({**OFFICIAL, **proxy, "proxy_username": "me@x", "proxy_password": "p/w:@"})
-    found = settings(client).proxy
-    assert found is not None
-    assert base64.b64decode(found.headers()["Proxy-Authorization"].partition(" ")[2]) == b"me@x:p/w:@"
+    client_proxy = settings(client).proxy
+    assert client_proxy is not None
+    assert base64.b64decode(client_proxy.headers()["Proxy-Authorization"].partition(" ")[2]) == b"me@x:p/w:@"
     _, notes = official({**OFFICIAL, **proxy, "use_proxy": False})
     assert notes == ["ignored, since use_proxy is not on: proxy_address, proxy_port"]
 
@@ -329,9 +329,9 @@ def test_tls() -> None:
     files = {"client_cert_dir": str(FILES), "ssl_client_cert": "merchant.crt.pem", "private_key": "merchant.key.pem"}
     client, notes = official({**OFFICIAL, **files, "enable_client_cert": True, "ssl_verify": True})
     assert notes == []
-    found = settings(client).tls
-    assert found is not None
-    assert found.client_certificate == str(FILES / "merchant.crt.pem")
+    tls = settings(client).tls
+    assert tls is not None
+    assert tls.client_certificate == str(FILES / "merchant.crt.pem")
     client, notes = official({**OFFICIAL, **files})
     assert settings(client).tls is None
     assert notes == [
@@ -341,7 +341,7 @@ def test_tls() -> None:
     assert settings(client).tls is not None
 
 
-def test_encrypted_answers() -> None:
+def test_encrypted_responses() -> None:
     client, notes = official({**OFFICIAL, **RESPONSE})
     assert notes == []
     assert encryption(client).response_kid == KID
@@ -394,7 +394,7 @@ ALL = signed_operations()
         (True, "::", False, set()),
     ],
 )
-def test_control_of_one_operation(everywhere: bool, value: object, encrypted: bool, plain: set[str]) -> None:
+def test_encryption_of_one_operation(everywhere: bool, value: object, encrypted: bool, plain: set[str]) -> None:
     config = {
         **OFFICIAL_P12,
         **RESPONSE,
@@ -402,16 +402,16 @@ def test_control_of_one_operation(everywhere: bool, value: object, encrypted: bo
         "mapToControlMLEonAPI": {"get_transaction_for_transient_token_jti": value},
     }
     client, notes = official(config)
-    found = encryption(client)
+    mle = encryption(client)
     asks = plain != ALL
-    assert (found.response_kid is not None) == asks
+    assert (mle.response_kid is not None) == asks
     expected = (set(plain) if asks else set()) | ({"get_payment_details"} if encrypted else set())
-    assert found.operations == expected
-    assert (found.request_certificate_expires_at is not None) == encrypted
+    assert mle.operations == expected
+    assert (mle.request_certificate_expires_at is not None) == encrypted
     assert [note for note in notes if "encrypted responses" not in note] == []
 
 
-def test_control_of_operations_that_are_not_here() -> None:
+def test_encryption_of_operations_of_other_apis() -> None:
     control = {"create_payment": True, "get_transaction_for_transient_token": False, "generate_capture_context": False}
     client, notes = official({**OFFICIAL, "mapToControlMLEonAPI": control})
     assert settings(client).mle is None
@@ -421,7 +421,7 @@ def test_control_of_operations_that_are_not_here() -> None:
     ]
 
 
-def test_where_the_certificate_to_encrypt_to_comes_from() -> None:
+def test_source_of_the_request_certificate() -> None:
     control = {"mapToControlMLEonAPI": {"generate_capture_context": "true"}}
     pem = {"mleForRequestPublicCertPath": str(FILES / "sjc.crt.pem")}
     client, _ = official({**OFFICIAL, **control, **pem, "mleKeyAlias": "cybersource_sjc_us"})
@@ -435,19 +435,19 @@ def test_where_the_certificate_to_encrypt_to_comes_from() -> None:
 
 
 @pytest.mark.parametrize("key", [key for key, treatment in CONFIG_KEYS.items() if treatment.action == IGNORED])
-def test_what_is_ignored_is_said(key: str) -> None:
+def test_ignored_keys_cause_a_warning(key: str) -> None:
     value: object = MERCHANT if key == "merchant_id" else True
     if key == "key_alias":
         _, notes = official({**OFFICIAL, key: "other"})
     else:
         _, notes = official({**OFFICIAL, key: value})
-        # Off, and left out: nothing is asked for.
+        # Switched off, and not set: no encrypted responses are requested.
         assert official({**OFFICIAL, key: None})[1] == []
         assert official({**OFFICIAL, key: ""})[1] == []
     assert notes == [f"{key} is ignored: {CONFIG_KEYS[key].detail}"]
 
 
-def test_an_object_for_logging_is_not_looked_at() -> None:
+def test_a_logging_object_is_ignored() -> None:
     class LogConfiguration:
         def __repr__(self) -> str:
             raise AssertionError("looked at")
@@ -455,19 +455,19 @@ def test_an_object_for_logging_is_not_looked_at() -> None:
     assert len(official({**OFFICIAL, "log_config": LogConfiguration()})[1]) == 1
 
 
-def test_every_key_of_the_reference_is_treated(reference: Path) -> None:
-    text = (reference / "official-config.md").read_text("utf-8")
-    tables, _, rest = text.partition("## Keys that old samples carry")
+def test_every_key_of_the_reference_is_handled(reference: Path) -> None:
+    reference_page = (reference / "official-config.md").read_text("utf-8")
+    tables, _, rest = reference_page.partition("## Keys that old samples carry")
     cells = re.findall(r"^\| (`[^|]*) \|", tables, re.M)
     old = rest.partition("\n## ")[0]
     named = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
     named += re.findall(r"`(\w+)`", old)
     assert len(named) > 60
     assert set(named) - set(CONFIG_KEYS) == set()
-    assert set(CONFIG_KEYS) - set(named) == set(), "and no key is made up"
+    assert set(CONFIG_KEYS) - set(named) == set(), "every key comes from the reference"
 
 
-def test_operations_of_the_dictionary_are_ours() -> None:
+def test_operation_names_of_the_dictionary_exist() -> None:
     assert {ours for ours in OPERATION_NAMES.values() if ours} == signed_operations()
 
 
@@ -482,8 +482,8 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_the_page_has_every_variable() -> None:
-    shown = [cell[0] for cell in rows("Variable")]
-    assert shown == [f"`{each.variable}`" + (" (secret)" if each.secret else "") for each in VARIABLES]
+    variables = [cell[0] for cell in rows("Variable")]
+    assert variables == [f"`{each.variable}`" + (" (secret)" if each.secret else "") for each in VARIABLES]
     for (_, meaning, goes_with), each in zip(rows("Variable"), VARIABLES, strict=True):
         assert meaning == each.description
         expected = "all" if set(each.schemes) == set(SCHEMES) else ", ".join(f"`{name}`" for name in each.schemes)
@@ -495,10 +495,10 @@ def test_the_page_has_every_key() -> None:
     assert {treatment.action for treatment in CONFIG_KEYS.values()} == {TRANSLATED, REFUSED, IGNORED}
 
 
-# What is never shown.
+# Secrets are never shown.
 
 
-def shown(thing: Any) -> str:
+def displayed(thing: Any) -> str:
     """What a log line or a dump of an object would have."""
     names = [name for name in dir(type(thing)) if not name.startswith("_")]
     values = [getattr(thing, name, None) for name in names]
@@ -511,7 +511,7 @@ def test_no_secret_is_shown_copied_or_pickled() -> None:
     things = [client, settings(client), settings(client).mle, settings(client).proxy, signer(client), *builders]
     for thing in things:
         for secret in (CANARY, P12_PASSWORD, "Fake-key-passw0rd"):
-            assert secret not in shown(thing)
+            assert secret not in displayed(thing)
         with pytest.raises(TypeError):
             pickle.dumps(thing)
         with pytest.raises(TypeError):
@@ -520,7 +520,7 @@ def test_no_secret_is_shown_copied_or_pickled() -> None:
     assert SECRET not in repr(FlexClient.from_env(SHARED))
 
 
-def test_a_client_does_not_change() -> None:
+def test_a_client_is_immutable() -> None:
     client = FlexClient.from_env(SHARED)
     for name in ("_leeway", "environment", "_api_client"):
         with pytest.raises(AttributeError, match="cannot be changed"):

@@ -1,6 +1,6 @@
-"""Wrong configurations, one row each: the error says exactly what the row says, and nothing of a secret.
+"""Tables of invalid configurations with their exact error messages, none of which contains a secret.
 
-``{keys}`` is the folder of the vectors' keys and certificates, ``{made}`` one with files that are made here.
+``{keys}`` is the folder of the test vectors' keys and certificates, ``{files}`` one with generated files.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ OFFICIAL_P12 = {
     "key_password": P12_PASSWORD,
 }
 RESPONSE = {"enableResponseMleGlobally": True, "responseMlePrivateKeyFilePath": "{keys}/response_mle.p12"}
-CLIENT_CERT = {"enable_client_cert": "True", "client_cert_dir": "{made}", "ssl_client_cert": "client.crt.pem"}
+CLIENT_CERT = {"enable_client_cert": "True", "client_cert_dir": "{files}", "ssl_client_cert": "client.crt.pem"}
 PROXY = {"use_proxy": True, "proxy_address": "http://proxy.example", "proxy_username": "me", "proxy_password": CANARY}
 
 
@@ -236,29 +236,29 @@ ENVIRONMENT = [
     Wrong(
         "secret twice",
         SHARED,
-        env(SECRET_KEY_FILE="{made}/empty"),
+        env(SECRET_KEY_FILE="{files}/empty"),
         "CYBERSOURCE_SECRET_KEY and CYBERSOURCE_SECRET_KEY_FILE are both set; set only one",
     ),
     Wrong(
         "secret file missing",
         SHARED,
-        env(SECRET_KEY=None, SECRET_KEY_FILE="{made}/none"),
-        "CYBERSOURCE_SECRET_KEY_FILE: cannot read '{made}/none': No such file or directory",
+        env(SECRET_KEY=None, SECRET_KEY_FILE="{files}/none"),
+        "CYBERSOURCE_SECRET_KEY_FILE: cannot read '{files}/none': No such file or directory",
     ),
     Wrong(
         "secret file empty",
         SHARED,
-        env(SECRET_KEY=None, SECRET_KEY_FILE="{made}/empty"),
-        "CYBERSOURCE_SECRET_KEY_FILE: the file '{made}/empty' is empty, not UTF-8 text, or larger than 65536 bytes",
+        env(SECRET_KEY=None, SECRET_KEY_FILE="{files}/empty"),
+        "CYBERSOURCE_SECRET_KEY_FILE: the file '{files}/empty' is empty, not UTF-8 text, or larger than 65536 bytes",
     ),
     Wrong(
         "secret file binary",
         SHARED,
-        env(SECRET_KEY=None, SECRET_KEY_FILE="{made}/garbage"),
-        "CYBERSOURCE_SECRET_KEY_FILE: the file '{made}/garbage' is empty, not UTF-8 text, or larger than 65536 bytes",
+        env(SECRET_KEY=None, SECRET_KEY_FILE="{files}/garbage"),
+        "CYBERSOURCE_SECRET_KEY_FILE: the file '{files}/garbage' is empty, not UTF-8 text, or larger than 65536 bytes",
     ),
     Wrong(
-        "secret in place of its file",
+        "secret instead of its file",
         SHARED,
         env(SECRET_KEY=None, SECRET_KEY_FILE=f"{CANARY}\n"),
         "CYBERSOURCE_SECRET_KEY_FILE must be the path of a file, not its content",
@@ -266,27 +266,30 @@ ENVIRONMENT = [
     Wrong(
         "p12 missing",
         P12,
-        env(P12_PATH="{made}/none.p12"),
-        "CYBERSOURCE_P12_PATH: cannot read '{made}/none.p12': No such file or directory",
+        env(P12_PATH="{files}/none.p12"),
+        "CYBERSOURCE_P12_PATH: cannot read '{files}/none.p12': No such file or directory",
     ),
     Wrong(
-        "p12 is a directory", P12, env(P12_PATH="{made}"), "CYBERSOURCE_P12_PATH: cannot read '{made}': Is a directory"
+        "p12 is a directory",
+        P12,
+        env(P12_PATH="{files}"),
+        "CYBERSOURCE_P12_PATH: cannot read '{files}': Is a directory",
     ),
-    Wrong("p12 is empty", P12, env(P12_PATH="{made}/empty"), "CYBERSOURCE_P12_PATH is empty"),
+    Wrong("p12 is empty", P12, env(P12_PATH="{files}/empty"), "CYBERSOURCE_P12_PATH is empty"),
     Wrong(
         "p12 is garbage",
         P12,
-        env(P12_PATH="{made}/garbage"),
+        env(P12_PATH="{files}/garbage"),
         "CYBERSOURCE_P12_PATH is not a PKCS #12 (.p12, .pfx) file",
     ),
     Wrong(
-        "pem in place of p12",
+        "pem instead of p12",
         P12,
         env(P12_PATH="{keys}/merchant.key.pem"),
         "CYBERSOURCE_P12_PATH is not a PKCS #12 (.p12, .pfx) file",
     ),
     Wrong(
-        "content in place of p12",
+        "content instead of p12",
         P12,
         env(P12_PATH=f"-----BEGIN PRIVATE KEY----- {CANARY}"),
         "CYBERSOURCE_P12_PATH must be the path of a file, not its content",
@@ -321,32 +324,32 @@ ENVIRONMENT = [
     Wrong(
         "p12 expired",
         P12,
-        env(P12_PATH="{made}/expired.p12"),
+        env(P12_PATH="{files}/expired.p12"),
         "CYBERSOURCE_P12_PATH: the certificate 'acme_flex_test_001' expired on {ended}",
     ),
     Wrong(
         "p12 not yet valid",
         P12,
-        env(P12_PATH="{made}/future.p12"),
+        env(P12_PATH="{files}/future.p12"),
         "CYBERSOURCE_P12_PATH: the certificate 'acme_flex_test_001' is not valid before {begins}",
     ),
     Wrong(
         "p12 without a key id",
         P12,
-        env(P12_PATH="{made}/no_serial.p12"),
+        env(P12_PATH="{files}/no_serial.p12"),
         "CYBERSOURCE_P12_PATH: the subject of the certificate 'acme_flex_test_001' has no serialNumber "
         "attribute, which is the key id",
     ),
     Wrong(
         "p12 with an EC key",
         P12,
-        env(P12_PATH="{made}/ec.p12"),
+        env(P12_PATH="{files}/ec.p12"),
         "CYBERSOURCE_P12_PATH: the key in it is not an RSA key",
     ),
     Wrong(
         "p12 with a short key",
         P12,
-        env(P12_PATH="{made}/short.p12"),
+        env(P12_PATH="{files}/short.p12"),
         "CYBERSOURCE_P12_PATH: the RSA key has 1024 bits; at least 2048 are needed",
     ),
     Wrong(
@@ -392,7 +395,7 @@ ENVIRONMENT = [
     Wrong(
         "certificate to encrypt to is expired",
         SHARED,
-        env(MLE_ENCRYPT_REQUESTS="generate_capture_context", MLE_REQUEST_CERTIFICATE="{made}/sjc_expired.crt.pem"),
+        env(MLE_ENCRYPT_REQUESTS="generate_capture_context", MLE_REQUEST_CERTIFICATE="{files}/sjc_expired.crt.pem"),
         "CYBERSOURCE_MLE_REQUEST_CERTIFICATE: the certificate 'CyberSource_SJC_US' expired on {ended}",
     ),
     Wrong(
@@ -411,8 +414,8 @@ ENVIRONMENT = [
     Wrong(
         "response key missing",
         SHARED,
-        env(MLE_RESPONSE_KEY="{made}/none.pem", MLE_RESPONSE_KID=KID),
-        "CYBERSOURCE_MLE_RESPONSE_KEY: cannot read '{made}/none.pem': No such file or directory",
+        env(MLE_RESPONSE_KEY="{files}/none.pem", MLE_RESPONSE_KID=KID),
+        "CYBERSOURCE_MLE_RESPONSE_KEY: cannot read '{files}/none.pem': No such file or directory",
     ),
     Wrong(
         "response key encrypted, no password",
@@ -433,7 +436,7 @@ ENVIRONMENT = [
     Wrong(
         "response key is EC",
         SHARED,
-        env(MLE_RESPONSE_KEY="{made}/ec.key.pem", MLE_RESPONSE_KID=KID),
+        env(MLE_RESPONSE_KEY="{files}/ec.key.pem", MLE_RESPONSE_KID=KID),
         "CYBERSOURCE_MLE_RESPONSE_KEY: the key in it is not an RSA key",
     ),
     Wrong(
@@ -446,8 +449,8 @@ ENVIRONMENT = [
     Wrong(
         "ca file missing",
         SHARED,
-        env(CA_FILE="{made}/none.pem"),
-        "CYBERSOURCE_CA_FILE '{made}/none.pem' cannot be read: No such file or directory",
+        env(CA_FILE="{files}/none.pem"),
+        "CYBERSOURCE_CA_FILE '{files}/none.pem' cannot be read: No such file or directory",
     ),
     Wrong(
         "ca file is a key",
@@ -458,13 +461,13 @@ ENVIRONMENT = [
     Wrong(
         "client key alone",
         SHARED,
-        env(CLIENT_KEY="{made}/client.key.pem"),
+        env(CLIENT_KEY="{files}/client.key.pem"),
         "CYBERSOURCE_CLIENT_KEY is set without CYBERSOURCE_CLIENT_CERTIFICATE, which it requires",
     ),
     Wrong(
         "client key of another certificate",
         SHARED,
-        env(CLIENT_CERTIFICATE="{made}/client.crt.pem", CLIENT_KEY="{keys}/merchant.key.pem"),
+        env(CLIENT_CERTIFICATE="{files}/client.crt.pem", CLIENT_KEY="{keys}/merchant.key.pem"),
         "CYBERSOURCE_CLIENT_KEY '{keys}/merchant.key.pem' has a key that is not that of the client certificate",
     ),
     Wrong(
@@ -605,7 +608,7 @@ DICTIONARY = [
     ),
     Wrong("no portfolio", OFFICIAL, {"use_metakey": True}, "portfolio_id is missing: use_metakey is on"),
     Wrong(
-        "false as text",
+        "false as string",
         OFFICIAL,
         {"use_metakey": "false", "portfolio_id": "acme"},
         "use_metakey is the string 'false', which the official SDK may treat as True; use a boolean",
@@ -641,7 +644,7 @@ DICTIONARY = [
     Wrong(
         "p12 expired",
         OFFICIAL_P12,
-        {"keys_directory": "{made}", "key_file_name": "expired"},
+        {"keys_directory": "{files}", "key_file_name": "expired"},
         "key_file_name: the certificate 'acme_flex_test_001' expired on {ended}",
     ),
     Wrong(
@@ -660,7 +663,7 @@ DICTIONARY = [
         "network tls=Tls(insecure_skip_verification=True)",
     ),
     Wrong(
-        "no verification, as text",
+        "no verification, as string",
         OFFICIAL,
         {"ssl_verify": "False"},
         "ssl_verify is the string 'False', which the official SDK may treat as True; use a boolean",
@@ -670,7 +673,7 @@ DICTIONARY = [
         "client certificate missing",
         OFFICIAL,
         {**CLIENT_CERT, "private_key": "none.pem"},
-        "private_key '{made}/none.pem' cannot be read: No such file or directory",
+        "private_key '{files}/none.pem' cannot be read: No such file or directory",
     ),
     Wrong(
         "proxy without a scheme",
@@ -816,101 +819,103 @@ def response_key(**settings: Any) -> MessageLevelEncryption:
 EXPLICIT = [
     Explicit(
         "no signer",
-        lambda made: FlexClient("me"),
+        lambda files: FlexClient("me"),
         "auth must be a signer such as JwtSharedSecret(...), not an object of type str",
     ),  # type: ignore[arg-type]
     Explicit(
         "a name that is no host",
-        lambda made: shared(environment="prod"),
+        lambda files: shared(environment="prod"),
         "environment must be one of 'test', 'production', 'production-india', 'test-saudi-arabia', "
         "'production-saudi-arabia', or a host such as 'https://apitest.cybersource.com'",
     ),
     Explicit(
         "production by http",
-        lambda made: shared(environment="http://api.cybersource.com"),
+        lambda files: shared(environment="http://api.cybersource.com"),
         "host 'api.cybersource.com' with http://: signed requests leave this machine by https:// only; "
         "http:// is accepted for loopback hosts (localhost, 127.0.0.1, [::1])",
     ),
     Explicit(
         "mle with http signature",
-        lambda made: FlexClient(HttpSignature(MERCHANT, "key", SECRET), mle=response_key()),
+        lambda files: FlexClient(HttpSignature(MERCHANT, "key", SECRET), mle=response_key()),
         "mle does not go with HttpSignature: HTTP Signature and others cannot carry message-level encryption;"
         " use JwtSharedSecret or JwtP12",
     ),
     Explicit(
         "mle with a token",
-        lambda made: FlexClient(BearerToken(TOKEN), mle=response_key()),
+        lambda files: FlexClient(BearerToken(TOKEN), mle=response_key()),
         "mle does not go with BearerToken: HTTP Signature and others cannot carry message-level encryption; "
         "use JwtSharedSecret or JwtP12",
     ),
     Explicit(
         "mle without a signer",
-        lambda made: FlexClient(None, mle=response_key()),
+        lambda files: FlexClient(None, mle=response_key()),
         "mle needs auth: it asks for encryption in a signed token; use JwtSharedSecret or JwtP12",
     ),
     Explicit(
         "mle of another kind",
-        lambda made: shared(mle={"response_key": CANARY}),
+        lambda files: shared(mle={"response_key": CANARY}),
         "mle must be MessageLevelEncryption(...), not an object of type dict",
     ),
     Explicit(
         "misspelled operation",
-        lambda made: shared(mle=response_key(plain_responses=["get_payment_detail"])),
+        lambda files: shared(mle=response_key(plain_responses=["get_payment_detail"])),
         "mle names the operation 'get_payment_detail', which does not exist; did you mean 'get_payment_details'?",
     ),
     Explicit(
         "operation that is not signed",
-        lambda made: shared(mle=response_key(plain_responses=["get_public_key"])),
+        lambda files: shared(mle=response_key(plain_responses=["get_public_key"])),
         "mle names the operation 'get_public_key', which is not signed: only signed ones can be encrypted",
     ),
     Explicit(
         "mle without anything",
-        lambda made: MessageLevelEncryption(),
+        lambda files: MessageLevelEncryption(),
         "mle has nothing to do: it needs a request_certificate, a response_key, or both",
     ),
     Explicit(
         "mle with a kid alone",
-        lambda made: response_key(response_key=None),
+        lambda files: response_key(response_key=None),
         "mle has nothing to do: it needs a request_certificate, a response_key, or both",
     ),
     Explicit(
         "mle without a kid",
-        lambda made: response_key(response_kid=None),
+        lambda files: response_key(response_kid=None),
         "response_kid is missing: only a P12 with a certificate of merchant_id in it names its key itself",
     ),
     Explicit(
         "mle with a password too many",
-        lambda made: response_key(response_key_password=CANARY),
+        lambda files: response_key(response_key_password=CANARY),
         "response_key: the key is not encrypted, but a password was given",
     ),
     Explicit(
-        "p12 as text", lambda made: JwtP12(MERCHANT, f"{CANARY}\0", CANARY), "p12: the path has a null character in it"
+        "p12 as string",
+        lambda files: JwtP12(MERCHANT, f"{CANARY}\0", CANARY),
+        "p12: the path has a null character in it",
     ),
     Explicit(
         "p12 with another password",
-        lambda made: JwtP12(MERCHANT, KEYS / "merchant.p12", CANARY),
+        lambda files: JwtP12(MERCHANT, KEYS / "merchant.p12", CANARY),
         "p12: the password is wrong, or the file is damaged",
     ),
     Explicit(
         "tls of another kind",
-        lambda made: shared(tls=False),
+        lambda files: shared(tls=False),
         "tls must be Tls(...), not an object of type bool; a context of your own is Tls(ssl_context=...)",
     ),
     Explicit(
         "production without verification",
-        lambda made: shared(environment="production", tls=Tls(insecure_skip_verification=True)),
+        lambda files: shared(environment="production", tls=Tls(insecure_skip_verification=True)),
         "insecure_skip_verification is not for the production host 'api.cybersource.com': every system trusts"
         " its certificate; where something on the way replaces certificates, give its authority as ca_file",
     ),
     Explicit(
         "client key alone",
-        lambda made: Tls(client_key=made / "client.key.pem"),
+        lambda files: Tls(client_key=files / "client.key.pem"),
         "client_key and client_key_password need a client_certificate",
     ),
-    Explicit("leeway as text", lambda made: shared(leeway="30"), "leeway must be a number of seconds from 0 to 600"),
+    Explicit("leeway as string", lambda files: shared(leeway="30"), "leeway must be a number of seconds from 0 to 600"),
     Explicit(
         "timeout as Boolean",
-        lambda made: shared(read_timeout=True),
+        lambda files: shared(read_timeout=True),
         "read_timeout must be a positive number of seconds",
     ),
 ]
@@ -937,21 +942,21 @@ def certificate(
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
     pem = serialization.Encoding.PEM
     sound = rsa.generate_private_key(65537, 2048)
     curve = ec.generate_private_key(ec.SECP256R1())
     short = rsa.generate_private_key(65537, 1024)  # noqa: S505 - to be refused
     locked = serialization.BestAvailableEncryption(P12_PASSWORD.encode())
-    for name, key, found in (
+    for name, key, own_certificate in (
         ("expired", sound, certificate(sound, begins=-10, ends=-2)),
         ("future", sound, certificate(sound, begins=2)),
         ("no_serial", sound, certificate(sound, serial=False)),
         ("ec", curve, certificate(curve)),
         ("short", short, certificate(short)),
     ):
-        content = pkcs12.serialize_key_and_certificates(None, key, found, None, locked)
+        content = pkcs12.serialize_key_and_certificates(None, key, own_certificate, None, locked)
         (folder / f"{name}.p12").write_bytes(content)
     expired = certificate(sound, "CyberSource_SJC_US", begins=-10, ends=-2)
     (folder / "sjc_expired.crt.pem").write_bytes(expired.public_bytes(pem))
@@ -965,16 +970,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def filled(value: Any, made: Path) -> Any:
-    """The value with the names of the folders in it."""
+def fill_placeholders(value: Any, files: Path) -> Any:
+    """Replace the placeholders of the folders."""
     if isinstance(value, str):
-        return value.replace("{keys}", str(KEYS)).replace("{made}", str(made))
+        return value.replace("{keys}", str(KEYS)).replace("{files}", str(files))
     return value
 
 
-def merged(row: Wrong, made: Path) -> dict[str, Any]:
+def merged(row: Wrong, files: Path) -> dict[str, Any]:
     both = {**row.base, **row.changes}
-    return {name: filled(value, made) for name, value in both.items() if value is not None}
+    return {name: fill_placeholders(value, files) for name, value in both.items() if value is not None}
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -983,22 +988,22 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def check(row: Wrong | Explicit, error: ConfigurationError, made: Path) -> None:
+def check(row: Wrong | Explicit, error: ConfigurationError, files: Path) -> None:
     assert type(error) is ConfigurationError
     day = datetime.timedelta(days=1)
     today = datetime.datetime.now(datetime.UTC)
-    expected = filled(row.message, made).replace("{ended}", f"{today - 2 * day:%Y-%m-%d}")
+    expected = fill_placeholders(row.message, files).replace("{ended}", f"{today - 2 * day:%Y-%m-%d}")
     assert str(error) == expected.replace("{begins}", f"{today + 2 * day:%Y-%m-%d}")
     assert canaries(error) == []
 
 
 def canaries(error: BaseException) -> list[str]:
-    """The secrets that an error shows in any way."""
-    shown = "".join(traceback.format_exception(error))
+    """Secrets that are visible in any representation of an error."""
+    output = "".join(traceback.format_exception(error))
     for each in chain(error):
-        shown += f"{each} {each!r} {each.args!r} {vars(each)!r}"
-    shown += pickle.dumps(error).decode("latin-1")
-    return [each for each in ("c4n4ry", SECRET, "YzRuNHJ5", TOKEN, P12_PASSWORD, PEM_PASSWORD) if each in shown]
+        output += f"{each} {each!r} {each.args!r} {vars(each)!r}"
+    output += pickle.dumps(error).decode("latin-1")
+    return [each for each in ("c4n4ry", SECRET, "YzRuNHJ5", TOKEN, P12_PASSWORD, PEM_PASSWORD) if each in output]
 
 
 def names(rows: Iterable[Wrong | Explicit]) -> list[str]:
@@ -1007,26 +1012,26 @@ def names(rows: Iterable[Wrong | Explicit]) -> list[str]:
 
 @pytest.mark.parametrize("row", ENVIRONMENT, ids=names(ENVIRONMENT))
 @pytest.mark.filterwarnings("ignore:CyberSource retires HTTP Signature")
-def test_of_the_environment(row: Wrong, made: Path) -> None:
+def test_errors_of_from_env(row: Wrong, files: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        FlexClient.from_env(merged(row, made))
-    check(row, caught.value, made)
+        FlexClient.from_env(merged(row, files))
+    check(row, caught.value, files)
 
 
 @pytest.mark.parametrize("row", DICTIONARY, ids=names(DICTIONARY))
 @pytest.mark.filterwarnings("ignore:CyberSource retires HTTP Signature", "ignore:.* ignored:UserWarning")
-def test_of_the_dictionary(row: Wrong, made: Path) -> None:
+def test_errors_of_from_merchant_config(row: Wrong, files: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        FlexClient.from_merchant_config(merged(row, made))
-    check(row, caught.value, made)
+        FlexClient.from_merchant_config(merged(row, files))
+    check(row, caught.value, files)
 
 
 @pytest.mark.parametrize("row", EXPLICIT, ids=names(EXPLICIT))
 @pytest.mark.filterwarnings("ignore:CyberSource retires HTTP Signature")
-def test_of_the_arguments(row: Explicit, made: Path) -> None:
+def test_errors_of_arguments(row: Explicit, files: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        row.make(made)
-    check(row, caught.value, made)
+        row.make(files)
+    check(row, caught.value, files)
 
 
 def test_there_are_enough() -> None:
@@ -1034,7 +1039,7 @@ def test_there_are_enough() -> None:
     assert len(rows) > 100
 
 
-def test_a_canary_would_be_seen() -> None:
+def test_a_canary_would_be_detected() -> None:
     try:
         raise ValueError(CANARY)
     except ValueError as cause:

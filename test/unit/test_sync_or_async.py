@@ -127,8 +127,10 @@ ASYNC_FUNCTIONS: list[Callable[..., Any]] = [
     ],
 )
 def test_a_client_for_threads_refuses_keys_that_are_awaited(make: Callable[[Any], Any], keys: Any) -> None:
-    said = rf"must be a KeySource .* not an object of type {type(keys).__name__}, whose method (get|refresh) is async$"
-    with pytest.raises(ConfigurationError, match=said):
+    message = (
+        rf"must be a KeySource .* not an object of type {type(keys).__name__}, whose method (get|refresh) is async$"
+    )
+    with pytest.raises(ConfigurationError, match=message):
         make(keys)
 
 
@@ -142,9 +144,9 @@ def test_a_client_for_threads_refuses_keys_that_are_awaited(make: Callable[[Any]
     ],
 )
 def test_a_client_for_tasks_takes_keys_of_either_kind(make: Callable[[Any], Any], keys: Any) -> None:
-    made = make(keys)
-    assert isinstance(made, AsyncFlexClient)
-    asyncio.run(made.close())
+    client = make(keys)
+    assert isinstance(client, AsyncFlexClient)
+    asyncio.run(client.close())
 
 
 def test_neither_client_takes_other_keys() -> None:
@@ -186,17 +188,17 @@ def test_progress_must_not_be_async(function: Callable[..., Any], connect: Conne
 
 @pytest.mark.parametrize("signer", [SignsLater(), RenewsLater()])
 def test_a_signer_must_not_be_async(signer: Any, connect: Connect) -> None:
-    said = r"auth must be a signer .* whose method (sign|renew) is async"
-    with pytest.raises(ConfigurationError, match=said), connect(signer, environment=HOST):
+    message = r"auth must be a signer .* whose method (sign|renew) is async"
+    with pytest.raises(ConfigurationError, match=message), connect(signer, environment=HOST):
         pass
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=message):
         Configuration(host=HOST, auth=signer)
 
 
 def test_encryption_must_not_be_async(connect: Connect) -> None:
     auth = JwtSharedSecret("m", "k", "A" * 43 + "=")
-    said = r"mle must be .* whose method incoming is async"
-    with pytest.raises(ConfigurationError, match=said), connect(auth, environment=HOST, mle=EncryptsLater()):  # type: ignore[arg-type]
+    message = r"mle must be .* whose method incoming is async"
+    with pytest.raises(ConfigurationError, match=message), connect(auth, environment=HOST, mle=EncryptsLater()):  # type: ignore[arg-type]
         pass
 
 
@@ -304,7 +306,7 @@ def test_items_that_are_awaited_are_for_tasks() -> None:
 
 
 # A lambda does not show what it returns. The first call says it then, and closes the coroutine: Python would warn of
-# one that nobody awaited, and warnings are errors here.
+# a coroutine that was never awaited, and warnings are errors here.
 
 
 @pytest.fixture(scope="module")
@@ -319,14 +321,14 @@ def jwt() -> str:
 
 
 def test_what_a_function_returns_must_not_be_awaitable(jwt: str) -> None:
-    said = "returned an object of type coroutine, which has to be awaited"
+    message = "returned an object of type coroutine, which has to be awaited"
     operation = Operation(name="call", method="GET", path="/x", signed=True, responses={}, models="")
     signed = Request(operation, method="GET", url=HOST, host="flex.invalid", target="/x", headers={}, body=None)
-    with pytest.raises(ConfigurationError, match=f"sign {said}"):
+    with pytest.raises(ConfigurationError, match=f"sign {message}"):
         JwtExternalKey("m", "k", lambda data: later(data)).sign(signed, time.time())
-    with pytest.raises(ConfigurationError, match=f"token {said}"):
+    with pytest.raises(ConfigurationError, match=f"token {message}"):
         BearerToken(lambda: later()).sign(signed, time.time())
-    with pytest.raises(ConfigurationError, match=f"fetch {said}"):
+    with pytest.raises(ConfigurationError, match=f"fetch {message}"):
         verify_capture_context(jwt, CachedKeys(lambda kid: later(kid)))
 
     class Keys:
@@ -335,7 +337,7 @@ def test_what_a_function_returns_must_not_be_awaitable(jwt: str) -> None:
 
     with FlexClient(None, environment=HOST, keys=Keys()) as client:
         for verify in (client.verify_capture_context, lambda jwt: verify_capture_context(jwt, AsyncCachedKeys(later))):
-            with pytest.raises(ConfigurationError, match=f"get of the KeySource {said}"):
+            with pytest.raises(ConfigurationError, match=f"get of the KeySource {message}"):
                 verify(jwt)
 
 
@@ -350,18 +352,18 @@ def test_what_a_function_returns_must_be_awaitable(jwt: str) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("found", [None, {"kty": "RSA"}, "text"])
-def test_a_source_must_return_keys(found: Any, jwt: str, connect: Connect) -> None:
+@pytest.mark.parametrize("result", [None, {"kty": "RSA"}, "text"])
+def test_a_source_must_return_keys(result: Any, jwt: str, connect: Connect) -> None:
     class Keys:
         def get(self, kid: str) -> Any:
-            return found
+            return result
 
         refresh = get
 
     with (
         connect(None, environment=HOST, keys=Keys()) as client,
         pytest.raises(
-            ConfigurationError, match=f"must return a PublicKey, not an object of type {type(found).__name__}"
+            ConfigurationError, match=f"must return a PublicKey, not an object of type {type(result).__name__}"
         ),
     ):
         client.verify_capture_context(jwt)
@@ -391,11 +393,11 @@ def test_an_event_that_returns_something_to_await_is_logged(connect: Connect, ca
 
 @pytest.mark.parametrize("make", [Mock, MagicMock])
 def test_mocks_are_functions(make: Any, connect: Connect) -> None:
-    told: list[AttemptEvent] = []
-    mock = make(side_effect=lambda event: told.append(event) or make())
+    events: list[AttemptEvent] = []
+    mock = make(side_effect=lambda event: events.append(event) or make())
     with (
         Emulator(key_pool=1) as emulator,
         connect(JwtSharedSecret(**emulator.auth), environment=emulator.url, events=Events(on_attempt=mock)) as client,
     ):
         client.create_microform_context(target_origins=["https://a.example"], allowed_card_networks=["VISA"])
-    assert len(told) == 2
+    assert len(events) == 2
