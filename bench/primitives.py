@@ -22,7 +22,7 @@ from measure import Contender, Local, Reading, Spread, compare, ratio
 from raw_urllib3 import KEYS, PATH, SCHEMES
 from token_factory import DATA, LongTermKey
 
-from cybersource_flex.jose import CachedKeys, encrypt, verify_capture_context, verify_transient_token
+from cybersource_flex.jose import KeyCache, encrypt, verify_capture_context, verify_transient_token
 from cybersource_flex.transport import Operation, Request
 
 __all__ = ["measure_signing", "measure_verification"]
@@ -72,7 +72,7 @@ def measure_verification() -> dict[str, Reading]:
     jwk = bare_verify(context_jwt, host_key)["flx"]["jwk"]
     one_time_key = public_key(jwk)
     microform_jwt = service.context(jwk, "mf-2.1.0", MICROFORM)
-    keys = CachedKeys(lambda _: service.jwk)
+    keys = KeyCache(lambda _: service.jwk)
     context = verify_capture_context(context_jwt, keys)
 
     pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .bearer import BearerToken
+    from .claim_format import JwtClaimFormat
     from .http_signature import HttpSignature
     from .jwt import JwtExternalKey, JwtSharedSecret
     from .jwt_p12 import JwtP12
     from .mle import MessageLevelEncryption
-    from .spelling import Spelling
 
 __all__ = [
     "BearerToken",
     "HttpSignature",
+    "JwtClaimFormat",
     "JwtExternalKey",
     "JwtP12",
     "JwtSharedSecret",
     "MessageLevelEncryption",
-    "Spelling",
 ]
 
 _MODULES = {
@@ -32,7 +32,7 @@ _MODULES = {
     "JwtP12": "jwt_p12",
     "JwtSharedSecret": "jwt",
     "MessageLevelEncryption": "mle",
-    "Spelling": "spelling",
+    "JwtClaimFormat": "claim_format",
 }
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from .._callables import check_function, check_result
 from .._sealed import sealed
 from ..errors import ConfigurationError
+from .claim_format import JwtClaimFormat
 from .credentials import Credential, SharedSecret, check_identifier, ids, shown
-from .spelling import Spelling
 
 if TYPE_CHECKING:
     from ..transport.message import Request
@@ -42,10 +42,10 @@ class JwtSigner(Credential):
         key_id: ``kid`` of the token: which of the merchant's keys signs.
         portfolio_id: with a meta key, the portfolio that created it.
         algorithm: ``alg`` of the token.
-        spelling: how the disputed claims are spelled.
+        claim_format: names and case of the claims on which CyberSource's sources disagree.
     """
 
-    __slots__ = ("_header", "algorithm", "key_id", "merchant_id", "portfolio_id", "spelling")
+    __slots__ = ("_header", "algorithm", "claim_format", "key_id", "merchant_id", "portfolio_id")
 
     #: Message-level encryption is defined for JWT alone.
     supports_mle: ClassVar[bool] = True
@@ -59,7 +59,7 @@ class JwtSigner(Credential):
         portfolio_id: str | None,
         algorithm: str,
         algorithms: tuple[str, ...],
-        spelling: Spelling,
+        claim_format: JwtClaimFormat,
     ) -> None:
         self.merchant_id = check_identifier("merchant_id", merchant_id)
         self.key_id = check_identifier("key_id", key_id)
@@ -67,7 +67,7 @@ class JwtSigner(Credential):
         if algorithm not in algorithms:
             raise ConfigurationError(f"algorithm must be one of {', '.join(algorithms)} for {type(self).__name__}")
         self.algorithm = algorithm
-        self.spelling = spelling
+        self.claim_format = claim_format
         # The header is the same for every request.
         self._header = _encode({"alg": algorithm, "kid": self.key_id, "typ": "JWT"})
 
@@ -80,8 +80,8 @@ class JwtSigner(Credential):
             "scheme": self._scheme,
             **ids(self),
             "algorithm": self.algorithm,
-            "spelling_method": self.spelling.method,
-            "spelling_digest": self.spelling.digest_algorithm,
+            "spelling_method": self.claim_format.method,
+            "spelling_digest": self.claim_format.digest_algorithm,
         }
 
     def sign(self, request: Request, now: float) -> dict[str, str]:
@@ -98,13 +98,15 @@ class JwtSigner(Credential):
         out: dict[str, Any] = {}
         if request.body is not None:
             out["digest"] = base64.b64encode(hashlib.sha256(request.body).digest()).decode("ascii")
-            out[self.spelling.digest_algorithm] = "SHA-256"
+            out[self.claim_format.digest_algorithm] = "SHA-256"
         out["iat"] = issued_at
         out["exp"] = issued_at + LIFETIME
         out["iss"] = self.portfolio_id or self.merchant_id
         out["jti"] = str(uuid.uuid4())
         out["request-host"] = request.host
-        out["request-method"] = request.method.lower() if self.spelling.method == "lower" else request.method.upper()
+        out["request-method"] = (
+            request.method.lower() if self.claim_format.method == "lower" else request.method.upper()
+        )
         out["request-resource-path"] = request.target
         out["v-c-jwt-version"] = "2"
         out["v-c-merchant-id"] = self.merchant_id
@@ -123,7 +125,7 @@ class JwtSharedSecret(JwtSigner):
         secret_key: the key's shared secret, base64, as the Business Center shows it.
         portfolio_id: with a meta key, the portfolio that created it; None with a key of the merchant's own.
         algorithm: ``HS256``, ``HS384`` or ``HS512``.
-        spelling: how the claims are spelled about which sources disagree.
+        claim_format: names and case of the claims on which CyberSource's sources disagree.
 
     Raises:
         ConfigurationError: a value is empty or malformed. The secret is in no message.
@@ -141,7 +143,7 @@ class JwtSharedSecret(JwtSigner):
         *,
         portfolio_id: str | None = None,
         algorithm: str = "HS256",
-        spelling: Spelling = Spelling(),  # noqa: B008 - a tuple: nobody can change it
+        claim_format: JwtClaimFormat = JwtClaimFormat(),  # noqa: B008 - a tuple: nobody can change it
     ) -> None:
         super().__init__(
             merchant_id,
@@ -149,7 +151,7 @@ class JwtSharedSecret(JwtSigner):
             portfolio_id=portfolio_id,
             algorithm=algorithm,
             algorithms=tuple(_HMAC),
-            spelling=spelling,
+            claim_format=claim_format,
         )
         self._secret = SharedSecret(secret_key)
         self._hash = _HMAC[algorithm]
@@ -173,7 +175,7 @@ class JwtExternalKey(JwtSigner):
             thread, once for each attempt; what it raises passes through. Not an async function.
         algorithm: ``RS256`` and the like, or ``HS256`` and the like.
         portfolio_id: with a meta key, the portfolio that created it.
-        spelling: how the claims are spelled about which sources disagree.
+        claim_format: names and case of the claims on which CyberSource's sources disagree.
 
     Raises:
         ConfigurationError: a value is empty or malformed.
@@ -193,7 +195,7 @@ class JwtExternalKey(JwtSigner):
         *,
         algorithm: str = "RS256",
         portfolio_id: str | None = None,
-        spelling: Spelling = Spelling(),  # noqa: B008 - a tuple: nobody can change it
+        claim_format: JwtClaimFormat = JwtClaimFormat(),  # noqa: B008 - a tuple: nobody can change it
     ) -> None:
         super().__init__(
             merchant_id,
@@ -201,7 +203,7 @@ class JwtExternalKey(JwtSigner):
             portfolio_id=portfolio_id,
             algorithm=algorithm,
             algorithms=(*RSA_ALGORITHMS, *_HMAC),
-            spelling=spelling,
+            claim_format=claim_format,
         )
         check_function("sign", sign, "a function from bytes to bytes")
         self._sign = sign

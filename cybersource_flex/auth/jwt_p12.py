@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .._sealed import sealed
 from . import certificates
 from .certificates import Source
+from .claim_format import JwtClaimFormat
 from .credentials import check_identifier
 from .jwt import RSA_ALGORITHMS, JwtSigner
-from .spelling import Spelling
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -31,7 +31,7 @@ class JwtP12(JwtSigner):
         password: password of the file. Files made before March 2024 have the merchant id as their password.
         portfolio_id: with a meta key, the portfolio that created it; the file is the portfolio's then.
         algorithm: ``RS256``, ``RS384``, ``RS512``, ``PS256``, ``PS384`` or ``PS512``.
-        spelling: how the claims are spelled about which sources disagree.
+        claim_format: names and case of the claims on which CyberSource's sources disagree.
 
     Attributes:
         key_id: the serialNumber attribute in the subject of the certificate whose CN is the merchant (or portfolio) id.
@@ -58,7 +58,7 @@ class JwtP12(JwtSigner):
         *,
         portfolio_id: str | None = None,
         algorithm: str = "RS256",
-        spelling: Spelling = Spelling(),  # noqa: B008 - a tuple: nobody can change it
+        claim_format: JwtClaimFormat = JwtClaimFormat(),  # noqa: B008 - a tuple: nobody can change it
     ) -> None:
         owner = check_identifier("merchant_id", merchant_id)
         if portfolio_id is not None:
@@ -71,7 +71,7 @@ class JwtP12(JwtSigner):
             portfolio_id=portfolio_id,
             algorithm=algorithm,
             algorithms=RSA_ALGORITHMS,
-            spelling=spelling,
+            claim_format=claim_format,
         )
         self.certificate = certificate
         self.expires_at = certificates.check_current(certificate, _NAME)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 
 from .._sealed import sealed
 from ..errors import ConfigurationError, DecryptionError, TokenError
-from ..jose.compact import Limits, parse_jwe
+from ..jose.compact import TokenLimits, parse_jwe
 from ..jose.jwe import decrypt_jwe, encrypt_jwe
 from ..transport.message import Response
 from ..transport.problems import problem
@@ -59,14 +59,14 @@ class MessageLevelEncryption(Credential):
             a certificate; one that is given wins. A certificate of the key that is in its file must be valid now, also
             where the id was given.
         merchant_id: the merchant, or with a meta key the portfolio, whose certificate names the key.
-        plain_responses: names of the operations whose answers are not to be encrypted.
+        unencrypted_responses: names of the operations whose answers are not to be encrypted.
 
     Raises:
         ConfigurationError: a file cannot be read, a password is wrong, a certificate or key id is missing, the
             certificate's time is not now, or there is nothing to do.
     """
 
-    __slots__ = ("_encrypt_requests", "_plain_responses", "_request", "_response")
+    __slots__ = ("_encrypt_requests", "_request", "_response", "_unencrypted_responses")
 
     def __init__(
         self,
@@ -79,12 +79,12 @@ class MessageLevelEncryption(Credential):
         response_key_password: str | bytes | None = None,
         response_kid: str | None = None,
         merchant_id: str | None = None,
-        plain_responses: Collection[str] = (),
+        unencrypted_responses: Collection[str] = (),
     ) -> None:
         if request_certificate is None and response_key is None:
             raise ConfigurationError("mle has nothing to do: it needs a request_certificate, a response_key, or both")
         self._encrypt_requests = _names("encrypt_requests", encrypt_requests)
-        self._plain_responses = _names("plain_responses", plain_responses)
+        self._unencrypted_responses = _names("unencrypted_responses", unencrypted_responses)
         if self._encrypt_requests and request_certificate is None:
             raise ConfigurationError("encrypt_requests needs a request_certificate to encrypt to")
         if response_kid is not None and response_key is None:
@@ -122,13 +122,13 @@ class MessageLevelEncryption(Credential):
     @property
     def operations(self) -> frozenset[str]:
         """All names of operations that were given."""
-        return self._encrypt_requests | self._plain_responses
+        return self._encrypt_requests | self._unencrypted_responses
 
     def outgoing(self, request: Request, now: float) -> Request:
         """The request with an encrypted body, if its operation is to have one, and the id of the response key."""
         name = request.operation.name
         changes: dict[str, Any] = {}
-        if self._response is not None and name not in self._plain_responses:
+        if self._response is not None and name not in self._unencrypted_responses:
             changes["response_mle_kid"] = self._response.kid
         if request.body is not None and self._request is not None and name in self._encrypt_requests:
             header = {"kid": self._request.kid, "iat": int(now)}
@@ -161,7 +161,7 @@ class MessageLevelEncryption(Credential):
         kid = None
         try:
             # The transport has already limited the size of the body.
-            jwe = parse_jwe(token, _RESPONSE, Limits(characters=len(token)))
+            jwe = parse_jwe(token, _RESPONSE, TokenLimits(max_length=len(token)))
             kid = jwe.header.get("kid")
             return decrypt_jwe(jwe, self._response.key, _ALG, _RESPONSE)
         except DecryptionError:

@@ -29,7 +29,7 @@ from ..errors import (
     UnknownKeyError,
     UnsupportedAlgorithmError,
 )
-from ..jose import CachedKeys, CaptureContext, PublicKey, restore_capture_context, verify_transient_token
+from ..jose import CaptureContext, KeyCache, PublicKey, restore_capture_context, verify_transient_token
 from ..jose.capture_context import UnverifiedContext
 from ..jose.keys import with_key
 from ..jose.storage import TOKEN_LIFETIME
@@ -215,7 +215,7 @@ def _keys(options: Options) -> Iterator[tuple[KeySource, str]]:
             except NotFoundError:
                 raise UnknownKeyError(f"{host} has no key {kid!r}") from None
 
-        yield CachedKeys(fetch), host
+        yield KeyCache(fetch), host
 
 
 def _explain(result: VerificationResult, options: Options, kind: str) -> tuple[str, str]:

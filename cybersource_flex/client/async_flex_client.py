@@ -19,7 +19,7 @@ from ..jose import (
     store_capture_context,
     verify_transient_token,
 )
-from ..jose.async_key_cache import AsyncCachedKeys, AsyncKeySource, with_key
+from ..jose.async_key_cache import AsyncKeyCache, AsyncKeySource, with_key
 from ..jose.capture_context import UnverifiedContext, check_expected
 from ..jose.payment_credentials import UnverifiedCredentials
 from ..jose.storage import StoredContext
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from ..cards import Card
     from ..configuration import Configuration
-    from ..jose import Expected, KeySource, PaymentCredentials
+    from ..jose import ContextExpectations, KeySource, PaymentCredentials
     from ..models import GenerateFlexAPICaptureContextRequest
     from ..transport import ApiResponse, Clock, RetryPolicy
 
@@ -72,7 +72,7 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
     __slots__ = ("_api_client", "_cached_keys", "_flex", "_keys", "_microform", "_unthrottled_keys")
 
     _api_client: ApiClient
-    _cached_keys: AsyncCachedKeys
+    _cached_keys: AsyncKeyCache
     _flex: FlexAPIApi
     _unthrottled_keys: AsyncKeySource
     _keys: AsyncKeySource
@@ -83,7 +83,7 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
         from ..transport.aio import AsyncTransport
 
         api_client = ApiClient(configuration, transport=AsyncTransport(configuration))
-        cached = AsyncCachedKeys(self._fetch_key)
+        cached = AsyncKeyCache(self._fetch_key)
         custom = None if keys is None else _AwaitableKeySource(keys)
         self._set(
             _api_client=api_client,
@@ -92,7 +92,7 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
             _microform=MicroformIntegrationApi(api_client),
             _keys=custom or cached,
             # Key ids in responses of the host are trustworthy, so fetching them is not throttled.
-            _unthrottled_keys=custom or cached.from_host(),
+            _unthrottled_keys=custom or cached.unthrottled(),
         )
 
     async def __aenter__(self) -> Self:
@@ -170,7 +170,7 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
         )
         return await with_key(self._unthrottled_keys, unverified.kid, verify)
 
-    async def verify_capture_context(self, jwt: str, *, expected: Expected | None = None) -> CaptureContext:
+    async def verify_capture_context(self, jwt: str, *, expected: ContextExpectations | None = None) -> CaptureContext:
         """See ``FlexClient.verify_capture_context``."""
         check_expected(expected)
         unverified = UnverifiedContext(jwt)
@@ -290,7 +290,7 @@ class _AwaitableKeySource:
     def __init__(self, keys: KeySource | AsyncKeySource) -> None:
         if not all(callable(getattr(keys, name, None)) for name in ("get", "refresh")):
             raise ConfigurationError(
-                "keys must be a KeySource such as PinnedKeys([...]) or an AsyncKeySource such as AsyncCachedKeys(...), "
+                "keys must be a KeySource such as PinnedKeys([...]) or an AsyncKeySource such as AsyncKeyCache(...), "
                 f"not an object of type {type(keys).__name__}"
             )
         self._keys: Any = keys

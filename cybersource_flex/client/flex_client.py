@@ -13,8 +13,8 @@ from ..api.microform_integration_api import MicroformIntegrationApi
 from ..api_client import ApiClient
 from ..errors import NotFoundError
 from ..jose import (
-    CachedKeys,
     CaptureContext,
+    KeyCache,
     TransientToken,
     encrypt,
     open_payment_credentials,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from ..cards import Card
     from ..configuration import Configuration
-    from ..jose import Expected, PaymentCredentials
+    from ..jose import ContextExpectations, PaymentCredentials
     from ..models import GenerateFlexAPICaptureContextRequest
     from ..transport import ApiResponse, Clock, RetryPolicy
 
@@ -101,14 +101,14 @@ class FlexClient(BaseFlexClient[KeySource]):
         from ..transport.sync import Transport  # noqa: F401
 
         api_client = ApiClient(configuration)
-        cached = CachedKeys(self._fetch_key)
+        cached = KeyCache(self._fetch_key)
         self._set(
             _api_client=api_client,
             _flex=FlexAPIApi(api_client),
             _microform=MicroformIntegrationApi(api_client),
             _keys=cached if keys is None else keys,
             # Key ids in responses of the host are trustworthy, so fetching them is not throttled.
-            _unthrottled_keys=cached.from_host() if keys is None else keys,
+            _unthrottled_keys=cached.unthrottled() if keys is None else keys,
         )
 
     def __enter__(self) -> Self:
@@ -211,12 +211,12 @@ class FlexClient(BaseFlexClient[KeySource]):
             from_host=True,
         )
 
-    def verify_capture_context(self, jwt: str, *, expected: Expected | None = None) -> CaptureContext:
+    def verify_capture_context(self, jwt: str, *, expected: ContextExpectations | None = None) -> CaptureContext:
         """Verify a capture context with the long-term key that this client's host publishes.
 
         Args:
             jwt: the capture context, from any source.
-            expected: the content that the context must have: ``Expected(target_origins=[...])``.
+            expected: the content that the context must have: ``ContextExpectations(target_origins=[...])``.
 
         Raises:
             TokenError: the context is not genuine, not valid now, or differs from ``expected``; the subclass gives the

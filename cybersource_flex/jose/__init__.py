@@ -7,24 +7,24 @@ makes them.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .async_key_cache import AsyncCachedKeys, AsyncKeySource
-    from .capture_context import CaptureContext, Expected, verify_capture_context
-    from .compact import Limits
+    from .async_key_cache import AsyncKeyCache, AsyncKeySource
+    from .capture_context import CaptureContext, ContextExpectations, verify_capture_context
+    from .compact import TokenLimits
     from .encryption import encrypt
-    from .key_cache import CachedKeys, PinnedKeys
+    from .key_cache import KeyCache, PinnedKeys
     from .keys import KeySource, PublicKey
     from .payment_credentials import PaymentCredentials, open_payment_credentials
     from .storage import restore_capture_context, store_capture_context
     from .transient_token import TransientToken, verify_transient_token
 
 _MODULES = {
-    "AsyncCachedKeys": "async_key_cache",
+    "AsyncKeyCache": "async_key_cache",
     "AsyncKeySource": "async_key_cache",
-    "CachedKeys": "key_cache",
+    "KeyCache": "key_cache",
     "CaptureContext": "capture_context",
-    "Expected": "capture_context",
+    "ContextExpectations": "capture_context",
     "KeySource": "keys",
-    "Limits": "compact",
+    "TokenLimits": "compact",
     "PaymentCredentials": "payment_credentials",
     "PinnedKeys": "key_cache",
     "PublicKey": "keys",
@@ -38,16 +38,16 @@ _MODULES = {
 }
 
 __all__ = [
-    "AsyncCachedKeys",
+    "AsyncKeyCache",
     "AsyncKeySource",
-    "CachedKeys",
     "CaptureContext",
-    "Expected",
+    "ContextExpectations",
+    "KeyCache",
     "KeySource",
-    "Limits",
     "PaymentCredentials",
     "PinnedKeys",
     "PublicKey",
+    "TokenLimits",
     "TransientToken",
     "encrypt",
     "open_payment_credentials",

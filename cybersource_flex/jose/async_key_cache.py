@@ -9,10 +9,10 @@ from typing import Any, Protocol, TypeVar
 from .._callables import check_async_function, check_awaitable
 from .._deadline import remaining, without_deadline
 from ..errors import CallError, InvalidSignatureError, TokenError
-from .key_cache import KeyShelf, key_not_in_time
+from .key_cache import KeyCacheState, key_not_in_time
 from .keys import PublicKey, check_key
 
-__all__ = ["AsyncCachedKeys", "AsyncKeySource", "with_key"]
+__all__ = ["AsyncKeyCache", "AsyncKeySource", "with_key"]
 
 _T = TypeVar("_T")
 
@@ -49,8 +49,8 @@ async def with_key(keys: AsyncKeySource, kid: str, verify: Callable[[PublicKey],
     return verify(fresh)
 
 
-class AsyncCachedKeys:
-    """``CachedKeys`` over an awaitable fetch, for the tasks of one event loop.
+class AsyncKeyCache:
+    """``KeyCache`` over an awaitable fetch, for the tasks of one event loop.
 
     Args:
         fetch: brings the JWK for a name from the host, or raises ``UnknownKeyError`` where the host has none. An
@@ -58,13 +58,15 @@ class AsyncCachedKeys:
         shelf: what is known and allowed; made with its defaults where left out.
 
     Raises:
-        ConfigurationError: ``fetch`` is not a function, or a plain one, which is for ``CachedKeys``.
+        ConfigurationError: ``fetch`` is not a function, or a plain one, which is for ``KeyCache``.
     """
 
-    def __init__(self, fetch: Callable[[str], Awaitable[Mapping[str, Any]]], shelf: KeyShelf | None = None) -> None:
-        check_async_function("fetch", fetch, "an async function from a kid to a JWK (CachedKeys takes a plain one)")
+    def __init__(
+        self, fetch: Callable[[str], Awaitable[Mapping[str, Any]]], shelf: KeyCacheState | None = None
+    ) -> None:
+        check_async_function("fetch", fetch, "an async function from a kid to a JWK (KeyCache takes a plain one)")
         self._fetch = fetch
-        self._shelf = KeyShelf() if shelf is None else shelf
+        self._shelf = KeyCacheState() if shelf is None else shelf
         self._flights: dict[str, asyncio.Task[PublicKey]] = {}
         self._refreshes: dict[str, asyncio.Task[PublicKey | None]] = {}
 
@@ -72,7 +74,7 @@ class AsyncCachedKeys:
         """The key of this name. Errors of fetching pass through to everyone who waited."""
         return await self._get(kid, from_host=False)
 
-    def from_host(self) -> AsyncKeySource:
+    def unthrottled(self) -> AsyncKeySource:
         """The same keys, for tokens that came straight from the host: their names are no inventions and never wait."""
         return _FromHost(self)
 
@@ -157,11 +159,11 @@ class AsyncCachedKeys:
 
 
 class _FromHost:
-    """See ``AsyncCachedKeys.from_host``."""
+    """See ``AsyncKeyCache.unthrottled``."""
 
     __slots__ = ("_keys",)
 
-    def __init__(self, keys: AsyncCachedKeys) -> None:
+    def __init__(self, keys: AsyncKeyCache) -> None:
         self._keys = keys
 
     async def get(self, kid: str) -> PublicKey:

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._sealed import sealed
 from ..errors import ConfigurationError, InvalidClaimError, UnsupportedAlgorithmError
-from .compact import DEFAULT_LIMITS, Jws, Limits, parse_jws
+from .compact import DEFAULT_LIMITS, Jws, TokenLimits, parse_jws
 from .keys import KeySource, PublicKey, check_kid, with_key
 from .verified import DEFAULT_LEEWAY, Verified, check_times, read_only, text_claim
 
 if TYPE_CHECKING:
     from ..transport import HostTime
 
-__all__ = ["CaptureContext", "Expected", "UnverifiedContext", "verify_capture_context"]
+__all__ = ["CaptureContext", "ContextExpectations", "UnverifiedContext", "verify_capture_context"]
 
 ISSUER: Final = "Flex API"
 TOKENS_PATH: Final = "/flex/v2/tokens"
 _WHAT: Final = "capture context"
 
 
-class Expected(NamedTuple):
+class ContextExpectations(NamedTuple):
     """What a capture context must say, compared as sets; None for what does not matter.
 
     Attributes:
@@ -119,7 +119,7 @@ class UnverifiedContext:
 
     __slots__ = ("_jws", "kid")
 
-    def __init__(self, token: str, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, token: str, limits: TokenLimits = DEFAULT_LIMITS) -> None:
         self._jws: Jws = parse_jws(token, _WHAT, limits)
         self.kid = check_kid(self._jws.kid)
 
@@ -130,7 +130,7 @@ class UnverifiedContext:
         now: float | None = None,
         leeway: float = DEFAULT_LEEWAY,
         grace: float = 0.0,
-        expected: Expected | None = None,
+        expected: ContextExpectations | None = None,
         host_time: HostTime | None = None,
         from_host: bool = False,
     ) -> CaptureContext:
@@ -163,7 +163,7 @@ class UnverifiedContext:
             None, now=now, leeway=leeway, grace=grace, host_time=host_time, from_host=False, begun=begun
         )
 
-    def _checked(self, expected: Expected | None, **times: Any) -> CaptureContext:
+    def _checked(self, expected: ContextExpectations | None, **times: Any) -> CaptureContext:
         claims = read_only(self._jws.claims)
         if claims.get("iss") != ISSUER:
             raise InvalidClaimError(f"the {_WHAT} was not issued by {ISSUER!r}", claim="iss")
@@ -183,8 +183,8 @@ def verify_capture_context(
     *,
     now: float | None = None,
     leeway: float = DEFAULT_LEEWAY,
-    expected: Expected | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    expected: ContextExpectations | None = None,
+    limits: TokenLimits = DEFAULT_LIMITS,
     host_time: HostTime | None = None,
     from_host: bool = False,
 ) -> CaptureContext:
@@ -249,8 +249,8 @@ def check_expected(expected: object) -> None:
     """Raise ``ConfigurationError`` unless the argument ``expected`` can be compared. Called before a key is fetched."""
     if expected is None:
         return
-    if not isinstance(expected, Expected):
-        raise ConfigurationError(f"expected must be an Expected, not {type(expected).__name__}")
+    if not isinstance(expected, ContextExpectations):
+        raise ConfigurationError(f"expected must be a ContextExpectations, not {type(expected).__name__}")
     for name, wanted in expected._asdict().items():
         if wanted is not None and (isinstance(wanted, (str, bytes)) or not isinstance(wanted, Collection)):
             raise ConfigurationError(f"{name} of expected must be a collection of strings, not {type(wanted).__name__}")
@@ -258,7 +258,7 @@ def check_expected(expected: object) -> None:
             raise ConfigurationError(f"{name} of expected must have strings only")
 
 
-def _compare(context: CaptureContext, expected: Expected) -> None:
+def _compare(context: CaptureContext, expected: ContextExpectations) -> None:
     for name, wanted in expected._asdict().items():
         if wanted is None:
             continue

@@ -30,8 +30,8 @@ __all__ = [
     "DEFAULT_LIMITS",
     "Jwe",
     "Jws",
-    "Limits",
     "Signed",
+    "TokenLimits",
     "decode_part",
     "encode_part",
     "parse_jwe",
@@ -54,21 +54,21 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _KEY_MEMBERS: Final = ("jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256")
 
 
-class Limits(NamedTuple):
-    """How large a token may be.
+class TokenLimits(NamedTuple):
+    """Upper limits for the size of a token.
 
     Attributes:
-        characters: length of the compact form. The largest published capture context has 12,000.
-        depth: levels of objects and arrays. Published ones have 9.
+        max_length: length of the compact form. The largest published capture context has 12,000.
+        max_depth: levels of objects and arrays. Published ones have 9.
         number_digits: digits of a number.
     """
 
-    characters: int = 64 * 1024
-    depth: int = 32
+    max_length: int = 64 * 1024
+    max_depth: int = 32
     number_digits: int = 32
 
 
-DEFAULT_LIMITS: Final = Limits()
+DEFAULT_LIMITS: Final = TokenLimits()
 
 
 class Signed(NamedTuple):
@@ -119,7 +119,7 @@ class Jwe(NamedTuple):
         return self.compact.partition(".")[0].encode("ascii")
 
 
-def parse_jws(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Jws:
+def parse_jws(token: str, what: str, limits: TokenLimits = DEFAULT_LIMITS) -> Jws:
     """Split and decode a JWS whose payload is a claims set, and which may be verified with RS256 alone.
 
     Args:
@@ -141,7 +141,7 @@ def parse_jws(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Jws:
     return Jws(signed, claims, kid)
 
 
-def split_jws(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Signed:
+def split_jws(token: str, what: str, limits: TokenLimits = DEFAULT_LIMITS) -> Signed:
     """Split and decode a JWS that may be verified with RS256 alone, whatever its payload is.
 
     Args and errors are those of ``parse_jws``.
@@ -157,7 +157,7 @@ def split_jws(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Signed:
     return Signed(token, header, payload, signature)
 
 
-def parse_jwe(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Jwe:
+def parse_jwe(token: str, what: str, limits: TokenLimits = DEFAULT_LIMITS) -> Jwe:
     """Split and decode a JWE. The ciphertext may be empty (RFC 7516 section 7.1), no other part.
 
     Args:
@@ -181,11 +181,11 @@ def parse_jwe(token: str, what: str, limits: Limits = DEFAULT_LIMITS) -> Jwe:
     return Jwe(token, header, encrypted_key, iv, ciphertext, tag)
 
 
-def _split(token: str, count: int, what: str, limits: Limits) -> tuple[str, list[str]]:
+def _split(token: str, count: int, what: str, limits: TokenLimits) -> tuple[str, list[str]]:
     if not isinstance(token, str):
         raise MalformedTokenError(f"the {what} must be a text, not {type(token).__name__}")
-    if len(token) > limits.characters:
-        raise TokenTooLargeError(f"the {what} is longer than {limits.characters} characters")
+    if len(token) > limits.max_length:
+        raise TokenTooLargeError(f"the {what} is longer than {limits.max_length} characters")
     token = token.strip(" \t\r\n")
     parts = token.split(".", count)
     if len(parts) != count:
@@ -228,7 +228,7 @@ def encode_part(data: bytes) -> str:
     return text.rstrip("=").replace("+", "-").replace("/", "_")
 
 
-def read_object(data: bytes, where: str, limits: Limits) -> dict[str, Any]:
+def read_object(data: bytes, where: str, limits: TokenLimits) -> dict[str, Any]:
     """The JSON object in a part, read strictly. Raises a ``MalformedTokenError``."""
     # Errors are raised outside of `except`: what the parser raises holds the whole text, and would go along as context.
     error: MalformedTokenError
@@ -237,7 +237,7 @@ def read_object(data: bytes, where: str, limits: Limits) -> dict[str, Any]:
     except UnicodeDecodeError as cause:
         error = TokenJsonError(f"the {where} is not UTF-8 at byte {cause.start}", cause.start)
     else:
-        _check_depth(text, where, limits.depth)
+        _check_depth(text, where, limits.max_depth)
         try:
             found = _decoder(limits.number_digits).decode(text)
             if "\\" in text and _SURROGATE.search(text):

@@ -32,7 +32,7 @@ from ..errors import (
 )
 from .keys import KeySource, PublicKey, check_kid, check_source
 
-__all__ = ["CachedKeys", "KeyShelf", "PinnedKeys"]
+__all__ = ["KeyCache", "KeyCacheState", "PinnedKeys"]
 
 COOLDOWN: Final = 30.0
 # Unknown names asked for within the cooldown. CyberSource has had a handful of keys in all its years.
@@ -40,7 +40,7 @@ MAX_MISSES: Final = 8
 MAX_KEYS: Final = 64
 
 
-class KeyShelf:
+class KeyCacheState:
     """What is known and what may be asked for: every decision of the cache, and no waiting. Not safe in threads by
     itself; whoever waits (in threads, in tasks) holds a lock around each call.
 
@@ -125,22 +125,22 @@ class KeyShelf:
         self._asked = {name: until for name, until in self._asked.items() if until != inf}
 
 
-class CachedKeys:
+class KeyCache:
     """A ``KeySource`` over a host, safe in threads: one fetch under way for a name, whoever else asks waits for it.
 
     Args:
         fetch: brings the JWK for a name from the host, or raises ``UnknownKeyError`` where the host has none. Not an
-            async function: that is for ``AsyncCachedKeys``.
+            async function: that is for ``AsyncKeyCache``.
         shelf: what is known and allowed; made with its defaults where left out.
 
     Raises:
         ConfigurationError: ``fetch`` is not a function, or an async one.
     """
 
-    def __init__(self, fetch: Callable[[str], Mapping[str, Any]], shelf: KeyShelf | None = None) -> None:
-        check_function("fetch", fetch, "a function from a kid to a JWK (AsyncCachedKeys takes an async one)")
+    def __init__(self, fetch: Callable[[str], Mapping[str, Any]], shelf: KeyCacheState | None = None) -> None:
+        check_function("fetch", fetch, "a function from a kid to a JWK (AsyncKeyCache takes an async one)")
         self._fetch = fetch
-        self._shelf = KeyShelf() if shelf is None else shelf
+        self._shelf = KeyCacheState() if shelf is None else shelf
         self._lock = Lock()
         self._process = os.getpid()
         self._flights: dict[str, _Flight] = {}
@@ -150,7 +150,7 @@ class CachedKeys:
         """The key of this name. See ``KeySource``; errors of fetching pass through to everyone who waited."""
         return self._get(kid, from_host=False)
 
-    def from_host(self) -> KeySource:
+    def unthrottled(self) -> KeySource:
         """The same keys, for tokens that came straight from the host: their names are no inventions and never wait."""
         return _FromHost(self)
 
@@ -242,11 +242,11 @@ class CachedKeys:
 
 
 class _FromHost:
-    """See ``CachedKeys.from_host``."""
+    """See ``KeyCache.unthrottled``."""
 
     __slots__ = ("_keys",)
 
-    def __init__(self, keys: CachedKeys) -> None:
+    def __init__(self, keys: KeyCache) -> None:
         self._keys = keys
 
     def get(self, kid: str) -> PublicKey:
@@ -307,18 +307,18 @@ class PinnedKeys:
 
     Args:
         jwks: the keys, each with its ``kid``, as ``GET /flex/v2/public-keys/{kid}`` gives them.
-        others: asked for names that are not pinned; None to know no others.
+        fallback: the ``KeySource`` for key ids that are not pinned; None rejects them.
 
     Raises:
-        ConfigurationError: a key is not acceptable, has no ``kid``, or two have the same; or ``others`` is not a
+        ConfigurationError: a key is not acceptable, has no ``kid``, or two have the same; or ``fallback`` is not a
             ``KeySource``.
     """
 
-    def __init__(self, jwks: Iterable[Mapping[str, Any]], others: KeySource | None = None) -> None:
+    def __init__(self, jwks: Iterable[Mapping[str, Any]], fallback: KeySource | None = None) -> None:
         self._keys: dict[str, PublicKey] = {}
-        if others is not None:
-            check_source("others", others)
-        self._others = others
+        if fallback is not None:
+            check_source("fallback", fallback)
+        self._fallback = fallback
         for jwk in jwks:
             try:
                 key = PublicKey(jwk, "pinned key")
@@ -334,12 +334,12 @@ class PinnedKeys:
         found = self._keys.get(kid)
         if found is not None:
             return found
-        if self._others is None:
+        if self._fallback is None:
             raise UnknownKeyError("none of the pinned keys has the kid of this token")
-        return self._others.get(kid)
+        return self._fallback.get(kid)
 
     def refresh(self, kid: str) -> PublicKey | None:
         """See ``KeySource``. A pinned key is never fetched anew."""
-        if kid in self._keys or self._others is None:
+        if kid in self._keys or self._fallback is None:
             return None
-        return self._others.refresh(kid)
+        return self._fallback.refresh(kid)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._sealed import sealed
 from ..errors import ConfigurationError, DecryptionError, InvalidClaimError
-from .compact import DEFAULT_LIMITS, Limits, parse_jwe, parse_jws
+from .compact import DEFAULT_LIMITS, TokenLimits, parse_jwe, parse_jws
 from .keys import KeySource, PublicKey, check_kid, with_key
 from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
 
@@ -64,7 +64,7 @@ def open_payment_credentials(
     *,
     now: float | None = None,
     leeway: float = DEFAULT_LEEWAY,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: TokenLimits = DEFAULT_LIMITS,
     host_time: HostTime | None = None,
     from_host: bool = False,
 ) -> PaymentCredentials:
@@ -106,7 +106,7 @@ class UnverifiedCredentials:
 
     __slots__ = ("_jws", "kid")
 
-    def __init__(self, token: str, private_key: RSAPrivateKey, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, token: str, private_key: RSAPrivateKey, limits: TokenLimits = DEFAULT_LIMITS) -> None:
         inner = _decrypt(token, private_key, limits)
         if not inner.isascii():
             raise DecryptionError(f"what is inside the {_WHAT} is not a JWS")
@@ -132,7 +132,7 @@ class UnverifiedCredentials:
         return PaymentCredentials._from(self._jws)
 
 
-def _decrypt(token: str, private_key: RSAPrivateKey, limits: Limits) -> bytes:
+def _decrypt(token: str, private_key: RSAPrivateKey, limits: TokenLimits) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     from .jwe import decrypt_jwe

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from .._sealed import sealed
 from ..errors import ConfigurationError, InvalidSignatureError, MalformedTokenError
 from .capture_context import CaptureContext, UnverifiedContext
-from .compact import DEFAULT_LIMITS, Limits
+from .compact import DEFAULT_LIMITS, TokenLimits
 from .keys import KeySource, PublicKey, with_key
 from .verified import DEFAULT_LEEWAY
 
@@ -64,7 +64,7 @@ def restore_capture_context(
     bind: str = "",
     now: float | None = None,
     leeway: float = DEFAULT_LEEWAY,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: TokenLimits = DEFAULT_LIMITS,
     host_time: HostTime | None = None,
 ) -> CaptureContext:
     """The context that was stored. Sealed, it is believed for the seal; unsealed, its signature is verified again.
@@ -105,7 +105,7 @@ class StoredContext:
     __slots__ = ("_unverified", "kid", "sealed")
 
     def __init__(
-        self, text: str, key: str | bytes | None = None, *, bind: str = "", limits: Limits = DEFAULT_LIMITS
+        self, text: str, key: str | bytes | None = None, *, bind: str = "", limits: TokenLimits = DEFAULT_LIMITS
     ) -> None:
         body, seal = _split(text, limits)
         if key is None and seal:
@@ -156,8 +156,8 @@ def _mac(key: str | bytes | None, bind: str, body: bytes) -> bytes:
     return hmac.digest(secret, _PREFIX.encode("ascii") + len(owner).to_bytes(4, "big") + owner + body, "sha256")
 
 
-def _split(text: str, limits: Limits) -> tuple[bytes, bytes]:
-    if not isinstance(text, str) or not text.startswith(_PREFIX) or len(text) > limits.characters:
+def _split(text: str, limits: TokenLimits) -> tuple[bytes, bytes]:
+    if not isinstance(text, str) or not text.startswith(_PREFIX) or len(text) > limits.max_length:
         raise MalformedTokenError("this is not a stored capture context")
     body, dot, seal = text.removeprefix(_PREFIX).partition(".")
     try:
@@ -168,14 +168,14 @@ def _split(text: str, limits: Limits) -> tuple[bytes, bytes]:
         raise MalformedTokenError("the stored capture context is damaged") from None
 
 
-def _token(body: bytes, limits: Limits) -> str:
+def _token(body: bytes, limits: TokenLimits) -> str:
     """The JWT, put together again to the letter."""
     size = int.from_bytes(body[:2], "big")
     signature, packed = body[2 : 2 + size], body[2 + size :]
     unpacker = zlib.decompressobj()
     try:
         # To a limit: a few bytes can unpack to gigabytes.
-        content = unpacker.decompress(packed, limits.characters)
+        content = unpacker.decompress(packed, limits.max_length)
     except zlib.error:
         raise MalformedTokenError("the stored capture context is damaged") from None
     if not unpacker.eof or unpacker.unused_data:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .._sealed import sealed
 from ..errors import InvalidClaimError, UnknownKeyError
 from .capture_context import CaptureContext
-from .compact import DEFAULT_LIMITS, Limits, parse_jws
+from .compact import DEFAULT_LIMITS, TokenLimits, parse_jws
 from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def verify_transient_token(
     *,
     now: float | None = None,
     leeway: float = DEFAULT_LEEWAY,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: TokenLimits = DEFAULT_LIMITS,
     host_time: HostTime | None = None,
     from_host: bool = False,
 ) -> TransientToken:

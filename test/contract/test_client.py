@@ -35,7 +35,7 @@ from cybersource_flex import (
 from cybersource_flex.auth import HttpSignature, JwtSharedSecret
 from cybersource_flex.cards import Card
 from cybersource_flex.emulator import Emulator
-from cybersource_flex.jose import Expected, PinnedKeys
+from cybersource_flex.jose import ContextExpectations, PinnedKeys
 from cybersource_flex.models import GenerateCaptureContextRequest, GenerateFlexAPICaptureContextRequest
 from cybersource_flex.transport import Signer
 
@@ -435,10 +435,12 @@ def test_expected_content_of_a_context(client: FlexClient) -> None:
     context = client.create_microform_context(
         target_origins=["https://shop.example.com"], allowed_card_networks=["VISA", "AMEX"]
     )
-    expected = Expected(target_origins=["https://shop.example.com"], allowed_card_networks=["AMEX", "VISA"])
+    expected = ContextExpectations(target_origins=["https://shop.example.com"], allowed_card_networks=["AMEX", "VISA"])
     assert client.verify_capture_context(context.jwt, expected=expected) == context
     with pytest.raises(InvalidClaimError, match="target_origins"):
-        client.verify_capture_context(context.jwt, expected=Expected(target_origins=["https://evil.example.com"]))
+        client.verify_capture_context(
+            context.jwt, expected=ContextExpectations(target_origins=["https://evil.example.com"])
+        )
 
 
 def test_pinned_keys_need_no_host(emulator: Emulator, client: FlexClient, connect: Connect, api: Api) -> None:

@@ -20,7 +20,7 @@ from cybersource_flex import (
 from cybersource_flex.auth import JwtSharedSecret
 from cybersource_flex.cards import TEST_CARDS
 from cybersource_flex.emulator import Emulator
-from cybersource_flex.jose import Expected, store_capture_context, verify_capture_context
+from cybersource_flex.jose import ContextExpectations, store_capture_context, verify_capture_context
 from cybersource_flex.models import (
     BillToFields,
     CaptureField,
@@ -105,11 +105,14 @@ def test_times_that_are_none(wrong: Any, client: FlexClient, token: TransientTok
 @pytest.mark.parametrize("wrong", [*WRONG, (NUMBER,)])
 def test_expected_of_another_type(wrong: Any, client: FlexClient, context: CaptureContext, emulator: Emulator) -> None:
     emulator.clear()
-    refused(lambda: client.verify_capture_context(context.jwt, expected=wrong), "expected must be an Expected, not")
+    refused(
+        lambda: client.verify_capture_context(context.jwt, expected=wrong),
+        "expected must be a ContextExpectations, not",
+    )
     # Before the source of keys is asked for one.
     refused(
         lambda: verify_capture_context(context.jwt, None, expected=wrong),  # type: ignore[arg-type]
-        "expected must be an Expected, not",
+        "expected must be a ContextExpectations, not",
     )
     assert emulator.requests == []
 
@@ -118,10 +121,10 @@ def test_expected_of_another_type(wrong: Any, client: FlexClient, context: Captu
 def test_what_is_expected_of_another_type(wrong: Any, client: FlexClient, context: CaptureContext) -> None:
     for name in ("target_origins", "required_fields"):
         refused(
-            lambda name=name: client.verify_capture_context(context.jwt, expected=Expected(**{name: wrong})),  # type: ignore[misc]
+            lambda name=name: client.verify_capture_context(context.jwt, expected=ContextExpectations(**{name: wrong})),  # type: ignore[misc]
             f"{name} of expected must",
         )
-    expected = Expected(required_fields={"paymentInformation.card.number"})
+    expected = ContextExpectations(required_fields={"paymentInformation.card.number"})
     assert client.verify_capture_context(context.jwt, expected=expected) == context
 
 

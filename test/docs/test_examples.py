@@ -20,7 +20,7 @@ from cybersource_flex import Configuration, FlexClient, api, errors, fields
 from cybersource_flex.auth import JwtSharedSecret
 from cybersource_flex.cards import Card
 from cybersource_flex.emulator import Emulator
-from cybersource_flex.jose import CachedKeys, encrypt
+from cybersource_flex.jose import KeyCache, encrypt
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER = "4111111111111111"
@@ -234,7 +234,7 @@ def assumed_names(emulator: Emulator, client: FlexClient) -> dict[str, Any]:
         "client": client,
         "context": context,
         "jwt": microform.jwt,
-        "keys": CachedKeys(lambda kid: api.FlexAPIApi(client.api_client).get_public_key(kid).to_dict()),
+        "keys": KeyCache(lambda kid: api.FlexAPIApi(client.api_client).get_public_key(kid).to_dict()),
         "kid": kid_of(context.jwt),
         "sealing_key": b"sixteen bytes or more",
         "session": {},

@@ -14,7 +14,7 @@ import pytest
 from cybersource_flex import FlexClient, fields
 from cybersource_flex.auth import BearerToken, JwtSharedSecret
 from cybersource_flex.emulator import Emulator
-from cybersource_flex.jose import CachedKeys
+from cybersource_flex.jose import KeyCache
 
 THREADS = 32
 ROUNDS = 12
@@ -158,7 +158,7 @@ def test_a_fork_while_a_key_is_fetched() -> None:
             go_on.wait(20)
         return jwk
 
-    keys = CachedKeys(fetch)
+    keys = KeyCache(fetch)
     thread = threading.Thread(target=keys.get, args=("3g",))
     thread.start()
     under_way.wait(10)
@@ -171,7 +171,7 @@ def test_a_fork_while_a_key_is_fetched() -> None:
     assert_key(keys)
 
 
-def assert_key(keys: CachedKeys) -> None:
+def assert_key(keys: KeyCache) -> None:
     assert keys.get("3g").kid == "3g"
 
 

@@ -19,7 +19,7 @@ from cybersource_flex import (
     fields,
 )
 from cybersource_flex.auth import BearerToken, HttpSignature, JwtExternalKey, JwtSharedSecret
-from cybersource_flex.jose import AsyncCachedKeys, AsyncKeySource, CachedKeys, KeySource, PinnedKeys
+from cybersource_flex.jose import AsyncKeyCache, AsyncKeySource, KeyCache, KeySource, PinnedKeys
 from cybersource_flex.models import (
     CaptureField,
     CaptureFields,
@@ -110,18 +110,18 @@ async def token_later() -> str:
 
 def key_sources(plain: KeySource, later: AsyncKeySource, either: KeySource | AsyncKeySource) -> None:
     FlexClient(auth, keys=plain)
-    FlexClient(auth, keys=CachedKeys(fetch))
+    FlexClient(auth, keys=KeyCache(fetch))
     assert_type(FlexClient.from_env(keys=plain), FlexClient)
     assert_type(FlexClient.from_merchant_config({}, keys=PinnedKeys([], plain), leeway=5), FlexClient)
     AsyncFlexClient(auth, keys=plain)
-    AsyncFlexClient(auth, keys=AsyncCachedKeys(fetch_later))
+    AsyncFlexClient(auth, keys=AsyncKeyCache(fetch_later))
     AsyncFlexClient(auth, keys=either)
     assert_type(AsyncFlexClient.from_env(keys=later), AsyncFlexClient)
     assert_type(AsyncFlexClient.from_env(keys=plain), AsyncFlexClient)
-    assert_type(AsyncFlexClient.from_merchant_config({}, keys=AsyncCachedKeys(fetch_later)), AsyncFlexClient)
+    assert_type(AsyncFlexClient.from_merchant_config({}, keys=AsyncKeyCache(fetch_later)), AsyncFlexClient)
 
     FlexClient(auth, keys=later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    FlexClient(auth, keys=AsyncCachedKeys(fetch_later))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    FlexClient(auth, keys=AsyncKeyCache(fetch_later))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     FlexClient(auth, keys=either)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     FlexClient.from_env(keys=later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     FlexClient.from_merchant_config({}, keys=later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -131,8 +131,8 @@ def key_sources(plain: KeySource, later: AsyncKeySource, either: KeySource | Asy
     PinnedKeys([], later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-CachedKeys(fetch_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-AsyncCachedKeys(fetch)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+KeyCache(fetch_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+AsyncKeyCache(fetch)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 JwtExternalKey("m", "k", sign_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 BearerToken(token_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 

@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cybersource_flex import errors
 from cybersource_flex.jose import (
     CaptureContext,
-    Expected,
-    Limits,
+    ContextExpectations,
     PublicKey,
+    TokenLimits,
     verify_capture_context,
     verify_transient_token,
 )
@@ -685,22 +685,33 @@ def test_zeros_in_front_of_a_modulus_make_no_other_key() -> None:
 @pytest.mark.parametrize(
     ("expected", "changes"),
     [
-        (Expected(required_fields=[NUMBER, "paymentInformation.card.securityCode"]), {}),
-        (Expected(required_fields=[]), {}),
-        (Expected(optional_fields=[]), {}),
-        (Expected(target_origins=["https://shop.example.com"]), {}),
-        (Expected(target_origins=["https://shop.example.com"]), {"targetOrigins": ["https://attacker.example"]}),
+        (ContextExpectations(required_fields=[NUMBER, "paymentInformation.card.securityCode"]), {}),
+        (ContextExpectations(required_fields=[]), {}),
+        (ContextExpectations(optional_fields=[]), {}),
+        (ContextExpectations(target_origins=["https://shop.example.com"]), {}),
         (
-            Expected(target_origins=["https://shop.example.com"]),
+            ContextExpectations(target_origins=["https://shop.example.com"]),
+            {"targetOrigins": ["https://attacker.example"]},
+        ),
+        (
+            ContextExpectations(target_origins=["https://shop.example.com"]),
             {"targetOrigins": ["https://shop.example.com", "https://attacker.example"]},
         ),
-        (Expected(target_origins=["https://shop.example.com"]), {"targetOrigins": "https://shop.example.com"}),
-        (Expected(target_origins=["https://shop.example.com"]), {"targetOrigins": ["https://SHOP.example.com"]}),
-        (Expected(allowed_card_networks=["VISA"]), {"allowedCardNetworks": ["VISA", "AMEX"]}),
-        (Expected(allowed_payment_types=["CARD"]), {"allowedPaymentTypes": ["CHECK"]}),
+        (
+            ContextExpectations(target_origins=["https://shop.example.com"]),
+            {"targetOrigins": "https://shop.example.com"},
+        ),
+        (
+            ContextExpectations(target_origins=["https://shop.example.com"]),
+            {"targetOrigins": ["https://SHOP.example.com"]},
+        ),
+        (ContextExpectations(allowed_card_networks=["VISA"]), {"allowedCardNetworks": ["VISA", "AMEX"]}),
+        (ContextExpectations(allowed_payment_types=["CARD"]), {"allowedPaymentTypes": ["CHECK"]}),
     ],
 )
-def test_another_merchants_genuine_context_is_refused_by_what_was_asked_for(expected: Expected, changes: Json) -> None:
+def test_another_merchants_genuine_context_is_refused_by_what_was_asked_for(
+    expected: ContextExpectations, changes: Json
+) -> None:
     data = {**context_claims()["ctx"][0]["data"], **changes}
     theirs = context(ctx=[{"type": "mf-2.1.0" if changes else "api-0.1.0", "data": data}])
     assert verify_capture_context(theirs, Keys(), now=NOW)
@@ -714,9 +725,9 @@ def test_a_token_of_another_context_with_the_same_kid_is_refused() -> None:
 
 def test_limits_can_be_raised_and_the_depth_still_holds() -> None:
     bomb = f"{part(HEADER)}.{part('[' * 100_000 + ']' * 100_000)}.AAAA"
-    limits = Limits(characters=1024 * 1024)
+    limits = TokenLimits(max_length=1024 * 1024)
     refused(lambda: verify_capture_context(bomb, Keys(), now=NOW, limits=limits), bomb, Nested)
-    limits = Limits(characters=1024 * 1024, depth=10**6)
+    limits = TokenLimits(max_length=1024 * 1024, max_depth=10**6)
     with pytest.raises(errors.TokenError):
         verify_capture_context(bomb, Keys(), now=NOW, limits=limits)
 

@@ -28,7 +28,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from cybersource_flex.auth import BearerToken, JwtExternalKey, JwtP12, JwtSharedSecret, MessageLevelEncryption, Spelling
+from cybersource_flex.auth import (
+    BearerToken,
+    JwtClaimFormat,
+    JwtExternalKey,
+    JwtP12,
+    JwtSharedSecret,
+    MessageLevelEncryption,
+)
 from cybersource_flex.errors import ApiException, ConfigurationError, NotFoundError, ResponseDecodingError
 from cybersource_flex.transport import Operation, Request, Response
 
@@ -229,9 +236,11 @@ def test_a_key_that_lives_elsewhere() -> None:
         JwtExternalKey(MERCHANT, KID, lambda data: "text").sign(request(), 0)  # type: ignore[arg-type,return-value]
 
 
-def test_disputed_spellings_are_a_switch() -> None:
-    spelling = Spelling(method="lower", digest_algorithm="digest-algorithm")
-    _, claims, _, _ = parts(JwtSharedSecret(MERCHANT, "id", "A" * 43 + "=", spelling=spelling).sign(request(), 0))
+def test_the_format_of_disputed_claims_is_an_option() -> None:
+    claim_format = JwtClaimFormat(method="lower", digest_algorithm="digest-algorithm")
+    _, claims, _, _ = parts(
+        JwtSharedSecret(MERCHANT, "id", "A" * 43 + "=", claim_format=claim_format).sign(request(), 0)
+    )
     assert claims["request-method"] == "post"
     assert claims["digest-algorithm"] == "SHA-256"
     assert "digestAlgorithm" not in claims
@@ -400,7 +409,7 @@ def test_only_named_operations_are_encrypted() -> None:
         encrypt_requests=["one"],
         response_key=KEYS / "response_mle.key.pem",
         response_kid="7",
-        plain_responses=["two"],
+        unencrypted_responses=["two"],
     )
     one, two = mle.outgoing(request(b"{}", "one"), 0), mle.outgoing(request(b"{}", "two"), 0)
     assert one.body is not None

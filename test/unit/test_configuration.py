@@ -73,7 +73,7 @@ EVERYTHING = {
     "CYBERSOURCE_MLE_RESPONSE_KEY": str(FILES / "response_mle.key.encrypted.pem"),
     "CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD": "Fake-key-passw0rd",
     "CYBERSOURCE_MLE_RESPONSE_KID": KID,
-    "CYBERSOURCE_MLE_PLAIN_RESPONSES": "get_payment_details",
+    "CYBERSOURCE_MLE_UNENCRYPTED_RESPONSES": "get_payment_details",
     "CYBERSOURCE_CLIENT_CERTIFICATE": str(FILES / "merchant.crt.pem"),
     "CYBERSOURCE_CLIENT_KEY": str(FILES / "merchant.key.pem"),
     "CYBERSOURCE_CA_FILE": str(FILES / "fake_ca.crt.pem"),

@@ -858,12 +858,12 @@ EXPLICIT = [
     ),
     Explicit(
         "misspelled operation",
-        lambda files: shared(mle=response_key(plain_responses=["get_payment_detail"])),
+        lambda files: shared(mle=response_key(unencrypted_responses=["get_payment_detail"])),
         "mle names the operation 'get_payment_detail', which does not exist; did you mean 'get_payment_details'?",
     ),
     Explicit(
         "operation that is not signed",
-        lambda files: shared(mle=response_key(plain_responses=["get_public_key"])),
+        lambda files: shared(mle=response_key(unencrypted_responses=["get_public_key"])),
         "mle names the operation 'get_public_key', which is not signed: only signed ones can be encrypted",
     ),
     Explicit(

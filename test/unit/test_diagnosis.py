@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cybersource_flex.auth import BearerToken, HttpSignature, JwtExternalKey, JwtP12, JwtSharedSecret, Spelling
+from cybersource_flex.auth import BearerToken, HttpSignature, JwtClaimFormat, JwtExternalKey, JwtP12, JwtSharedSecret
 from cybersource_flex.errors import AuthenticationError, NotFoundError
 from cybersource_flex.transport import Clock, Operation, Request, Response, Settings, Tls
 from cybersource_flex.transport.diagnosis import LIKELY, Cause, Facts, circumstances, diagnose
@@ -188,7 +188,7 @@ def signers() -> list[Any]:
     with pytest.warns(DeprecationWarning, match="March 2027"):
         old = HttpSignature("c4n4ry_merchant", UUID, SECRET, portfolio_id="c4n4ry_merchant")
     return [
-        JwtSharedSecret("c4n4ry_merchant", UUID, SECRET, spelling=Spelling("lower", "digest-algorithm")),
+        JwtSharedSecret("c4n4ry_merchant", UUID, SECRET, claim_format=JwtClaimFormat("lower", "digest-algorithm")),
         JwtSharedSecret("c4n4ry_merchant", "c4n4ry_key", SECRET[:32], portfolio_id="c4n4ry_portfolio"),
         JwtExternalKey("c4n4ry_merchant", "1234567890123456789012", lambda data: data, algorithm="PS512"),
         BearerToken("c4n4ry"),

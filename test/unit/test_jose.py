@@ -24,7 +24,7 @@ from cybersource_flex.jose import (
     verify_capture_context,
     verify_transient_token,
 )
-from cybersource_flex.jose.key_cache import CachedKeys
+from cybersource_flex.jose.key_cache import KeyCache
 from cybersource_flex.jose.keys import check_kid
 
 NOW = 1_800_000_000
@@ -496,14 +496,14 @@ def test_a_key_is_fetched_once(long_term: rsa.RSAPrivateKey) -> None:
         asked.append(kid)
         return jwk(long_term, kid)
 
-    keys = CachedKeys(fetch)
+    keys = KeyCache(fetch)
     assert keys.get("zz") is keys.get("zz")
     assert asked == ["zz"]
 
 
 def test_a_key_under_another_name_is_refused(long_term: rsa.RSAPrivateKey) -> None:
     with pytest.raises(errors.UnknownKeyError, match="another key"):
-        CachedKeys(lambda kid: jwk(long_term, "other")).get("zz")
+        KeyCache(lambda kid: jwk(long_term, "other")).get("zz")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from cybersource_flex import errors, fields
 from cybersource_flex.auth import JwtSharedSecret, MessageLevelEncryption
 from cybersource_flex.emulator import Emulator, Merchant
 from cybersource_flex.emulator import jose as emulated
-from cybersource_flex.jose import Limits, PinnedKeys, jwe, open_payment_credentials
+from cybersource_flex.jose import PinnedKeys, TokenLimits, jwe, open_payment_credentials
 from cybersource_flex.jose.compact import parse_jwe
 from cybersource_flex.transport import Operation, Request, Response
 
@@ -308,9 +308,9 @@ def test_what_can_be_refused_before_decryption_is(
 
 def test_limits_are_the_callers() -> None:
     token = by_hand(b"x" * 60_000)
-    assert parse_jwe(token, "token", Limits(characters=len(token)))
+    assert parse_jwe(token, "token", TokenLimits(max_length=len(token)))
     with pytest.raises(errors.TokenTooLargeError):
-        parse_jwe(token, "token", Limits(characters=len(token) - 1))
+        parse_jwe(token, "token", TokenLimits(max_length=len(token) - 1))
     # The transport limits responses.
     assert as_response(token) == b"x" * 60_000
 

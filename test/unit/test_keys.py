@@ -21,16 +21,16 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from cybersource_flex import errors
 from cybersource_flex.jose import (
-    AsyncCachedKeys,
-    CachedKeys,
+    AsyncKeyCache,
     CaptureContext,
+    KeyCache,
     KeySource,
     PinnedKeys,
     PublicKey,
     verify_capture_context,
 )
 from cybersource_flex.jose.capture_context import UnverifiedContext
-from cybersource_flex.jose.key_cache import COOLDOWN, MAX_KEYS, MAX_MISSES, KeyShelf
+from cybersource_flex.jose.key_cache import COOLDOWN, MAX_KEYS, MAX_MISSES, KeyCacheState
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = 1_800_000_000
@@ -118,15 +118,15 @@ def host() -> Host:
 
 
 @pytest.fixture
-def keys(host: Host, clock: Clock) -> CachedKeys:
-    return CachedKeys(host.fetch, KeyShelf(clock=clock))
+def keys(host: Host, clock: Clock) -> KeyCache:
+    return KeyCache(host.fetch, KeyCacheState(clock=clock))
 
 
 def verify(token: str, keys: KeySource) -> CaptureContext:
     return verify_capture_context(token, keys, now=NOW)
 
 
-async def verify_later(token: str, keys: AsyncCachedKeys) -> CaptureContext:
+async def verify_later(token: str, keys: AsyncKeyCache) -> CaptureContext:
     """What an asynchronous client does."""
     unverified = UnverifiedContext(token)
     key = await keys.get(unverified.kid)
@@ -145,14 +145,14 @@ def connection_failed() -> errors.FlexError:
     )
 
 
-def test_ten_thousand_invented_kids_cost_a_handful_of_fetches(host: Host, keys: CachedKeys) -> None:
+def test_ten_thousand_invented_kids_cost_a_handful_of_fetches(host: Host, keys: KeyCache) -> None:
     for number in range(10_000):
         with pytest.raises(errors.UnknownKeyError):
             verify(forged(f"invented-{number}"), keys)
     assert len(host.asked) == MAX_MISSES
 
 
-def test_so_they_do_at_the_same_time(host: Host, keys: CachedKeys) -> None:
+def test_so_they_do_at_the_same_time(host: Host, keys: KeyCache) -> None:
     # Not one after another: each is under way while the next comes.
     host.gate.clear()
     refused = threading.Semaphore(0)
@@ -174,7 +174,7 @@ def test_so_they_do_at_the_same_time(host: Host, keys: CachedKeys) -> None:
 
 def test_so_they_do_in_tasks(host: Host, clock: Clock) -> None:
     async def main() -> list[Any]:
-        keys = AsyncCachedKeys(host.fetch_later, KeyShelf(clock=clock))
+        keys = AsyncKeyCache(host.fetch_later, KeyCacheState(clock=clock))
         return await asyncio.gather(
             *(verify_later(forged(f"invented-{n}"), keys) for n in range(10_000)), return_exceptions=True
         )
@@ -183,7 +183,7 @@ def test_so_they_do_in_tasks(host: Host, clock: Clock) -> None:
     assert len(host.asked) == MAX_MISSES
 
 
-def test_sixty_four_threads_share_one_fetch(host: Host, keys: CachedKeys) -> None:
+def test_sixty_four_threads_share_one_fetch(host: Host, keys: KeyCache) -> None:
     token, together = context(), threading.Barrier(64)
 
     def user(_: int) -> CaptureContext:
@@ -202,7 +202,7 @@ def test_a_thousand_tasks_share_one_fetch(host: Host, clock: Clock) -> None:
     token = context()
 
     async def main() -> list[CaptureContext]:
-        keys = AsyncCachedKeys(host.fetch_later, KeyShelf(clock=clock))
+        keys = AsyncKeyCache(host.fetch_later, KeyCacheState(clock=clock))
         return await asyncio.gather(*(verify_later(token, keys) for _ in range(1000)))
 
     assert len(asyncio.run(main())) == 1000
@@ -213,7 +213,7 @@ def test_a_cancelled_task_takes_nobodys_key_away(host: Host) -> None:
     host.gate.clear()
 
     async def main() -> CaptureContext:
-        keys = AsyncCachedKeys(host.fetch_later)
+        keys = AsyncKeyCache(host.fetch_later)
         first = asyncio.ensure_future(verify_later(context(), keys))
         second = asyncio.ensure_future(verify_later(context(), keys))
         while not host.asked:
@@ -228,7 +228,7 @@ def test_a_cancelled_task_takes_nobodys_key_away(host: Host) -> None:
     assert host.asked == ["zz"]
 
 
-def test_everyone_who_waited_gets_the_error(host: Host, keys: CachedKeys) -> None:
+def test_everyone_who_waited_gets_the_error(host: Host, keys: KeyCache) -> None:
     host.gate.clear()
     host.down = connection_failed()
     with ThreadPoolExecutor(16) as pool:
@@ -241,7 +241,7 @@ def test_everyone_who_waited_gets_the_error(host: Host, keys: CachedKeys) -> Non
     assert host.asked == ["zz"]
 
 
-def test_an_unknown_kid_is_asked_for_again_after_the_cooldown(host: Host, keys: CachedKeys, clock: Clock) -> None:
+def test_an_unknown_kid_is_asked_for_again_after_the_cooldown(host: Host, keys: KeyCache, clock: Clock) -> None:
     for _ in range(3):
         with pytest.raises(errors.UnknownKeyError):
             verify(context("new"), keys)
@@ -255,7 +255,7 @@ def test_an_unknown_kid_is_asked_for_again_after_the_cooldown(host: Host, keys: 
     assert host.asked == ["new", "new"]
 
 
-def test_a_flood_keeps_no_new_key_out_for_longer_than_the_cooldown(host: Host, keys: CachedKeys, clock: Clock) -> None:
+def test_a_flood_keeps_no_new_key_out_for_longer_than_the_cooldown(host: Host, keys: KeyCache, clock: Clock) -> None:
     for number in range(100):
         with pytest.raises(errors.UnknownKeyError):
             verify(forged(f"invented-{number}"), keys)
@@ -265,19 +265,19 @@ def test_a_flood_keeps_no_new_key_out_for_longer_than_the_cooldown(host: Host, k
     assert verify(context(), keys)
 
 
-def test_a_token_straight_from_the_host_never_waits(host: Host, keys: CachedKeys) -> None:
+def test_a_token_straight_from_the_host_never_waits(host: Host, keys: KeyCache) -> None:
     for number in range(100):
         with pytest.raises(errors.UnknownKeyError):
             verify(forged(f"invented-{number}"), keys)
-    assert verify(context(), keys.from_host())
+    assert verify(context(), keys.unthrottled())
     host.keys["new"] = jwk(OTHER, "new")
-    assert verify(context("new", OTHER), keys.from_host())
+    assert verify(context("new", OTHER), keys.unthrottled())
     # What came in that way is there for everyone.
     assert verify(context(), keys)
     assert len(host.asked) == MAX_MISSES + 2
 
 
-def test_a_known_key_costs_a_flood_nothing(host: Host, keys: CachedKeys) -> None:
+def test_a_known_key_costs_a_flood_nothing(host: Host, keys: KeyCache) -> None:
     assert verify(context(), keys)
     for number in range(1000):
         with pytest.raises(errors.UnknownKeyError):
@@ -286,7 +286,7 @@ def test_a_known_key_costs_a_flood_nothing(host: Host, keys: CachedKeys) -> None
     assert host.asked.count("zz") == 1
 
 
-def test_forged_signatures_cost_one_refetch_in_a_cooldown(host: Host, keys: CachedKeys, clock: Clock) -> None:
+def test_forged_signatures_cost_one_refetch_in_a_cooldown(host: Host, keys: KeyCache, clock: Clock) -> None:
     for window in range(3):
         clock.now = window * COOLDOWN
         for _ in range(1000):
@@ -295,7 +295,7 @@ def test_forged_signatures_cost_one_refetch_in_a_cooldown(host: Host, keys: Cach
     assert len(host.asked) == 1 + 3
 
 
-def test_another_key_under_the_old_kid_is_fetched_once(host: Host, keys: CachedKeys) -> None:
+def test_another_key_under_the_old_kid_is_fetched_once(host: Host, keys: KeyCache) -> None:
     assert verify(context(), keys)
     host.keys["zz"] = jwk(OTHER, "zz")
     fresh = context(key=OTHER)
@@ -306,7 +306,7 @@ def test_another_key_under_the_old_kid_is_fetched_once(host: Host, keys: CachedK
         verify(context(), keys)
 
 
-def test_everyone_gets_the_new_key_while_it_is_fetched(host: Host, keys: CachedKeys) -> None:
+def test_everyone_gets_the_new_key_while_it_is_fetched(host: Host, keys: KeyCache) -> None:
     assert verify(context(), keys)
     host.keys["zz"] = jwk(OTHER, "zz")
     host.gate.clear()
@@ -326,7 +326,7 @@ def test_everyone_gets_the_new_key_while_it_is_fetched(host: Host, keys: CachedK
 
 def test_every_task_gets_the_new_key_while_it_is_fetched(host: Host) -> None:
     async def main() -> None:
-        keys = AsyncCachedKeys(host.fetch_later)
+        keys = AsyncKeyCache(host.fetch_later)
         await verify_later(context(), keys)
         host.keys["zz"] = jwk(OTHER, "zz")
         await asyncio.gather(*(verify_later(context(key=OTHER), keys) for _ in range(100)))
@@ -335,18 +335,18 @@ def test_every_task_gets_the_new_key_while_it_is_fetched(host: Host) -> None:
     assert host.asked == ["zz", "zz"]
 
 
-def test_a_flood_of_forged_signatures_keeps_no_new_key_from_the_hosts_own_tokens(host: Host, keys: CachedKeys) -> None:
+def test_a_flood_of_forged_signatures_keeps_no_new_key_from_the_hosts_own_tokens(host: Host, keys: KeyCache) -> None:
     assert verify(context(), keys)
     with pytest.raises(errors.InvalidSignatureError):
         verify(forged("zz"), keys)
     host.keys["zz"] = jwk(OTHER, "zz")
     with pytest.raises(errors.InvalidSignatureError):
         verify(context(key=OTHER), keys)
-    assert verify(context(key=OTHER), keys.from_host())
+    assert verify(context(key=OTHER), keys.unthrottled())
     assert verify(context(key=OTHER), keys)
 
 
-def test_the_last_good_key_outlives_the_host(host: Host, keys: CachedKeys, clock: Clock) -> None:
+def test_the_last_good_key_outlives_the_host(host: Host, keys: KeyCache, clock: Clock) -> None:
     assert verify(context(), keys)
     for answer in (connection_failed(), errors.UnknownKeyError("gone")):
         clock.now += COOLDOWN
@@ -372,7 +372,7 @@ def test_the_last_good_key_outlives_the_host(host: Host, keys: CachedKeys, clock
     ],
 )
 def test_what_the_host_answers_is_checked_and_not_asked_for_again(
-    answer: dict[str, str], expected: type[errors.TokenError], host: Host, keys: CachedKeys
+    answer: dict[str, str], expected: type[errors.TokenError], host: Host, keys: KeyCache
 ) -> None:
     host.keys["zz"] |= answer
     with pytest.raises(expected):
@@ -382,7 +382,7 @@ def test_what_the_host_answers_is_checked_and_not_asked_for_again(
     assert host.asked == ["zz"]
 
 
-def test_a_fetch_that_breaks_is_not_tried_for_each_token(host: Host, keys: CachedKeys) -> None:
+def test_a_fetch_that_breaks_is_not_tried_for_each_token(host: Host, keys: KeyCache) -> None:
     host.down = RuntimeError("a mistake in the fetch")
     with pytest.raises(RuntimeError):
         verify(context(), keys)
@@ -399,8 +399,8 @@ def test_a_cache_does_not_grow_without_end(clock: Clock) -> None:
         asked.append(kid)
         return jwk(LONG, kid)
 
-    keys = CachedKeys(fetch, KeyShelf(clock=clock))
-    source = keys.from_host()
+    keys = KeyCache(fetch, KeyCacheState(clock=clock))
+    source = keys.unthrottled()
     for number in range(MAX_KEYS + 1):
         source.get(f"k{number}")
     source.get(f"k{MAX_KEYS}")
@@ -409,7 +409,7 @@ def test_a_cache_does_not_grow_without_end(clock: Clock) -> None:
     assert asked[-1] == "k0"
 
 
-def test_pinned_keys_ask_nobody(host: Host, keys: CachedKeys) -> None:
+def test_pinned_keys_ask_nobody(host: Host, keys: KeyCache) -> None:
     pinned = PinnedKeys([jwk(LONG, "zz"), jwk(OTHER, "yy")])
     assert verify(context(), pinned)
     assert verify(context("yy", OTHER), pinned)
@@ -487,13 +487,13 @@ def redis(tmp_path: Path) -> Iterator[Callable[[], Any]]:
 
 def test_a_fleet_shares_keys_through_redis(host: Host, redis: Callable[[], Any]) -> None:
     shared = documented_source()
-    first, second = (shared(redis(), CachedKeys(host.fetch)) for _ in range(2))
+    first, second = (shared(redis(), KeyCache(host.fetch)) for _ in range(2))
     assert verify(context(), first)
     assert verify(context(), second)
     assert host.asked == ["zz"], "the second machine had to ask the host"
     host.keys["zz"] = jwk(OTHER, "zz")
     assert verify(context(key=OTHER), second)
-    third = shared(redis(), CachedKeys(host.fetch))
+    third = shared(redis(), KeyCache(host.fetch))
     assert verify(context(key=OTHER), third)
     assert host.asked == ["zz", "zz"]
     for number in range(100):
@@ -504,7 +504,7 @@ def test_a_fleet_shares_keys_through_redis(host: Host, redis: Callable[[], Any])
 
 def test_a_store_that_was_tampered_with_weakens_no_check(host: Host, redis: Callable[[], Any]) -> None:
     connection = redis()
-    keys = documented_source()(connection, CachedKeys(host.fetch))
+    keys = documented_source()(connection, KeyCache(host.fetch))
     for bad in (
         "{",
         "[]",
@@ -518,7 +518,7 @@ def test_a_store_that_was_tampered_with_weakens_no_check(host: Host, redis: Call
 
 def test_keys_outlive_redis(host: Host, redis: Callable[[], Any]) -> None:
     connection = redis()
-    keys = documented_source()(connection, CachedKeys(host.fetch))
+    keys = documented_source()(connection, KeyCache(host.fetch))
     assert verify(context(), keys)
     connection.shutdown(nosave=True)
     assert verify(context(), keys)

@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
 from cybersource_flex import errors
 from cybersource_flex.jose import (
-    CachedKeys,
-    Limits,
+    KeyCache,
     PaymentCredentials,
     PinnedKeys,
+    TokenLimits,
     open_payment_credentials,
 )
 
@@ -208,14 +208,14 @@ def test_a_key_of_another_kind_is_refused() -> None:
 
 def test_limits_hold_inside_too() -> None:
     with pytest.raises(errors.NestingError):
-        opened(sealed(note=[[[[[[1]]]]]]), limits=Limits(depth=5))
+        opened(sealed(note=[[[[[[1]]]]]]), limits=TokenLimits(max_depth=5))
 
 
 def test_another_long_term_key_under_the_old_kid_is_fetched_once() -> None:
     answers = [jwk(OTHER, "zz"), jwk(LONG, "zz")]
-    keys = CachedKeys(lambda kid: answers.pop(0))
+    keys = KeyCache(lambda kid: answers.pop(0))
     assert opened(sealed(), keys=keys)
     assert opened(sealed(), keys=keys)
     assert answers == []
     with pytest.raises(errors.InvalidSignatureError):
-        opened(sealed(inner=signed(name=OTHER)), keys=CachedKeys(lambda kid: jwk(LONG, "zz")))
+        opened(sealed(inner=signed(name=OTHER)), keys=KeyCache(lambda kid: jwk(LONG, "zz")))

@@ -26,7 +26,7 @@ from cybersource_flex._model import Model
 from cybersource_flex.auth import JwtP12, JwtSharedSecret, MessageLevelEncryption
 from cybersource_flex.cli.commands import cli
 from cybersource_flex.emulator import Emulator, Merchant
-from cybersource_flex.jose import AsyncCachedKeys, CachedKeys, PublicKey, primitives
+from cybersource_flex.jose import AsyncKeyCache, KeyCache, PublicKey, primitives
 from cybersource_flex.jose.compact import split_jws
 from cybersource_flex.transport import Operation, RetryPolicy, telemetry
 from cybersource_flex.transport.clock import Clock
@@ -144,13 +144,13 @@ def test_fetching_a_key_anew(later: bool, error: Exception) -> None:
         return fetch(kid)
 
     async def refreshed() -> tuple[Any, Any]:
-        keys = AsyncCachedKeys(fetch_later)
+        keys = AsyncKeyCache(fetch_later)
         return await keys.get("zz"), await keys.refresh("zz")
 
     def call() -> tuple[Any, Any]:
         if later:
             return asyncio.run(refreshed())
-        keys = CachedKeys(fetch)
+        keys = KeyCache(fetch)
         return keys.get("zz"), keys.refresh("zz")
 
     if error in FORGIVEN:
@@ -179,7 +179,7 @@ def test_everyone_who_waits_for_a_key_gets_the_programming_error(
         raise ending
 
     monkeypatch.setattr("cybersource_flex.jose.key_cache.threading", SimpleNamespace(Event=Event))
-    keys = CachedKeys(fetch)
+    keys = KeyCache(fetch)
     with ThreadPoolExecutor(4) as pool:
         raised = [each.exception() for each in [pool.submit(keys.get, "zz") for _ in range(4)]]
     assert raised.count(ending) == (4 if isinstance(ending, Exception) else 1)

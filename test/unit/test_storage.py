@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cybersource_flex import errors
 from cybersource_flex.jose import (
     CaptureContext,
-    Limits,
     PinnedKeys,
+    TokenLimits,
     restore_capture_context,
     store_capture_context,
     verify_capture_context,
@@ -234,9 +234,9 @@ def test_a_bomb_costs_no_memory() -> None:
 
 def test_the_limit_counts() -> None:
     with pytest.raises(errors.MalformedTokenError):
-        restore(store_capture_context(context()), limits=Limits(characters=500))
+        restore(store_capture_context(context()), limits=TokenLimits(max_length=500))
     with pytest.raises(errors.MalformedTokenError):
-        restore(store_capture_context(context()), limits=Limits(characters=len(context().jwt) - 1))
+        restore(store_capture_context(context()), limits=TokenLimits(max_length=len(context().jwt) - 1))
 
 
 @pytest.mark.parametrize("key", [None, SEAL])

@@ -26,7 +26,7 @@ from cybersource_flex import (
 )
 from cybersource_flex.auth import BearerToken, JwtExternalKey, JwtSharedSecret
 from cybersource_flex.emulator import Emulator
-from cybersource_flex.jose import AsyncCachedKeys, CachedKeys, PinnedKeys, PublicKey, verify_capture_context
+from cybersource_flex.jose import AsyncKeyCache, KeyCache, PinnedKeys, PublicKey, verify_capture_context
 from cybersource_flex.transport import AttemptEvent, Operation, Request, Transport
 from cybersource_flex.transport.aio import AsyncTransport
 
@@ -116,7 +116,7 @@ ASYNC_FUNCTIONS: list[Callable[..., Any]] = [
 ]
 
 
-@pytest.mark.parametrize("keys", [AsyncCachedKeys(fetch_later), HalfAsync()])
+@pytest.mark.parametrize("keys", [AsyncKeyCache(fetch_later), HalfAsync()])
 @pytest.mark.parametrize(
     "make",
     [
@@ -134,7 +134,7 @@ def test_a_client_for_threads_refuses_keys_that_are_awaited(make: Callable[[Any]
         make(keys)
 
 
-@pytest.mark.parametrize("keys", [AsyncCachedKeys(fetch_later), CachedKeys(fetch), PinnedKeys([]), HalfAsync()])
+@pytest.mark.parametrize("keys", [AsyncKeyCache(fetch_later), KeyCache(fetch), PinnedKeys([]), HalfAsync()])
 @pytest.mark.parametrize(
     "make",
     [
@@ -165,7 +165,7 @@ def test_neither_client_takes_other_keys() -> None:
         (lambda function: Events(on_response=function), "on_response"),
         (lambda function: JwtExternalKey("m", "k", function), "sign"),
         (lambda function: BearerToken(function), "token"),
-        (lambda function: CachedKeys(function), "fetch"),
+        (lambda function: KeyCache(function), "fetch"),
     ],
 )
 def test_a_function_that_is_called_must_not_be_async(
@@ -221,8 +221,8 @@ def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.mark.parametrize("function", [fetch, Fetcher().fetch, functools.partial(fetch), wrapped(fetch)])
 def test_a_cache_for_tasks_refuses_a_plain_function(function: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^fetch must be an async function .* not a plain one"):
-        AsyncCachedKeys(function)
-    CachedKeys(function)
+        AsyncKeyCache(function)
+    KeyCache(function)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_cache_for_tasks_refuses_a_plain_function(function: Any) -> None:
     ],
 )
 def test_a_cache_for_tasks_takes_what_may_return_an_awaitable(function: Any) -> None:
-    AsyncCachedKeys(function)
+    AsyncKeyCache(function)
 
 
 def test_a_transport_must_be_of_the_kind_of_its_client() -> None:
@@ -329,21 +329,21 @@ def test_what_a_function_returns_must_not_be_awaitable(jwt: str) -> None:
     with pytest.raises(ConfigurationError, match=f"token {message}"):
         BearerToken(lambda: later()).sign(signed, time.time())
     with pytest.raises(ConfigurationError, match=f"fetch {message}"):
-        verify_capture_context(jwt, CachedKeys(lambda kid: later(kid)))
+        verify_capture_context(jwt, KeyCache(lambda kid: later(kid)))
 
     class Keys:
         get = staticmethod(lambda kid: later(kid))
         refresh = staticmethod(lambda kid: later(kid))
 
     with FlexClient(None, environment=HOST, keys=Keys()) as client:
-        for verify in (client.verify_capture_context, lambda jwt: verify_capture_context(jwt, AsyncCachedKeys(later))):
+        for verify in (client.verify_capture_context, lambda jwt: verify_capture_context(jwt, AsyncKeyCache(later))):
             with pytest.raises(ConfigurationError, match=f"get of the KeySource {message}"):
                 verify(jwt)
 
 
 def test_what_a_function_returns_must_be_awaitable(jwt: str) -> None:
     async def main() -> None:
-        async with AsyncFlexClient(None, environment=HOST, keys=AsyncCachedKeys(lambda kid: {})) as client:  # type: ignore[arg-type,return-value]
+        async with AsyncFlexClient(None, environment=HOST, keys=AsyncKeyCache(lambda kid: {})) as client:  # type: ignore[arg-type,return-value]
             with pytest.raises(
                 ConfigurationError, match="fetch returned an object of type dict, which cannot be awaited"
             ):

@@ -126,9 +126,9 @@ VARIABLES: Final = (
         needs="MLE_RESPONSE_KEY",
     ),
     Variable(
-        "MLE_PLAIN_RESPONSES",
+        "MLE_UNENCRYPTED_RESPONSES",
         "mle",
-        "plain_responses",
+        "unencrypted_responses",
         "operations whose responses are not encrypted, separated by commas",
         _JWT,
         "list",

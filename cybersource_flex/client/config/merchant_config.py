@@ -222,7 +222,7 @@ def _mle_arguments(reader: ConfigReader, scheme: str | None, credentials: Mappin
     else:
         reader.warn_unused(_REQUEST_MLE_KEYS, "mapToControlMLEonAPI names no request to encrypt")
     if any(encrypted_responses.values()):
-        out["plain_responses"] = sorted(name for name, encrypt in encrypted_responses.items() if not encrypt)
+        out["unencrypted_responses"] = sorted(name for name, encrypt in encrypted_responses.items() if not encrypt)
         out.update(_response_encryption(reader, credentials))
     else:
         reader.warn_unused(_RESPONSE_MLE_KEYS, "no encrypted responses are requested")

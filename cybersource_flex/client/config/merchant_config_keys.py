@@ -89,7 +89,8 @@ CONFIG_KEYS: Final[dict[str, ConfigKey]] = {
     "disableRequestMLEForMandatoryApisGlobally": ConfigKey(IGNORED, f"{_NO_OPERATION} mandatory"),
     "mapToControlMLEonAPI": ConfigKey(
         TRANSLATED,
-        "`encrypt_requests` and `plain_responses` of `MessageLevelEncryption`; operations of other APIs are ignored",
+        "`encrypt_requests` and `unencrypted_responses` of `MessageLevelEncryption`; "
+        "operations of other APIs are ignored",
     ),
     "mleForRequestPublicCertPath": ConfigKey(TRANSLATED, "`request_certificate`; the P12 by default"),
     "requestMleKeyAlias": ConfigKey(TRANSLATED, "`request_certificate_name`; a PEM file must have this CN as well"),

@@ -1,14 +1,16 @@
-"""The points in which sources disagree about the request's JWT, in one place."""
+"""The names and case of the JWT claims on which CyberSource's sources disagree."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-__all__ = ["Spelling"]
+__all__ = ["JwtClaimFormat"]
 
 
-class Spelling(NamedTuple):
-    """How two claims are spelled. The service is believed to take either; the defaults are the official Python SDK's.
+class JwtClaimFormat(NamedTuple):
+    """Format of two claims in the request's JWT. The defaults are those of the official Python SDK.
+
+    The service is thought to accept either form.
 
     Attributes:
         method: case of ``request-method``: ``upper`` (Python and .NET SDKs) or ``lower`` (the guide, Node SDK).
