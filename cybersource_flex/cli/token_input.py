@@ -191,8 +191,8 @@ class ParsedToken(NamedTuple):
 
 def parse_leniently(token: str) -> ParsedToken:
     """Parse a token by the strict rules of verification, but continue after an error and collect all errors."""
-    if len(token) > compact.DEFAULT_LIMITS.characters:
-        limit = f"the token has {len(token)} characters; {compact.DEFAULT_LIMITS.characters} are allowed"
+    if len(token) > compact.DEFAULT_LIMITS.max_length:
+        limit = f"the token has {len(token)} characters; {compact.DEFAULT_LIMITS.max_length} are allowed"
         return ParsedToken("", {}, {}, {}, (FormatError("TokenTooLargeError", limit, None),))
     if token.startswith("fc1."):
         message = "this is a stored capture context, not a token; restore_capture_context reads it"
