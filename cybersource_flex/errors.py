@@ -1,4 +1,4 @@
-"""Every exception that this package raises, as one tree.
+"""The exception classes of this package.
 
 ::
 
@@ -6,29 +6,29 @@
     ├── ConfigurationError             a setting is wrong (also a ValueError); nothing was sent
     ├── InvalidArgumentError           an argument cannot be sent as given (also a ValueError); nothing was sent
     ├── InvalidDataError               data to capture breaks a rule (also a ValueError); nothing was encrypted
-    ├── TokenError                     a JWT or JWE is not what it has to be
-    │   ├── MalformedTokenError        it is not in the compact form, or a part is not what RFC 7515/7516 asks for
+    ├── TokenError                     a JWT or JWE is invalid
+    │   ├── MalformedTokenError        it is not in the compact form, or a part breaks RFC 7515/7516
     │   │   ├── CompactFormError       the number of parts is wrong, or one is empty
     │   │   ├── Base64UrlError         a part is not base64url: a character, the length, bits left over
-    │   │   ├── TokenJsonError         a part is not JSON, not an object, or lacks what every token has
+    │   │   ├── TokenJsonError         a part is not JSON, not an object, or lacks a required member
     │   │   ├── DuplicateMemberError   an object names a member twice
     │   │   ├── NestingError           objects and arrays are nested too deep
     │   │   └── TokenTooLargeError     it is longer than the limit
     │   ├── UnsupportedAlgorithmError  its header asks for an algorithm or extension that is not allowed here
-    │   ├── UnknownKeyError            no key, or not the right one, goes by its ``kid``
-    │   ├── InvalidSignatureError      the signature does not fit the key and the content
-    │   ├── DecryptionError            a JWE does not open with the key at hand
+    │   ├── UnknownKeyError            no acceptable key has the token's ``kid``
+    │   ├── InvalidSignatureError      the signature does not match the key and the content
+    │   ├── DecryptionError            a JWE cannot be decrypted with the given key
     │   ├── ExpiredTokenError          ``exp`` has passed
-    │   ├── TokenNotYetValidError      ``iat`` lies in the future
+    │   ├── TokenNotYetValidError      ``iat`` is in the future
     │   └── InvalidClaimError          another claim is missing or breaks its rule
-    └── CallError                      a call failed; says what became of it (outcome) and whether to try again
-        ├── TransportError             no complete answer came
+    └── CallError                      a call failed; has its outcome and whether it is safe to retry
+        ├── TransportError             no complete response arrived
         │   ├── ConnectionFailedError  no connection: nothing was sent
         │   ├── ConnectionTimeoutError no connection in time: nothing was sent
-        │   ├── ResponseTimeoutError   the answer did not come in time: what the host did is unknown
-        │   ├── ConnectionBrokenError  the connection broke on the way: what the host did is unknown
-        │   └── ResponseTooLargeError  the answer was larger than the limit
-        └── ApiException               the host answered, but not with what was asked for
+        │   ├── ResponseTimeoutError   no complete response in time: what the host did is unknown
+        │   ├── ConnectionBrokenError  the connection broke: what the host did is unknown
+        │   └── ResponseTooLargeError  the response is larger than the limit
+        └── ApiException               the host returned an error response
             ├── BadRequestError        400
             ├── AuthenticationError    401
             ├── PermissionDeniedError  403
@@ -36,9 +36,9 @@
             ├── RateLimitError         429
             ├── ServerError            500 to 599
             ├── RedirectError          300 to 399: redirects are never followed
-            └── ResponseDecodingError  200 to 299, but the body cannot be read: the call was accepted
+            └── ResponseDecodingError  200 to 299, but the body cannot be parsed: the call was accepted
 
-No message, ``repr`` or pickle of any of them holds a secret, a token or card data. The body of an answer is reachable
+No message, ``repr`` or pickle of any of them holds a secret, a token or card data. The body of a response is available
 as ``ApiException.body`` and nowhere else.
 """
 
@@ -94,7 +94,7 @@ __all__ = [
 
 
 class FlexError(Exception):
-    """The root of everything that this package raises on purpose."""
+    """Base class of all exceptions that this package raises on purpose."""
 
 
 class ConfigurationError(FlexError, ValueError):
@@ -121,7 +121,7 @@ class InvalidDataError(FlexError, ValueError):
     """Data to capture breaks a rule. Raised before anything is encrypted; never holds the value.
 
     Attributes:
-        field: dotted path of the field, for example ``paymentInformation.card.number``; None where no single one is
+        field: dotted path of the field, for example ``paymentInformation.card.number``; None if no single field is
             at fault.
     """
 
@@ -134,15 +134,15 @@ class InvalidDataError(FlexError, ValueError):
 
 
 class TokenError(FlexError):
-    """A JWT or JWE is not what it has to be. The message names the cause and never quotes the token."""
+    """A JWT or JWE is invalid. The message names the cause and never quotes the token."""
 
 
 class MalformedTokenError(TokenError):
-    """The text is not a compact JWS or JWE (RFC 7515 section 7.1, RFC 7516 section 7.1).
+    """The string is not a compact JWS or JWE (RFC 7515 section 7.1, RFC 7516 section 7.1).
 
     Attributes:
-        position: index of the character (or, in what is not UTF-8, of the byte) at fault within its part; None where it
-            is not a single one.
+        position: index of the invalid character within its part (of the byte, if the part is not UTF-8); None if it is
+            not a single one.
     """
 
     def __init__(self, message: str, position: int | None = None) -> None:
@@ -162,7 +162,7 @@ class Base64UrlError(MalformedTokenError):
 
 
 class TokenJsonError(MalformedTokenError):
-    """A part is not a JSON object in UTF-8 (RFC 8259), or lacks a member that every such token has."""
+    """A part is not a JSON object in UTF-8 (RFC 8259), or lacks a required member."""
 
 
 class DuplicateMemberError(MalformedTokenError):
@@ -182,30 +182,30 @@ class UnsupportedAlgorithmError(TokenError):
 
 
 class UnknownKeyError(TokenError):
-    """No acceptable key goes by the token's ``kid``."""
+    """No acceptable key has the token's ``kid``."""
 
 
 class InvalidSignatureError(TokenError):
-    """The signature does not fit the key and the content."""
+    """The signature does not match the key and the content."""
 
 
 class DecryptionError(TokenError):
-    """A JWE does not open: it was encrypted to another key, or changed."""
+    """A JWE cannot be decrypted: it was encrypted to another key, or modified."""
 
 
 class ExpiredTokenError(TokenError):
-    """The token's ``exp`` has passed, the leeway included."""
+    """The token's ``exp`` has passed, even with the leeway."""
 
 
 class TokenNotYetValidError(TokenError):
-    """The token's ``iat`` lies further in the future than the leeway allows."""
+    """The token's ``iat`` is further in the future than the leeway allows."""
 
 
 class InvalidClaimError(TokenError):
     """A claim is missing or breaks its rule.
 
     Attributes:
-        claim: name of the claim, dotted where it is nested (``flx.jwk.kid``).
+        claim: name of the claim, dotted if it is nested (``flx.jwk.kid``).
     """
 
     def __init__(self, message: str, *, claim: str) -> None:
@@ -216,7 +216,7 @@ class InvalidClaimError(TokenError):
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
-#: What became of a call that failed: nothing of it was sent; nobody knows; the host refused it; the host accepted it.
+#: The outcome of a call: nothing was sent; unknown; the host rejected it; the host accepted it.
 Outcome: TypeAlias = Literal["not_sent", "unknown", "rejected", "accepted"]
 
 
@@ -225,10 +225,10 @@ class Attempt(NamedTuple):
 
     Attributes:
         number: from 1.
-        started: when, in seconds since the epoch.
-        seconds: how long it took.
-        status: HTTP status of its answer, or None.
-        error: name of the class of exception where there was no complete answer, or None.
+        started: start time, in seconds since the epoch.
+        seconds: duration.
+        status: HTTP status of the response, or None.
+        error: class name of the exception if there was no complete response, else None.
     """
 
     number: int
@@ -243,11 +243,11 @@ class CallError(FlexError):
 
     Attributes:
         method: HTTP method of the call.
-        path: path template of the operation as the specification has it, without the values in it.
-        outcome: what became of the call: ``not_sent``, ``unknown``, ``rejected`` or ``accepted``.
-        safe_to_retry: whether the same call can be made again without anything happening twice. It says nothing about
-            whether that would help.
-        attempts: the attempts that were made, the last one last.
+        path: path template of the operation in the specification, without its values.
+        outcome: the outcome of the call: ``not_sent``, ``unknown``, ``rejected`` or ``accepted``.
+        safe_to_retry: whether the same call can be repeated without taking effect twice. It does not say whether a
+            retry would succeed.
+        attempts: the attempts, in order.
     """
 
     def __init__(
@@ -272,18 +272,18 @@ class CallError(FlexError):
 
 
 class TransportError(CallError):
-    """No complete answer came.
+    """No complete response arrived.
 
     Attributes, besides those of ``CallError``:
-        transient: whether trying again may help. A certificate that is not accepted, or a proxy that wants other
-            credentials, will be the same the next time.
+        transient: whether a retry may succeed. It is False for a certificate that is not accepted, or a proxy that
+            requires other credentials.
     """
 
     transient: bool = True
 
 
 class ConnectionFailedError(TransportError):
-    """No connection could be made (name lookup, refused, TLS). Nothing of the request was sent."""
+    """No connection could be established (name lookup, refused, TLS). Nothing of the request was sent."""
 
 
 class ConnectionTimeoutError(TransportError):
@@ -291,7 +291,7 @@ class ConnectionTimeoutError(TransportError):
 
 
 class ResponseTimeoutError(TransportError):
-    """The answer did not come within the read timeout or the deadline. What the host did is unknown."""
+    """No complete response arrived within the read timeout or the deadline. What the host did is unknown."""
 
 
 class ConnectionBrokenError(TransportError):
@@ -299,13 +299,13 @@ class ConnectionBrokenError(TransportError):
 
 
 class ResponseTooLargeError(TransportError):
-    """The answer was larger than the limit and was not read to its end."""
+    """The response is larger than the limit and was not read completely."""
 
 
 class ErrorDetail:
     """One entry of an error's ``details``: where it is (a field's path) and what is wrong there.
 
-    The hosts call the members ``location`` and ``message``, or ``field`` and ``reason``; both end up here.
+    The hosts name the members ``location`` and ``message``, or ``field`` and ``reason``; both are mapped to these two.
     """
 
     __slots__ = ("location", "message")
@@ -327,18 +327,18 @@ class ErrorDetail:
 
 
 class ApiException(CallError):
-    """The host answered, but not with what was asked for. Raised as one of the subclasses where one fits.
+    """The host returned an error response. Raised as the subclass for the status, if there is one.
 
     Attributes, besides those of ``CallError``:
         status: HTTP status code.
         reason: the service's own reason (``INVALID_APIKEY``), else the HTTP reason phrase.
-        message: the service's text, or None.
-        details: the service's list of details, empty where it gave none.
+        message: the service's message, or None.
+        details: the service's list of details, empty if it sent none.
         correlation_id: value of ``v-c-correlation-id``, or the body's ``correlationId``; CyberSource's support asks
-            for it. None where the host gave none.
-        headers: headers of the answer.
-        body: the answer's bytes as they came. Never part of ``str()`` or ``repr()``.
-        data: the body decoded into the error model that the specification names for the status, or None.
+            for it. None if the host sent none.
+        headers: headers of the response.
+        body: the response body, as bytes. Never part of ``str()`` or ``repr()``.
+        data: the body parsed into the error model that the specification defines for the status, or None.
     """
 
     def __init__(
@@ -378,38 +378,38 @@ class ApiException(CallError):
         return f"{type(self).__name__}({self})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A pickle may end up on a disk or in a queue: the body and the headers stay behind.
+        # A pickle may be stored on disk or in a queue, so it leaves out the body and the headers.
         state = {**self.__dict__, "headers": {}, "body": b"", "data": None}
         return _rebuild, (type(self), self.args, state)
 
 
 class BadRequestError(ApiException):
-    """400: the service refuses the content of the request."""
+    """400: the service rejects the content of the request."""
 
 
 class AuthenticationError(ApiException):
-    """401: the service does not accept the credentials, or what was signed is not what arrived.
+    """401: the service rejects the credentials, or the signed request differs from the received one.
 
     Attributes, besides those of ``ApiException``:
-        diagnosis: the causes that a 401 can have, the likeliest first, each with what speaks for and against it; empty
-            where nothing is known about the call.
+        diagnosis: possible causes of the 401, the likeliest first, each with the facts for and against it; empty if
+            nothing is known about the call.
     """
 
     diagnosis: tuple[Cause, ...] = ()
     _facts: Mapping[str, Any] = {}
 
     def _explain(self, facts: Mapping[str, Any], diagnosis: tuple[Cause, ...], *, likely: bool) -> None:
-        """Take in what was found out, before the exception is raised; ``likely`` names the first cause in ``str()``."""
+        """Set the diagnosis before the exception is raised; ``likely`` adds the first cause to ``str()``."""
         self._facts = facts
         self.diagnosis = diagnosis
         if likely:
             self.args = (f"{self.args[0]}; likely cause: {diagnosis[0].title}",)
 
     def report(self) -> dict[str, Any]:
-        """What is needed to look for the cause elsewhere, as JSON types: ``cybersource-flex explain`` reads it.
+        """Export the facts for a later diagnosis, as JSON types: ``cybersource-flex explain`` reads them.
 
-        It holds no secret, id, token, host name or text of the service, and nothing of the body: it can be saved, and
-        sent to others. The correlation id is what CyberSource's support asks for.
+        The report holds no secret, id, token, host name or message of the service, and nothing of the body: it can be
+        saved and shared. The correlation id is what CyberSource's support asks for.
         """
         return {
             "report": "cybersource-flex 401",
@@ -417,7 +417,7 @@ class AuthenticationError(ApiException):
             "method": self.method,
             "path": self.path,
             "status": self.status,
-            # A host can send anything under that name, also a token that it was sent.
+            # A host can send any value in this header, even a token from the request.
             "correlation_id": self.correlation_id if _CORRELATION_ID.fullmatch(self.correlation_id or "") else None,
             "attempts": [attempt._asdict() for attempt in self.attempts],
             "facts": dict(self._facts),
@@ -441,18 +441,18 @@ class ServerError(ApiException):
 
 
 class RedirectError(ApiException):
-    """300 to 399: the host points elsewhere. A signed request is never sent on to another place."""
+    """300 to 399: a redirect. Redirects are never followed: a signed request is not sent to another URL."""
 
 
 class ResponseDecodingError(ApiException):
-    """200 to 299, but the body cannot be read as the specification says. The call itself was accepted."""
+    """200 to 299, but the body cannot be parsed as the specification defines it. The call itself was accepted."""
 
 
 def outcome_of(status: int) -> Outcome:
-    """What an HTTP status says about what became of the call (RFC 9110 section 15).
+    """Map an HTTP status to the outcome of the call (RFC 9110 section 15).
 
-    A 500, or a 502 or 504 of a gateway, may come after the work was done; a 503 says that it was not begun. A status
-    below 200 is not final: it says nothing about the result.
+    A 500, or a 502 or 504 of a gateway, may follow completed work; a 503 means that no work was started. A status below
+    200 is not final and says nothing about the result.
     """
     if 200 <= status < 300:
         return "accepted"
@@ -462,7 +462,7 @@ def outcome_of(status: int) -> Outcome:
 
 
 def error_class(status: int) -> type[ApiException]:
-    """The class of exception for an HTTP status outside 200 to 299."""
+    """Return the exception class for an HTTP status outside 200 to 299."""
     if 300 <= status < 400:
         return RedirectError
     if 500 <= status < 600:
@@ -490,27 +490,27 @@ def _summary(
     details: tuple[ErrorDetail, ...],
     correlation_id: str | None,
 ) -> str:
-    text = f"{method} {path}: {status}"
+    summary = f"{method} {path}: {status}"
     if reason:
-        text += f" {reason}"
+        summary += f" {reason}"
     if message:
-        text += f": {message}"
+        summary += f": {message}"
     for detail in details[:5]:
-        text += f"; {detail.location}: {detail.message}" if detail.location else f"; {detail.message}"
+        summary += f"; {detail.location}: {detail.message}" if detail.location else f"; {detail.message}"
     if correlation_id:
-        text += f" (v-c-correlation-id {correlation_id})"
-    return text
+        summary += f" (v-c-correlation-id {correlation_id})"
+    return summary
 
 
 def clone(error: FlexError) -> FlexError:
-    """An exception with the same content, and a traceback of its own: for raising one failure in several threads."""
+    """Copy an exception with a separate traceback, so that several threads can raise the same failure."""
     other = _rebuild(type(error), error.args, error.__dict__)
     other.__cause__ = error.__cause__
     return other
 
 
 def _rebuild(cls: type[FlexError], args: tuple[Any, ...], state: dict[str, Any]) -> FlexError:
-    """Make an exception anew when it is unpickled, past an ``__init__`` that wants keywords."""
+    """Recreate an exception when it is unpickled, without calling ``__init__``, which requires keyword arguments."""
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)

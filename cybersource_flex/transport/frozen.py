@@ -1,4 +1,4 @@
-"""Objects that do not change once made, and that nothing writes to a disk or a queue."""
+"""Base class of immutable objects that hold credentials and cannot be pickled or copied."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ __all__ = ["Frozen"]
 
 
 class Frozen:
-    """Unchangeable, without a ``__dict__``, and impossible to pickle or copy: what it holds are credentials."""
+    """Base class of immutable objects without a ``__dict__``. They hold credentials, so pickling and copying raise."""
 
     __slots__ = ()
 
     def _set(self, **values: Any) -> None:
-        """For ``__init__`` alone."""
+        """Set attributes. Only for ``__init__``."""
         for name, value in values.items():
             object.__setattr__(self, name, value)
 

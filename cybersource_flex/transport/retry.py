@@ -1,4 +1,7 @@
-"""When to try again, and when: decisions alone, no waiting (CyberSource gives no rule; RFC 9110 section 10.2.3)."""
+"""Whether and when to retry. Pure decisions; nothing here sleeps.
+
+CyberSource documents no rule. ``Retry-After`` is read as in RFC 9110 section 10.2.3.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +16,26 @@ from .frozen import Frozen
 
 __all__ = ["RetryPolicy", "retry_after"]
 
-# Longest time in seconds that a host may ask for; more is no answer to a page that waits.
+# The longest ``Retry-After`` accepted, in seconds; a longer one is shortened to it.
 _MOST_RETRY_AFTER: Final = 86_400.0
 
 
 @sealed
 class RetryPolicy(Frozen):
-    """How often to try, how long to wait in between, and how long all of it may take. Unchangeable.
+    """Retry policy: number of attempts, waits between them and the deadline of the call. Immutable.
 
-    A call is tried again after a failure to connect, for any operation, since nothing was sent; and after a broken
-    connection, a timeout or one of ``statuses``, for operations that do no harm when repeated: reading, and asking for
-    a capture context. Each attempt is signed anew.
+    Any call is retried after a failure to connect, because nothing was sent. After a broken connection, a timeout or
+    one of ``statuses``, only operations that are safe to repeat are retried: reading, and requesting a capture context.
+    Each attempt gets a new signature.
 
     Args:
-        attempts: attempts in all, the first included; 1 to try once.
-        base: seconds; before attempt ``n + 1`` a random time of up to ``base * 2 ** (n - 1)`` is waited (full jitter).
+        attempts: maximum number of attempts, including the first; 1 disables retries.
+        base: seconds; the wait before attempt ``n + 1`` is random, up to ``base * 2 ** (n - 1)`` (full jitter).
         cap: seconds; the longest of these waits.
-        statuses: HTTP statuses after which to try again.
-        deadline: seconds for the call in all, waits included; None for no limit. A wait that would end after it is not
-            begun: the failure is raised at once.
-        repeat_any: try again also those operations whose repetition may do something twice.
+        statuses: HTTP statuses that are retried.
+        deadline: seconds for the whole call, including waits; None for no limit. If a wait would end after it, the
+            failure is raised at once.
+        repeat_any: also retry operations that may take effect twice when repeated.
 
     Raises:
         ConfigurationError: a value is out of its range.
@@ -71,7 +74,7 @@ class RetryPolicy(Frozen):
         )
 
     def replace(self, **changes: Any) -> RetryPolicy:
-        """The policy with some of its values changed, by the names of the arguments."""
+        """Return a copy of the policy with the named values changed."""
         return RetryPolicy(**{**{name: getattr(self, name) for name in self.__slots__}, **changes})
 
     def __repr__(self) -> str:
@@ -82,7 +85,7 @@ class RetryPolicy(Frozen):
 
         Args:
             attempt: its number, from 1.
-            asked: what the host asked for in ``Retry-After``, in seconds; it is waited for if it is the longer one.
+            asked: the host's ``Retry-After`` in seconds, or None; used if it is longer than the computed wait.
         """
         jitter = random.uniform(0, min(self.cap, self.base * 2 ** (attempt - 1)))  # noqa: S311 - no secret
         return jitter if asked is None else max(asked, jitter)
@@ -95,7 +98,7 @@ def _seconds(name: str, value: float) -> float:
 
 
 def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, in either of its forms; None where it says nothing that is one.
+    """Parse a ``Retry-After`` header in either of its forms into seconds. None if it is missing or invalid.
 
     Args:
         value: the header.
@@ -103,11 +106,11 @@ def retry_after(value: str | None, now: float) -> float | None:
     """
     if value is None:
         return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:12]), _MOST_RETRY_AFTER)
+    stripped = value.strip()
+    if stripped.isascii() and stripped.isdigit():
+        return min(float(stripped[:12]), _MOST_RETRY_AFTER)
     try:
-        moment = parsedate_to_datetime(text).timestamp()
+        moment = parsedate_to_datetime(stripped).timestamp()
     except (ValueError, OverflowError):
         return None
     return min(max(0.0, moment - now), _MOST_RETRY_AFTER)

@@ -1,4 +1,4 @@
-"""TLS: which hosts are believed, and the certificate that is shown to them."""
+"""TLS settings: trusted CAs and the client certificate."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ __all__ = ["Tls"]
 
 Path = str | os.PathLike[str]
 
-# OpenSSL's buffer for passwords, less the null character at its end.
+# OpenSSL's password buffer, less the terminating null character.
 _MAX_PASSWORD: Final = 1023
-# What OpenSSL says where certificate and key do not belong together; the last one where they differ in kind.
+# OpenSSL's reasons if certificate and key do not belong together; the last one if their key types differ.
 _MISMATCHES: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 _LABEL: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 
 
 @sealed
 class Tls(Frozen):
-    """Which hosts are believed, and the certificate that is shown to them. TLS 1.2 at least.
+    """TLS settings: trusted CAs and the client certificate. Requires TLS 1.2 or later.
 
-    Files are read here, once; what is wrong with them is said here, and not when the first request is sent.
+    Files are read once, when the object is created. Errors in them are raised then, not with the first request.
 
     Args:
-        ca_file: path of a PEM file with the certificates to trust. It replaces the system's; to have both, give a file
-            with both. None trusts the system's (OpenSSL's ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` count).
-        client_certificate: path of a PEM file with the certificate to show a host that asks for one (mutual TLS), and
-            those between it and its authority. The first one must be valid now. None shows none.
-        client_key: path of a PEM file with the key of the certificate; None where it is in the same file.
-        client_key_password: password of the key, where it is encrypted. It is used once and not kept.
-        ssl_context: a context of your own, in place of all of the above. It must verify certificates and host names
-            and refuse everything below TLS 1.2. Do not change it afterwards.
-        insecure_skip_verification: True believes every host, also one that reads and changes what passes. For a test
-            host on a network of your own. A warning is logged for each client, and production hosts are refused.
+        ca_file: path of a PEM file with the certificates to trust. It replaces the system's trust store; to trust
+            both, combine them in one file. None uses the system's (``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` apply).
+        client_certificate: path of a PEM file with the client certificate (mutual TLS), followed by its intermediate
+            certificates. The first one must be valid now. None sends no certificate.
+        client_key: path of a PEM file with the key of the certificate; None if it is in the same file.
+        client_key_password: password of the key, if it is encrypted. It is used once and not kept.
+        ssl_context: a custom context, instead of all of the above. It must verify certificates and host names
+            and reject everything below TLS 1.2. Do not change it afterwards.
+        insecure_skip_verification: True trusts every host, so attackers on the network can read and change the traffic.
+            For a test host on a private network. Each client logs a warning, and production hosts are rejected.
 
-    The certificate is never shown to a proxy, unless the context is your own: that serves a proxy as it serves a host.
+    The client certificate is never sent to a proxy, except with ``ssl_context``: it serves both then.
 
     Attributes:
-        client_certificate_expires_at: when the client certificate ends; None without one, and for one that only OpenSSL
-            can read.
+        client_certificate_expires_at: when the client certificate expires; None without one, or if only OpenSSL can
+            read it.
 
     Raises:
-        ConfigurationError: a file cannot be used, two arguments exclude each other, the client certificate has ended or
-            not begun, or all certificates in ``ca_file`` have.
+        ConfigurationError: a file cannot be used, two arguments exclude each other, the client certificate has expired
+            or is not yet valid, or this holds for all certificates in ``ca_file``.
     """
 
     __slots__ = (
@@ -113,11 +113,11 @@ class Tls(Frozen):
 
     def __repr__(self) -> str:
         names = ("ca_file", "client_certificate", "client_key", "insecure_skip_verification")
-        given = [f"{name}={getattr(self, name)!r}" for name in names if getattr(self, name)]
-        return f"Tls({', '.join(given)})"
+        shown = [f"{name}={getattr(self, name)!r}" for name in names if getattr(self, name)]
+        return f"Tls({', '.join(shown)})"
 
     def for_proxy(self) -> ssl.SSLContext:
-        """The context for an ``https`` proxy: it believes the same authorities and shows no certificate."""
+        """The context for an ``https`` proxy: it trusts the same CAs and sends no client certificate."""
         if self.client_certificate is None:
             return self.ssl_context
         return _context(self.ca_file, insecure=self.insecure_skip_verification)
@@ -155,18 +155,18 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None, password
     _require(name, file, "private key", b"PRIVATE KEY")
     asked = False
 
-    def answer() -> str | bytes:
+    def give_password() -> str | bytes:
         nonlocal asked
         asked = True
         return b"" if password is None else password
 
     reason = None
     try:
-        context.load_cert_chain(certificate, key, answer)
+        context.load_cert_chain(certificate, key, give_password)
     except ssl.SSLError as cause:
         reason = cause.reason or "no reason given"
     if reason is None:
-        # A host may ask for the certificate after the handshake, when it knows the path (RFC 8446 section 4.6.2).
+        # A host may request the certificate after the handshake, when it knows the path (RFC 8446 section 4.6.2).
         context.post_handshake_auth = True
         return
     if reason in _MISMATCHES:
@@ -179,12 +179,12 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None, password
 
 
 def _check_authorities(path: Path) -> None:
-    """Raise where none of the certificates is valid now: no host could be verified with them."""
-    found = certificates_in(path)
-    if not found:
+    """Raise if none of the certificates is valid now: no host could be verified with them."""
+    certificates = certificates_in(path)
+    if not certificates:
         return
     failed = None
-    for each in found:
+    for each in certificates:
         try:
             check_current(each, f"{described('ca_file', path)}")
         except ConfigurationError as cause:
@@ -196,14 +196,16 @@ def _check_authorities(path: Path) -> None:
 
 
 def _end_of(path: Path) -> datetime | None:
-    """When the certificate that is shown ends: the first in the file. Raises if it is not valid now."""
-    found = certificates_in(path)
-    return check_current(found[0], f"{described('client_certificate', path)}") if found else None
+    """The expiry time of the client certificate, the first in the file. Raises if it is not valid now."""
+    certificates = certificates_in(path)
+    return check_current(certificates[0], f"{described('client_certificate', path)}") if certificates else None
 
 
 def certificates_in(path: Path) -> list[x509.Certificate]:
-    """The certificates in a PEM file that OpenSSL has loaded. Empty where only OpenSSL can read them, which knows more
-    forms (``TRUSTED CERTIFICATE``) and forgives more.
+    """Parse the certificates of a PEM file that OpenSSL has loaded.
+
+    The list is empty if only OpenSSL can parse them: it supports more labels (``TRUSTED CERTIFICATE``) and is less
+    strict.
     """
     from cryptography import x509
 
@@ -211,7 +213,7 @@ def certificates_in(path: Path) -> list[x509.Certificate]:
         with open(path, "rb") as file:
             return x509.load_pem_x509_certificates(file.read())
     except (ValueError, OSError):
-        # OpenSSL has read the file a moment ago, so it is there and is a certificate.
+        # OpenSSL has just read the file, so it exists and holds a certificate.
         return []
 
 
@@ -239,7 +241,7 @@ def _check(context: Any, *, insecure: bool) -> None:
 def _is_below_1_2(context: ssl.SSLContext) -> bool:
     import ssl
 
-    # The two names for "whatever OpenSSL has" are negative numbers.
+    # The two names for OpenSSL's own limits are negative numbers.
     lowest = context.minimum_version
     return lowest != ssl.TLSVersion.MAXIMUM_SUPPORTED and lowest < ssl.TLSVersion.TLSv1_2
 
@@ -261,7 +263,7 @@ def _require(name: str, path: Path, what: str, label: bytes) -> None:
     labels = _labels(path)
     if isinstance(labels, str):
         raise ConfigurationError(f"{described(name, path)} cannot be read: {labels}")
-    if not any(found.endswith(label) for found in labels):
+    if not any(each.endswith(label) for each in labels):
         raise ConfigurationError(f"{described(name, path)} has no {what} in PEM form (-----BEGIN ...-----) in it")
 
 
