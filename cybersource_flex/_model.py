@@ -1,13 +1,13 @@
 """The base class of the generated models.
 
-A model is a class with slots. A field that was never given is *absent*: it reads as ``None`` and stays out of the JSON.
-A nullable field that was given ``None`` is *null*: it reads as ``None`` too and is written as ``null``. Members that
-the specification does not name are kept and written back, so what a newer service adds survives a round trip.
+A model is a class with slots. A field that was never set is *absent*: it reads as ``None`` and is left out of the
+JSON. A nullable field that was set to ``None`` is *null*: it reads as ``None`` too and is written as ``null``. Members
+that the specification does not define are kept and written back, so additions of a newer service survive a round trip.
 
-A *read-only* field (``readOnly``) comes from the service alone: no argument of the constructor, refused when set, and
-left out of the bodies of requests, so that an object can be fetched, changed and sent back. ``to_dict`` and ``to_json``
-have it, because copies and pickles do. A *write-only* field (``writeOnly``) goes to the service alone: an answer may
-lack it, and the ``repr`` does not show it.
+A *read-only* field (``readOnly``) is only set by the service: it is not an argument of the constructor, setting it
+raises, and request bodies leave it out, so that an object can be fetched, changed and sent back. ``to_dict`` and
+``to_json`` include it, because copies and pickles need it. A *write-only* field (``writeOnly``) is only sent to the
+service: a response may lack it, and the ``repr`` does not show it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), al
 
 
 class Unset:
-    """The type of ``UNSET``: a value that was not given, where ``None`` would mean JSON null."""
+    """The type of ``UNSET``, the default of arguments for which ``None`` would mean JSON null."""
 
     __slots__ = ()
     _instance: ClassVar[Unset | None] = None
@@ -57,17 +57,17 @@ UNSET: Final = Unset()
 
 
 class Field:
-    """One property of a model: the name in JSON, the type as the specification has it, and its rules.
+    """One property of a model: its JSON name, its type in the specification, and its rules.
 
     Args:
         wire: name of the member in JSON.
         type: name of the type, as ``_converters.converter`` takes it.
-        required: the constructor asks for it, and JSON without it is refused. Of what goes one way alone, ``from_dict``
-            asks for nothing: it reads requests and answers alike.
-        nullable: JSON null is a value of its own.
-        deprecated: giving it a value warns.
-        read_only: it is decoded, and never sent.
-        write_only: it is sent, and not shown.
+        required: the constructor requires it, and ``from_dict`` rejects JSON without it. ``from_dict`` does not require
+            read-only or write-only fields, because it parses both requests and responses.
+        nullable: JSON null is a valid value.
+        deprecated: setting it issues a warning.
+        read_only: it is parsed, but never sent.
+        write_only: it is sent, but not shown in the ``repr``.
     """
 
     __slots__ = (
@@ -97,15 +97,15 @@ class Field:
         self._converter: Converter | None = None
 
     def converter(self, package: str) -> Converter:
-        # Built on first use and not at import: most programs touch a handful of the models.
-        found = self._converter
-        if found is None:
-            found = self._converter = converter(self.type, package)
-        return found
+        # Built on first use, not at import: most programs use only a few of the models.
+        cached = self._converter
+        if cached is None:
+            cached = self._converter = converter(self.type, package)
+        return cached
 
 
 class Model:
-    """Base of the generated models. Not for use on its own."""
+    """Base class of the generated models. Not for direct use."""
 
     __slots__ = ("__weakref__", "_extra")
     _fields: ClassVar[Mapping[str, Field]] = {}
@@ -116,7 +116,7 @@ class Model:
         super().__init_subclass__(**options)
         constructor = vars(cls).get("__init__")
         if constructor is not None:
-            # A value of the wrong type may be card data, and would stay in the variables of a traceback.
+            # A value of the wrong type may be card data, and would stay in the local variables of a traceback.
             cls.__init__ = sealed(constructor)  # type: ignore[method-assign]
 
     def _init(self, **values: Any) -> None:
@@ -132,16 +132,16 @@ class Model:
                 self._give(name, fields[name], value)
 
     def _give(self, name: str, field: Field, value: Any) -> None:
-        """Set a field to a value that is not null, once it has been checked."""
+        """Validate a value that is not null, and set the field to it."""
         converter = field._converter or field.converter(_package(type(self)))
-        # The one test that most values pass; the check knows the others, and what to say.
+        # Fast path that most values take; `check` accepts the other valid types and raises for the rest.
         if type(value) is not converter.kind:
             converter.check(value, f"{type(self).__name__}.{name}")
         object.__setattr__(self, name, value)
         if field.deprecated:
             warn_deprecated(f"{type(self).__name__}.{name} is deprecated")
 
-    if not TYPE_CHECKING:  # a type checker is to know the declared fields and no others
+    if not TYPE_CHECKING:  # type checkers must see only the declared fields
 
         def __setattr__(self, name: str, value: Any) -> None:
             field = self._fields.get(name)
@@ -163,13 +163,13 @@ class Model:
                 warn_deprecated(f"{type(self).__name__}.{name} is deprecated")
 
         def __getattr__(self, name: str) -> Any:
-            # Reached only where the slot is empty: the field is absent.
+            # Called only if the slot is empty: the field is absent.
             if name in type(self)._fields:
                 return None
             raise AttributeError(f"{type(self).__name__} has no field {name!r}")
 
     def __contains__(self, name: object) -> bool:
-        """Whether the field (by its Python name) was given a value, null included."""
+        """Whether the field (by its Python name) has a value, including null."""
         if not isinstance(name, str) or name not in self._fields:
             return False
         try:
@@ -189,15 +189,15 @@ class Model:
 
     @property
     def additional_properties(self) -> dict[str, Any]:
-        """Members that the specification does not name, by their JSON names. May be added to."""
+        """Members that the specification does not define, by JSON name. The dictionary can be changed."""
         return self._extra
 
     def to_dict(self) -> dict[str, Any]:
-        """The model as JSON types, by JSON names: absent fields left out, unknown members at the end."""
+        """Serialise the model to JSON types, by JSON name: without absent fields, with unknown members at the end."""
         return self._encode(False)
 
     def _encode(self, sent: bool) -> dict[str, Any]:
-        # `_present` written out, because every request comes by here.
+        # Inlines `_present` for speed: every request runs this.
         out: dict[str, Any] = {}
         read = object.__getattribute__
         for name, field in self._fields.items():
@@ -213,7 +213,7 @@ class Model:
         return out
 
     def to_json(self) -> str:
-        """The model as JSON text, without white space, non-ASCII characters as they are.
+        """Serialise the model to a JSON string, without white space; non-ASCII characters are not escaped.
 
         Raises:
             TypeError: an unknown member holds something that JSON cannot express.
@@ -223,17 +223,17 @@ class Model:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """A model from JSON types, by JSON names.
+        """Parse a model from JSON types, by JSON name.
 
         Raises:
-            TypeError: a member has another type than the specification says; the path to it is named.
-            ValueError: a required member is missing, or a date cannot be read.
+            TypeError: a member has a different type than in the specification; the message names its path.
+            ValueError: a required member is missing, or a date cannot be parsed.
         """
         return cls._decode(data, cls.__name__)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """A model from JSON text. Raises ``ValueError`` for text that is not JSON, else as ``from_dict``."""
+        """Parse a model from a JSON string. Raises ``ValueError`` for invalid JSON, otherwise as ``from_dict``."""
         return cls.from_dict(json.loads(text))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""An operation of the specification: from arguments to a request, from an answer to data or an exception. No I/O.
+"""Operations of the API: build a request from arguments, and parse a response into data or an exception. No I/O.
 
 The generated API classes hold one ``Operation`` for each method; sync and async share all of this.
 """
@@ -26,19 +26,19 @@ _T = TypeVar("_T")
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
-# Type of a body, by media type where the specification names several.
+# Type of a body, or types by media type if the specification defines several.
 _Body = str | Mapping[str, str] | None
 
 
 class ApiResponse(Generic[_T]):
-    """A successful answer with everything that came with it.
+    """A successful response: status, headers, body and parsed data.
 
     Attributes:
         status_code: HTTP status code, 200 to 299.
-        headers: headers of the answer; look-up ignores case.
-        data: the body as the method's return type says.
-        raw_data: the body's bytes as they came, decompressed.
-        attempts: the attempts that it took, the last one last.
+        headers: headers of the response; names are case-insensitive.
+        data: the body, parsed into the method's return type.
+        raw_data: the body as bytes, decompressed.
+        attempts: the attempts of the call, in order.
     """
 
     __slots__ = ("attempts", "data", "headers", "raw_data", "status_code")
@@ -68,21 +68,21 @@ class Operation:
         name: name of the Python method.
         method: HTTP method, upper case.
         path: path template, for example ``/flex/v2/public-keys/{kid}``.
-        signed: whether the specification's ``security`` asks for a signature.
-        accept: media types of the answers, in the order of preference.
-        content_type: media type of the body; None where there is none, or where ``bodies`` has several.
-        body_type: type of the body, where it has one media type; None where any JSON type may be sent.
-        bodies: types of the body by media type, where the type of the argument decides which is sent.
+        signed: whether the specification's ``security`` requires a signature.
+        accept: media types of the responses, in order of preference.
+        content_type: media type of the body; None if there is none, or if ``bodies`` has several.
+        body_type: type of the body, if it has one media type; None if any JSON type may be sent.
+        bodies: types of the body by media type, if the type of the argument selects which is sent.
         responses: type of the body by status (``"201"``, ``"4XX"``, ``"default"``), or types by media type, as
-            ``_converters.converter`` names types; ``"str"`` is the body's text as it is, ``None`` no body.
+            ``_converters.converter`` names types; ``"str"`` is the body as a string, ``None`` no body.
         models: name of the package that holds the generated models.
-        repeatable: whether the call can be made twice and nothing happens twice.
+        repeatable: whether the call can be repeated without taking effect twice.
         encrypted_body: whether the body must be a JWE.
-        styles: style of the query parameters whose lists are joined, by their names, as ``encoding.SEPARATORS`` has
-            them; a list in any other repeats the parameter.
-        servers: base URLs of the hosts that serve this operation in place of the configured one, by environment.
-        deprecated: whether a call warns.
-        deprecated_parameters: names of the parameters that warn where they are given.
+        styles: styles of the query parameters whose lists are joined, by name, as in ``encoding.SEPARATORS``; any other
+            list repeats the parameter.
+        servers: base URLs of the hosts that serve this operation instead of the configured one, by environment.
+        deprecated: whether a call issues a deprecation warning.
+        deprecated_parameters: names of the parameters that issue a warning if they are passed.
     """
 
     __slots__ = (
@@ -115,7 +115,7 @@ class Operation:
         self.method = method
         self.path = path
         self.signed = signed
-        # Two answers of one media type name it once.
+        # Several responses may have the same media type.
         self.accept = tuple(dict.fromkeys(accept))
         self.content_type = content_type
         self.body_type = body_type
@@ -142,7 +142,7 @@ class Operation:
         headers: Mapping[str, Any] | None = None,
         body: Any = None,
     ) -> Request:
-        """The request for a call with these arguments; the body is turned into bytes here, once.
+        """Build the request for a call with these arguments. The body is serialised here, once.
 
         Args:
             settings: where to send.
@@ -150,15 +150,15 @@ class Operation:
                 by commas.
             query: query parameters in their order; None leaves one out, a list repeats it or is joined.
             headers: header parameters; None leaves one out, entries of a list are separated by commas.
-            body: a model or JSON types, or the text of a body that is not JSON; bytes are sent as they are. One of the
-                types of ``bodies`` where there are several.
+            body: a model or JSON types, or a string for a body that is not JSON; bytes are sent unchanged. One of the
+                types of ``bodies`` if there are several.
 
         Raises:
-            ConfigurationError: the operation must be signed and the settings have no signer; or it has servers of its
-                own, and none for the environment of the settings.
+            ConfigurationError: the operation must be signed and the settings have no signer; or it has its own servers,
+                and none for the environment of the settings.
             InvalidArgumentError: a path parameter is empty or a dot segment, a header value has a line break in it, a
                 parameter is NaN or infinite, or a token, key or card number would become part of the URL; or the body
-                is not the token that its media type asks for.
+                is not the token that its media type requires.
             TypeError: a value has a type that cannot be sent.
         """
         if self.signed and settings.auth is None:
@@ -193,22 +193,22 @@ class Operation:
         )
 
     def _load_error_models(self) -> None:
-        # Not when they are needed: then, the process may have no file descriptor left to read a module.
+        # Loaded before sending: later, the process may have no file descriptor left to read a module.
         try:
             for status, kind in self.responses.items():
                 if kind is not None and not status.startswith("2"):
                     for type_name in (kind,) if isinstance(kind, str) else kind.values():
                         load_types(type_name, self.models)
         except OSError:
-            # There is none left now. Connecting fails for the same reason and says so; the next call tries again.
+            # No file descriptor is left. Connecting fails with an error for that; the next call loads the models.
             return
         self._loaded = True
 
     def _place(self, settings: Settings) -> tuple[str, str]:
-        """Where to connect to, and the host to sign.
+        """Return the base URL to connect to, and the host to sign.
 
-        A host that the specification does not know was chosen by URL: it gets this operation like every other. One that
-        is the specification's stands for its environment, and its operations go where the specification says.
+        If the configured host is not one of the specification's servers, send there. Otherwise use this operation's own
+        server for the same environment.
         """
         if not self.servers:
             return settings.base_url, settings.signed_host
@@ -234,23 +234,23 @@ class Operation:
                 warn_deprecated(f"{self.name}: the parameter {name!r} is deprecated")
 
     def result(self, response: Response) -> ApiResponse[Any]:
-        """The data of a successful answer.
+        """Parse a successful response.
 
         Raises:
-            ResponseDecodingError: the answer is a success whose body cannot be read.
-            ApiException: the answer is anything else; one of its subclasses where one fits.
+            ResponseDecodingError: the response is a success whose body cannot be parsed.
+            ApiException: the response has any other status; the subclass for the status, if there is one.
         """
         if not 200 <= response.status < 300:
             raise problem(self, response, data=self._error_model(response))
         if response.undecoded is not None:
-            text = f"the call was accepted, but its response cannot be decoded: Content-Encoding {response.undecoded}"
-            raise problem(self, response, message=text)
+            reason = f"the call was accepted, but its response cannot be decoded: Content-Encoding {response.undecoded}"
+            raise problem(self, response, message=reason)
         kind = self._type_for(response)
         try:
             data = None if kind is None else self._decode(kind, response)
         except (FieldTypeError, FieldValueError) as cause:
             raise problem(
-                self, response, message=f"the call was accepted, but its answer cannot be read: {cause}"
+                self, response, message=f"the call was accepted, but its response cannot be parsed: {cause}"
             ) from None
         return ApiResponse(response.status, response.headers, data, response.body, response.attempts)
 
@@ -278,7 +278,7 @@ class Operation:
             return bytes(body)
         if is_json(content_type):
             if self.body_type is not None:
-                # Plain dictionaries are refused too: card data given by mistake would be sent without encryption.
+                # Plain dictionaries are rejected too: card data passed by mistake would be sent without encryption.
                 converter(self.body_type, self.models).check(body, f"the body of {self.name}")
             return json_body(body)
         if isinstance(body, str):
@@ -291,35 +291,35 @@ class Operation:
             if key in self.responses:
                 return _of_media_type(self.responses[key], response)
         if 200 <= status < 300:
-            # Any other success is read like the first with a body that the specification names.
+            # Any other success is parsed as the first one in the specification that has a body.
             named = [kind for key, kind in self.responses.items() if key.startswith("2")]
             return _of_media_type(next((kind for kind in named if kind is not None), None), response)
         return _of_media_type(self.responses.get("default"), response)
 
     def _decode(self, kind: str, response: Response) -> Any:
-        # A token is bare text even where its media type says JSON; a JSON text begins with a quotation mark.
+        # A token is sent bare even with a JSON media type; a JSON string begins with a quotation mark.
         quoted = is_json(response.headers.get("Content-Type", "")) and response.body.lstrip()[:1] == b'"'
         parse = text_of if kind == "str" and not quoted else json.loads
-        return converter(kind, self.models).decode(_parsed(response.body, parse), "the answer")
+        return converter(kind, self.models).decode(_parsed(response.body, parse), "the response")
 
     def _error_model(self, response: Response) -> Any:
         kind = self._type_for(response)
         if kind is None or kind == "str":
             return None
         try:
-            return converter(kind, self.models).decode(_parsed(response.body, json.loads), "the answer")
+            return converter(kind, self.models).decode(_parsed(response.body, json.loads), "the response")
         except (FieldTypeError, FieldValueError):
-            # A gateway answered in its own words; the exception still has the bytes.
+            # A gateway responded in its own format; the exception still has the bytes.
             return None
 
 
 def _is_token(media_type: str) -> bool:
-    """Whether a media type stands for a JWS or JWE in compact form (RFC 7515 section 9.2.1, RFC 7519 section 10.3)."""
+    """Whether a media type is that of a JWS or JWE in compact form (RFC 7515 section 9.2.1, RFC 7519 section 10.3)."""
     return media_type.partition(";")[0].strip().lower() in ("application/jwt", "application/jose")
 
 
 def _of_media_type(kind: _Body, response: Response) -> str | None:
-    """The type of the body for the media type that the answer really has; the first for one that nobody named."""
+    """The type of the body for the response's media type; the first one if the specification does not name it."""
     if kind is None or isinstance(kind, str):
         return kind
     has = response.headers.get("Content-Type", "")
@@ -336,4 +336,4 @@ def _parsed(body: bytes, parse: Callable[[bytes], Any]) -> Any:
         return parse(body)
     except (ValueError, RecursionError):
         # `from None`: their messages quote the content.
-        raise FieldValueError("it is not the text or JSON that it has to be") from None
+        raise FieldValueError("it is not valid text or JSON") from None

@@ -1,4 +1,4 @@
-"""Where and how to send: checked once, then unchangeable."""
+"""Validated, immutable settings of a transport."""
 
 from __future__ import annotations
 
@@ -33,35 +33,36 @@ _SUFFIX: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
 
 @sealed
 class Settings(Frozen):
-    """Where and how to send. Unchangeable once made; safe to share. Holds credentials: it cannot be pickled.
+    """Settings of a transport: host, credentials, TLS, proxy, timeouts and retries. Immutable and safe to share between
+    threads. Holds credentials, so it cannot be pickled.
 
     Args:
         host: base URL of the service, scheme and host and optional port: ``https://apitest.cybersource.com``. A bare
-            host name stands for ``https``. ``http`` is for loopback hosts alone.
-        auth: who signs the operations that must be signed; None allows the others only.
-        mle: who encrypts and decrypts bodies of signed operations (message-level encryption); None leaves them as they
-            are. Needs a signer whose tokens can carry it.
-        tls: which hosts are believed, and the client certificate; None believes what the system believes.
-        proxy: URL of the proxy, ``http://`` or ``https://``, with percent-encoded credentials where it asks for them.
-            An ``https`` host is reached through a tunnel (``CONNECT``) that the proxy cannot look into.
+            host name stands for ``https``. ``http`` is allowed for loopback hosts only.
+        auth: signer of the operations that must be signed; None allows only the others.
+        mle: message-level encryption of the bodies of signed operations; None disables it. Needs a signer whose tokens
+            support it.
+        tls: TLS settings (trusted CAs, client certificate). None uses the system trust store.
+        proxy: URL of the proxy, ``http://`` or ``https://``, with percent-encoded credentials if it requires them.
+            An ``https`` host is reached through a tunnel (``CONNECT``), so the proxy cannot read the traffic.
         proxy_from_environment: whether, without ``proxy``, the environment's ``HTTPS_PROXY``, ``ALL_PROXY`` and
-            ``NO_PROXY`` are read, now and not again. Loopback hosts never use a proxy of the environment.
-        intermediate_host: host to connect to in place of ``host``, by the same rules. ``host`` stays what is signed and
-            what the ``Host`` header says; the certificate must be that of the intermediate host.
+            ``NO_PROXY`` are read, once. Loopback hosts never use a proxy of the environment.
+        intermediate_host: host to connect to instead of ``host``, by the same rules. ``host`` is still signed and sent
+            in the ``Host`` header; the certificate must be that of the intermediate host.
         connect_timeout: seconds to wait for a connection.
-        read_timeout: seconds to wait for the next bytes of an answer.
-        max_response_bytes: size in bytes from which on an answer is refused.
-        user_agent_suffix: text to add to the ``User-Agent`` header, for example ``shop/1.2``.
-        retry: how often to try, and how long a call may take in all; None for ``RetryPolicy()``.
-        events: functions that are told of attempts and calls.
-        correct_clock: whether, after a 401 and with the clocks well apart, requests are signed with the host's time.
-        pool_size: connections that are open at once, at most. A call waits for one that is free until its deadline.
-        idle_timeout: seconds after which a connection that was not used is closed instead of used again. Proxies, NAT
-            gateways and load balancers forget idle connections without a word; requests sent into one are lost.
+        read_timeout: seconds to wait for the next bytes of a response.
+        max_response_bytes: maximum size of a response body in bytes.
+        user_agent_suffix: string to append to the ``User-Agent`` header, for example ``shop/1.2``.
+        retry: retry policy; None for ``RetryPolicy()``.
+        events: callbacks for attempts and calls.
+        correct_clock: whether to sign with the host's time after a 401 if the clocks differ significantly.
+        pool_size: maximum number of open connections. If all are in use, a call waits until its deadline.
+        idle_timeout: seconds after which an idle connection is closed instead of reused. Proxies, NAT gateways and load
+            balancers drop idle connections silently; a request sent on such a connection is lost.
 
     Attributes:
-        base_url: where connections lead to: the intermediate host, else the host.
-        signed_host: what is signed, and what the ``Host`` header says.
+        base_url: URL to connect to: the intermediate host, else the host.
+        signed_host: the host that is signed and sent in the ``Host`` header.
         user_agent: the whole ``User-Agent`` header.
 
     Raises:
@@ -88,7 +89,7 @@ class Settings(Frozen):
         "user_agent",
     )
 
-    #: Base URLs of the environments that the specification names.
+    #: Base URLs of the environments in the specification, by name.
     ENVIRONMENTS: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     host: str
@@ -168,15 +169,15 @@ class Settings(Frozen):
 
 
 def check_seconds(name: str, value: float) -> float:
-    """A timeout in seconds, checked. Raises ``ConfigurationError`` unless it is a positive, finite number."""
+    """Validate a timeout in seconds. Raises ``ConfigurationError`` unless it is a positive, finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        # Without the value: an argument in the wrong place may be card data.
+        # The message leaves out the value: a misplaced argument may be card data.
         raise ConfigurationError(f"{name} must be a positive number of seconds")
     return float(value)
 
 
 def check_type(name: str, value: Any, kind: type) -> Any:
-    """An argument of this type, or None, checked. Raises ``ConfigurationError`` for anything else."""
+    """Validate that an argument has this type or is None. Raises ``ConfigurationError`` otherwise."""
     if value is not None and not isinstance(value, kind):
         raise ConfigurationError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
     return value
@@ -190,7 +191,7 @@ def _check_pool_size(size: int) -> int:
 
 def _check_auth(auth: Signer | None) -> Signer | None:
     if auth is not None:
-        # A signer that waits for another system says so with its attribute `blocks`, and is called in a thread then.
+        # A signer that waits for another system sets its attribute `blocks`; it is then called in a thread.
         methods = [name for name in ("sign", "renew", "facts") if name == "sign" or hasattr(auth, name)]
         check_methods("auth", auth, methods, "a signer such as JwtSharedSecret(...)")
     return auth

@@ -1,4 +1,4 @@
-"""The causes of a 401 that are known, and their ranking."""
+"""The known causes of a 401, and their ranking."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .rules import Scale
 
 __all__ = ["LIKELY", "Cause", "diagnose"]
 
-#: The score from which on a cause is likely.
+#: The minimum score of a likely cause.
 LIKELY: Final = 70
 
 
@@ -19,9 +19,9 @@ class Cause(NamedTuple):
     """One of the causes that a 401 can have.
 
     Attributes:
-        name: does not change between versions.
+        name: stable identifier; does not change between versions.
         title: the cause in a few words.
-        score: 0 to 99, for the order; 0 where it cannot be. It is no probability.
+        score: 0 to 99, for the order; 0 if the cause is impossible. It is not a probability.
         speaks_for: facts that speak for it.
         speaks_against: facts that speak against it.
         advice: what to do.
@@ -39,23 +39,23 @@ def diagnose(facts: Mapping[str, Any]) -> tuple[Cause, ...]:
     """All known causes of a 401, the likeliest first.
 
     Args:
-        facts: as ``AuthenticationError.report()["facts"]`` has them.
+        facts: in the format of ``AuthenticationError.report()["facts"]``.
 
     Raises:
-        InvalidFactError: a fact has a value that it cannot have.
+        InvalidFactError: a fact has an invalid value.
     """
-    found = Facts.read(facts)
+    parsed = Facts.read(facts)
     causes = []
     for name, title, advice, base, rule in _CAUSES:
         scale = Scale(base)
-        if name in found.answer_names:
-            scale.pro(60, "the answer names it")
-        if found.signed is False and name != "host":
+        if name in parsed.answer_names:
+            scale.pro(60, "the response names it")
+        if parsed.signed is False and name != "host":
             scale.never("the operation is sent without credentials")
         else:
-            rule(found, scale)
+            rule(parsed, scale)
         causes.append(Cause(name, title, scale.score, tuple(scale.speaks_for), tuple(scale.speaks_against), advice))
-    # Sorting is stable: among equals the order of the causes decides, which is the order to check them in.
+    # Sorting is stable: causes of equal score keep the order of `_CAUSES`, in which they should be checked.
     return tuple(sorted(causes, key=lambda cause: -cause.score))
 
 
