@@ -59,7 +59,7 @@ class MessageLevelEncryption(Credential):
             a certificate; one that is given wins. A certificate of the key that is in its file must be valid now, also
             where the id was given.
         merchant_id: the merchant, or with a meta key the portfolio, whose certificate names the key.
-        unencrypted_responses: names of the operations whose answers are not to be encrypted.
+        unencrypted_responses: names of the operations whose responses are not encrypted.
 
     Raises:
         ConfigurationError: a file cannot be read, a password is wrong, a certificate or key id is missing, the

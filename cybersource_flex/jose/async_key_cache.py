@@ -1,4 +1,4 @@
-"""The cache of long-term keys for programs on an event loop. Apart, because importing asyncio is dear."""
+"""In-memory cache of long-term public keys for asyncio. A separate module because importing asyncio is slow."""
 
 from __future__ import annotations
 
@@ -53,109 +53,109 @@ class AsyncKeyCache:
     """``KeyCache`` over an awaitable fetch, for the tasks of one event loop.
 
     Args:
-        fetch: brings the JWK for a name from the host, or raises ``UnknownKeyError`` where the host has none. An
+        fetch: returns the JWK for a key id from the host, or raises ``UnknownKeyError`` if the host has none. An
             ``async def`` function, or a lambda that returns something to await.
-        shelf: what is known and allowed; made with its defaults where left out.
+        state: the cached keys and the rules for fetching; by default a new one.
 
     Raises:
         ConfigurationError: ``fetch`` is not a function, or a plain one, which is for ``KeyCache``.
     """
 
     def __init__(
-        self, fetch: Callable[[str], Awaitable[Mapping[str, Any]]], shelf: KeyCacheState | None = None
+        self, fetch: Callable[[str], Awaitable[Mapping[str, Any]]], state: KeyCacheState | None = None
     ) -> None:
         check_async_function("fetch", fetch, "an async function from a kid to a JWK (KeyCache takes a plain one)")
         self._fetch = fetch
-        self._shelf = KeyCacheState() if shelf is None else shelf
-        self._flights: dict[str, asyncio.Task[PublicKey]] = {}
+        self._state = KeyCacheState() if state is None else state
+        self._fetches: dict[str, asyncio.Task[PublicKey]] = {}
         self._refreshes: dict[str, asyncio.Task[PublicKey | None]] = {}
 
     async def get(self, kid: str) -> PublicKey:
-        """The key of this name. Errors of fetching pass through to everyone who waited."""
+        """Return the key with this id. Every caller that waited receives the errors of the fetch."""
         return await self._get(kid, from_host=False)
 
     def unthrottled(self) -> AsyncKeySource:
-        """The same keys, for tokens that came straight from the host: their names are no inventions and never wait."""
+        """The same cache without limits on fetching. See ``KeyCache.unthrottled``."""
         return _FromHost(self)
 
     async def _get(self, kid: str, *, from_host: bool) -> PublicKey:
-        found = self._shelf.known(kid)
-        if found is not None:
-            return found
-        flight = self._flights.get(kid)
-        if flight is not None and flight.get_loop() is not asyncio.get_running_loop():
-            # The event loop in which it ran was closed.
-            self._shelf.withdraw(kid)
-            flight = None
-        if flight is None:
-            self._shelf.check_allowed(kid, from_host=from_host)
+        key = self._state.get(kid)
+        if key is not None:
+            return key
+        task = self._fetches.get(kid)
+        if task is not None and task.get_loop() is not asyncio.get_running_loop():
+            # The event loop in which it ran is closed.
+            self._state.withdraw(kid)
+            task = None
+        if task is None:
+            self._state.check_allowed(kid, from_host=from_host)
             with without_deadline():
-                # The task gets a copy of this context. The deadline of this caller is not that of the others who wait.
-                flight = self._flights[kid] = asyncio.ensure_future(self._fly(kid))
-            flight.add_done_callback(lambda done: self._landed(self._flights, kid, done))
+                # The task gets a copy of this context. This deadline does not apply to the other callers that wait.
+                task = self._fetches[kid] = asyncio.ensure_future(self._fetch_key(kid))
+            task.add_done_callback(lambda done: self._remove_finished(self._fetches, kid, done))
         try:
             async with asyncio.timeout(remaining()):
-                # Shielded: whoever is cancelled takes nobody else's key away.
-                return await asyncio.shield(flight)
+                # Shielded: cancelling one caller does not cancel the fetch for the others.
+                return await asyncio.shield(task)
         except TimeoutError:
-            if flight.done() and not flight.cancelled():
+            if task.done() and not task.cancelled():
                 # The event loop was late: what the fetch returned or raised.
-                return flight.result()
+                return task.result()
             raise key_not_in_time(kid) from None
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if flight.cancelled() and task is not None and not task.cancelling():
+            current = asyncio.current_task()
+            if task.cancelled() and current is not None and not current.cancelling():
                 raise key_not_in_time(kid) from None
             raise
 
     async def close(self) -> None:
         """Cancel fetches that are under way. Callers that wait for one get a ``ResponseTimeoutError``."""
         loop = asyncio.get_running_loop()
-        flights = [*self._flights.values(), *self._refreshes.values()]
-        flights = [flight for flight in flights if flight.get_loop() is loop]
-        for flight in flights:
-            flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+        tasks = [*self._fetches.values(), *self._refreshes.values()]
+        tasks = [task for task in tasks if task.get_loop() is loop]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def refresh(self, kid: str) -> PublicKey | None:
-        """The key anew, at most once in a cooldown. The last good one stays where the host cannot be reached."""
+        """Fetch the key again, at most once per cooldown. The cached key stays if the host cannot be reached."""
         return await self._refresh(kid, from_host=False)
 
     async def _refresh(self, kid: str, *, from_host: bool) -> PublicKey | None:
-        flight = self._refreshes.get(kid)
-        if flight is None or flight.get_loop() is not asyncio.get_running_loop():
-            if not self._shelf.check_refresh(kid, from_host=from_host):
-                # Someone else may have fetched it since the caller got theirs.
-                return self._shelf.known(kid)
+        task = self._refreshes.get(kid)
+        if task is None or task.get_loop() is not asyncio.get_running_loop():
+            if not self._state.check_refresh(kid, from_host=from_host):
+                # Another caller may have fetched it since.
+                return self._state.get(kid)
             with without_deadline():
-                flight = self._refreshes[kid] = asyncio.ensure_future(self._fly_again(kid))
-            flight.add_done_callback(lambda done: self._landed(self._refreshes, kid, done))
-        await asyncio.wait((flight,), timeout=remaining())
-        return flight.result() if flight.done() and not flight.cancelled() else self._shelf.known(kid)
+                task = self._refreshes[kid] = asyncio.ensure_future(self._refetch_key(kid))
+            task.add_done_callback(lambda done: self._remove_finished(self._refreshes, kid, done))
+        await asyncio.wait((task,), timeout=remaining())
+        return task.result() if task.done() and not task.cancelled() else self._state.get(kid)
 
-    async def _fly(self, kid: str) -> PublicKey:
+    async def _fetch_key(self, kid: str) -> PublicKey:
         try:
-            return self._shelf.store(kid, await check_awaitable("fetch", self._fetch(kid)))
+            return self._state.store(kid, await check_awaitable("fetch", self._fetch(kid)))
         except asyncio.CancelledError:
-            self._shelf.withdraw(kid)
+            self._state.withdraw(kid)
             raise
         except BaseException:
-            self._shelf.missed(kid)
+            self._state.record_miss(kid)
             raise
 
-    async def _fly_again(self, kid: str) -> PublicKey | None:
+    async def _refetch_key(self, kid: str) -> PublicKey | None:
         try:
-            return self._shelf.store(kid, await check_awaitable("fetch", self._fetch(kid)))
+            return self._state.store(kid, await check_awaitable("fetch", self._fetch(kid)))
         except (CallError, TokenError):
-            return self._shelf.known(kid)
+            return self._state.get(kid)
 
     @staticmethod
-    def _landed(flights: dict[str, asyncio.Task[Any]], kid: str, flight: asyncio.Task[Any]) -> None:
-        if flights.get(kid) is flight:
-            del flights[kid]
-        if not flight.cancelled():
-            # Read, so that an error nobody waited for any more is not reported as lost.
-            flight.exception()
+    def _remove_finished(tasks: dict[str, asyncio.Task[Any]], kid: str, task: asyncio.Task[Any]) -> None:
+        if tasks.get(kid) is task:
+            del tasks[kid]
+        if not task.cancelled():
+            # Retrieve the exception, so that asyncio does not report it as never retrieved.
+            task.exception()
 
 
 class _FromHost:

@@ -1,8 +1,8 @@
-"""Long-term keys in memory: each fetched once, however many ask, and invented names cost next to nothing.
+"""In-memory cache of long-term public keys. Concurrent requests for a key share one fetch.
 
-The ``kid`` of a token is written by whoever made the token. So a name that the host does not know is not asked for
-again for a while, and only so many unknown names are asked for at all in that time. Names in tokens that came straight
-from the host are exempt from both: a flood of forged tokens must not keep a rotated key out.
+The sender of a token chooses its ``kid``, and it may be forged. Two limits protect the host: an unknown ``kid`` is not
+requested again during the cooldown, and only ``MAX_MISSES`` unknown ones are requested within it. Tokens that came
+directly from the host are exempt from both limits: a flood of forged tokens must not keep a rotated key out.
 """
 
 from __future__ import annotations
@@ -35,18 +35,19 @@ from .keys import KeySource, PublicKey, check_kid, check_source
 __all__ = ["KeyCache", "KeyCacheState", "PinnedKeys"]
 
 COOLDOWN: Final = 30.0
-# Unknown names asked for within the cooldown. CyberSource has had a handful of keys in all its years.
+# Unknown key ids that are requested within the cooldown. CyberSource has published only a handful of keys so far.
 MAX_MISSES: Final = 8
 MAX_KEYS: Final = 64
 
 
 class KeyCacheState:
-    """What is known and what may be asked for: every decision of the cache, and no waiting. Not safe in threads by
-    itself; whoever waits (in threads, in tasks) holds a lock around each call.
+    """The cached keys, and the rules for which keys may be fetched. No I/O.
+
+    Not thread-safe: the caller holds a lock around each call.
 
     Args:
-        cooldown: seconds for which an unknown name is not asked for again.
-        max_misses: how many unknown names may be asked for within that time.
+        cooldown: seconds for which an unknown key id is not requested again.
+        max_misses: how many unknown key ids may be requested within that time.
         clock: seconds, monotonic.
     """
 
@@ -57,19 +58,19 @@ class KeyCacheState:
         self._max_misses = max_misses
         self._clock = clock
         self._keys: dict[str, PublicKey] = {}
-        # Unknown names that were asked for, and until when they count; while the host is being asked, without end.
+        # Unknown key ids that were requested, each with the time at which it expires: infinite during the request.
         self._asked: dict[str, float] = {}
         self._refreshed: dict[str, float] = {}
 
-    def known(self, kid: str) -> PublicKey | None:
-        """The key, if it is here."""
+    def get(self, kid: str) -> PublicKey | None:
+        """The cached key, or None."""
         return self._keys.get(kid)
 
     def check_allowed(self, kid: str, *, from_host: bool) -> None:
-        """Whether the host may be asked for this name now. Where it may, ``store`` or ``missed`` is to follow.
+        """Check that this key id may be requested now. The caller then calls ``store`` or ``record_miss``.
 
         Raises:
-            UnknownKeyError: not for a while.
+            UnknownKeyError: it may not be requested before the cooldown has passed.
         """
         if from_host:
             return
@@ -84,7 +85,7 @@ class KeyCacheState:
         self._asked[kid] = inf
 
     def check_refresh(self, kid: str, *, from_host: bool) -> bool:
-        """Whether a key that is here may be fetched once more now: once in a cooldown for each name."""
+        """Whether a cached key may be fetched again now: once per cooldown for each key id."""
         now = self._clock()
         last = self._refreshed.get(kid)
         if not from_host and last is not None and now - last < self._cooldown:
@@ -93,152 +94,155 @@ class KeyCacheState:
         return True
 
     def store(self, kid: str, jwk: Mapping[str, Any]) -> PublicKey:
-        """Keep what the host answered.
+        """Store the key that the host returned.
 
         Raises:
-            UnknownKeyError: it is another key's.
+            UnknownKeyError: the JWK has another ``kid``.
             UnsupportedAlgorithmError: it is not an RSA key of an acceptable size.
         """
-        found = PublicKey(jwk, f"public key {kid!r}")
-        if found.kid is not None and found.kid != kid:
+        key = PublicKey(jwk, f"public key {kid!r}")
+        if key.kid is not None and key.kid != kid:
             raise UnknownKeyError(f"the host answered with another key than {kid!r}")
         self._asked.pop(kid, None)
         self._keys.pop(kid, None)
-        self._keys[kid] = found
+        self._keys[kid] = key
         while len(self._keys) > MAX_KEYS:
             oldest = next(iter(self._keys))
             del self._keys[oldest]
             self._refreshed.pop(oldest, None)
-        return found
+        return key
 
-    def missed(self, kid: str) -> None:
-        """Remember that asking for this name came to nothing."""
+    def record_miss(self, kid: str) -> None:
+        """Record that the host has no key for this key id."""
         if kid in self._asked:
             self._asked[kid] = self._clock() + self._cooldown
 
     def withdraw(self, kid: str) -> None:
-        """Forget that a name was asked for: the host was not asked, or its response was not waited for."""
+        """Discard the record of a request: the host was not asked, or its response was not awaited."""
         self._asked.pop(kid, None)
 
     def give_up(self) -> None:
-        """Forget what is being asked for: nobody waits for it any more."""
+        """Discard the records of requests in progress, whose callers no longer exist."""
         self._asked = {name: until for name, until in self._asked.items() if until != inf}
 
 
 class KeyCache:
-    """A ``KeySource`` over a host, safe in threads: one fetch under way for a name, whoever else asks waits for it.
+    """A thread-safe ``KeySource`` that caches the host's keys. Concurrent callers wait for one fetch for each key id.
 
     Args:
-        fetch: brings the JWK for a name from the host, or raises ``UnknownKeyError`` where the host has none. Not an
-            async function: that is for ``AsyncKeyCache``.
-        shelf: what is known and allowed; made with its defaults where left out.
+        fetch: returns the JWK for a key id from the host, or raises ``UnknownKeyError`` if the host has none. Not an
+            async function: ``AsyncKeyCache`` takes those.
+        state: the cached keys and the rules for fetching; by default a new one.
 
     Raises:
         ConfigurationError: ``fetch`` is not a function, or an async one.
     """
 
-    def __init__(self, fetch: Callable[[str], Mapping[str, Any]], shelf: KeyCacheState | None = None) -> None:
+    def __init__(self, fetch: Callable[[str], Mapping[str, Any]], state: KeyCacheState | None = None) -> None:
         check_function("fetch", fetch, "a function from a kid to a JWK (AsyncKeyCache takes an async one)")
         self._fetch = fetch
-        self._shelf = KeyCacheState() if shelf is None else shelf
+        self._state = KeyCacheState() if state is None else state
         self._lock = Lock()
         self._process = os.getpid()
-        self._flights: dict[str, _Flight] = {}
+        self._fetches: dict[str, _InFlight] = {}
         self._refreshes: dict[str, threading.Event] = {}
 
     def get(self, kid: str) -> PublicKey:
-        """The key of this name. See ``KeySource``; errors of fetching pass through to everyone who waited."""
+        """Return the key with this id. See ``KeySource``. Every caller that waited receives the errors of the fetch."""
         return self._get(kid, from_host=False)
 
     def unthrottled(self) -> KeySource:
-        """The same keys, for tokens that came straight from the host: their names are no inventions and never wait."""
+        """The same cache without limits on fetching, for tokens that came directly from the host.
+
+        An attacker cannot choose the key ids of such tokens.
+        """
         return _FromHost(self)
 
     def _get(self, kid: str, *, from_host: bool) -> PublicKey:
-        found = self._shelf.known(kid)
-        if found is not None:
-            return found
+        key = self._state.get(kid)
+        if key is not None:
+            return key
         with self._lock:
             self._notice_fork()
-            found = self._shelf.known(kid)
-            if found is not None:
-                return found
-            flight = self._flights.get(kid)
-            leads = flight is None
-            if flight is None:
-                self._shelf.check_allowed(kid, from_host=from_host)
-                flight = self._flights[kid] = _Flight()
-        if leads and remaining() is None:
-            self._fly(kid, flight)
-        elif leads:
-            # In a thread of its own: the deadline of this caller is not that of the others who wait for the key.
+            key = self._state.get(kid)
+            if key is not None:
+                return key
+            in_flight = self._fetches.get(kid)
+            is_leader = in_flight is None
+            if in_flight is None:
+                self._state.check_allowed(kid, from_host=from_host)
+                in_flight = self._fetches[kid] = _InFlight()
+        if is_leader and remaining() is None:
+            self._fetch_key(kid, in_flight)
+        elif is_leader:
+            # In a separate thread: this deadline does not apply to the other callers that wait for the key.
             try:
-                start_in_thread(lambda: self._fly_for_all(kid, flight))
+                start_in_thread(lambda: self._fetch_for_waiters(kid, in_flight))
             except TooManyThreadsError as cause:
                 with self._lock:
-                    self._shelf.withdraw(kid)
-                self._land(kid, flight, _no_thread(cause))
-        return flight.result(kid)
+                    self._state.withdraw(kid)
+                self._finish(kid, in_flight, _no_thread(cause))
+        return in_flight.result(kid)
 
     def refresh(self, kid: str) -> PublicKey | None:
-        """The key anew, at most once in a cooldown. The last good one stays where the host cannot be reached."""
+        """Fetch the key again, at most once per cooldown. The cached key stays if the host cannot be reached."""
         return self._refresh(kid, from_host=False)
 
     def _refresh(self, kid: str, *, from_host: bool) -> PublicKey | None:
         with self._lock:
             self._notice_fork()
-            landed = self._refreshes.get(kid)
-            leads = landed is None
-            if landed is None:
-                if not self._shelf.check_refresh(kid, from_host=from_host):
-                    # Someone else may have fetched it since the caller got theirs.
-                    return self._shelf.known(kid)
-                landed = self._refreshes[kid] = threading.Event()
-        if not leads:
-            landed.wait(remaining())
-            return self._shelf.known(kid)
+            done = self._refreshes.get(kid)
+            is_leader = done is None
+            if done is None:
+                if not self._state.check_refresh(kid, from_host=from_host):
+                    # Another caller may have fetched it since.
+                    return self._state.get(kid)
+                done = self._refreshes[kid] = threading.Event()
+        if not is_leader:
+            done.wait(remaining())
+            return self._state.get(kid)
         try:
             jwk = check_result("fetch", self._fetch(kid))
             with self._lock:
-                return self._shelf.store(kid, jwk)
+                return self._state.store(kid, jwk)
         except (CallError, TokenError):
-            return self._shelf.known(kid)
+            return self._state.get(kid)
         finally:
             with self._lock:
                 del self._refreshes[kid]
-            landed.set()
+            done.set()
 
     def _notice_fork(self) -> None:
-        # The threads that were fetching when this process was forked are not in it: nobody would ever land.
+        # The threads that were fetching when this process was forked do not exist in it: their fetches would never end.
         if self._process != os.getpid():
             self._process = os.getpid()
-            self._flights = {}
+            self._fetches = {}
             self._refreshes = {}
-            self._shelf.give_up()
+            self._state.give_up()
 
-    def _fly(self, kid: str, flight: _Flight) -> None:
+    def _fetch_key(self, kid: str, in_flight: _InFlight) -> None:
         try:
             jwk = check_result("fetch", self._fetch(kid))
             with self._lock:
-                flight.key = self._shelf.store(kid, jwk)
+                in_flight.key = self._state.store(kid, jwk)
         except BaseException as cause:
             with self._lock:
-                self._shelf.missed(kid)
-            self._land(kid, flight, cause)
+                self._state.record_miss(kid)
+            self._finish(kid, in_flight, cause)
             raise
-        self._land(kid, flight, None)
+        self._finish(kid, in_flight, None)
 
-    def _land(self, kid: str, flight: _Flight, error: BaseException | None) -> None:
-        flight.error = error
+    def _finish(self, kid: str, in_flight: _InFlight, error: BaseException | None) -> None:
+        in_flight.error = error
         with self._lock:
-            if self._flights.get(kid) is flight:
-                del self._flights[kid]
-        flight.landed.set()
+            if self._fetches.get(kid) is in_flight:
+                del self._fetches[kid]
+        in_flight.done.set()
 
-    def _fly_for_all(self, kid: str, flight: _Flight) -> None:
-        # The error is raised by everyone who waits.
+    def _fetch_for_waiters(self, kid: str, in_flight: _InFlight) -> None:
+        # Every waiting caller raises the error.
         with suppress(BaseException), without_deadline():
-            self._fly(kid, flight)
+            self._fetch_key(kid, in_flight)
 
 
 class _FromHost:
@@ -277,36 +281,35 @@ def _no_thread(cause: TooManyThreadsError) -> ConnectionFailedError:
     )
 
 
-class _Flight:
-    """One fetch under way, and what came of it."""
+class _InFlight:
+    """A fetch in progress and its result, which all waiting callers share."""
 
-    __slots__ = ("error", "key", "landed")
+    __slots__ = ("done", "error", "key")
 
     def __init__(self) -> None:
-        self.landed = threading.Event()
+        self.done = threading.Event()
         self.key: PublicKey | None = None
         self.error: BaseException | None = None
 
     def result(self, kid: str) -> PublicKey:
-        if not self.landed.wait(remaining()):
+        if not self.done.wait(remaining()):
             raise key_not_in_time(kid)
         if self.key is not None:
             return self.key
         if isinstance(self.error, FlexError):
-            # An exception of its own for each caller: raising one in several threads mixes their tracebacks.
+            # A separate exception for each caller: raising one in several threads mixes their tracebacks.
             raise clone(self.error)
         if isinstance(self.error, Exception):
             raise self.error
-        # What ends a thread, such as KeyboardInterrupt, is for that thread alone.
+        # An exception that ends a thread, such as KeyboardInterrupt, is raised in that thread only.
         raise UnknownKeyError("the fetch of this key was given up by the thread that made it")
 
 
 class PinnedKeys:
-    """A ``KeySource`` of keys known in advance, for programs that cannot reach the host, or are not to trust it for
-    keys.
+    """A ``KeySource`` with a fixed set of keys, for programs that cannot reach the host or must not trust it for keys.
 
     Args:
-        jwks: the keys, each with its ``kid``, as ``GET /flex/v2/public-keys/{kid}`` gives them.
+        jwks: the keys, each with its ``kid``, as ``GET /flex/v2/public-keys/{kid}`` returns them.
         fallback: the ``KeySource`` for key ids that are not pinned; None rejects them.
 
     Raises:
@@ -331,15 +334,15 @@ class PinnedKeys:
 
     def get(self, kid: str) -> PublicKey:
         """See ``KeySource``."""
-        found = self._keys.get(kid)
-        if found is not None:
-            return found
+        key = self._keys.get(kid)
+        if key is not None:
+            return key
         if self._fallback is None:
             raise UnknownKeyError("none of the pinned keys has the kid of this token")
         return self._fallback.get(kid)
 
     def refresh(self, kid: str) -> PublicKey | None:
-        """See ``KeySource``. A pinned key is never fetched anew."""
+        """See ``KeySource``. A pinned key is never fetched again."""
         if kid in self._keys or self._fallback is None:
             return None
         return self._fallback.refresh(kid)
