@@ -1,4 +1,4 @@
-"""The types that a specification can name: how their values are checked, written as JSON types and read."""
+"""Validate, serialise and parse values of the types that a specification can use."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ __all__ = ["Converter", "Discriminator", "FieldTypeError", "FieldValueError", "c
 
 
 class FieldTypeError(TypeError):
-    """A value has another type than the specification says. A class of its own, to tell it from a programming error."""
+    """A value has a different type than in the specification. Separate from ``TypeError`` for programming errors."""
 
 
 class FieldValueError(ValueError):
-    """A value has the right type, and is not one that the specification allows."""
+    """A value has the right type, but the specification does not allow it."""
 
 
 class Converter:
     """Checks, encodes and decodes values of one type.
 
     Args:
-        check: raises ``FieldTypeError`` for a value of another type; told what the value is called.
-        encode: the value as JSON types; told whether it is for a request, which has no read-only fields in it.
-        decode: the value from JSON types, checked; told what it is called.
-        kind: the class whose own instances all pass the check, or None where there is none.
-        plain: whether values are JSON types already.
+        check: raises ``FieldTypeError`` for a value of another type; takes the value and its name, for messages.
+        encode: serialises to JSON types; takes the value and whether it is for a request, which omits read-only fields.
+        decode: validates and parses JSON types; takes the value and its name, for messages.
+        kind: the class whose direct instances all pass the check, or None.
+        plain: whether values are already JSON types.
     """
 
     __slots__ = ("check", "decode", "encode", "kind", "plain")
@@ -47,7 +47,7 @@ class Converter:
 
 
 def converter(type_name: str, package: str) -> Converter:
-    """The converter for a type's name.
+    """Return the converter for a type name.
 
     Args:
         type_name: ``str``, ``int``, ``float``, ``bool``, ``date``, ``datetime``, ``object`` (any JSON value), the name
@@ -183,10 +183,10 @@ def _optional(item: Converter) -> Converter:
 
 
 class Discriminator:
-    """How the models of a union are told apart (OpenAPI 3.0.3, Discriminator Object).
+    """How the models of a union are distinguished (OpenAPI 3.0.3, Discriminator Object).
 
     Args:
-        wire: name of the member in JSON that says which model it is.
+        wire: name of the JSON member that identifies the model.
         models: the models by the values of that member.
     """
 
@@ -203,7 +203,7 @@ def load_types(type_name: str, package: str, seen: set[str] | None = None) -> No
     Args:
         type_name: as ``converter`` takes it.
         package: name of the package of the generated models.
-        seen: names that were loaded already.
+        seen: names that are already loaded.
     """
     seen = {"List", "Dict", "Optional"} if seen is None else seen
     for name in re.findall(r"\w+", type_name):
@@ -217,11 +217,11 @@ def _named(name: str, package: str) -> Converter:
     import importlib
 
     home = importlib.import_module(package)
-    found = getattr(home, name, None)
-    if isinstance(found, type) and hasattr(found, "_fields"):
-        return _model(found)
-    # What is no model is an alias: an enum's of its values and its type, or a union's of its models.
-    last = getattr((get_args(found) or (found,))[-1], "__name__", "")
+    target = getattr(home, name, None)
+    if isinstance(target, type) and hasattr(target, "_fields"):
+        return _model(target)
+    # Anything else is an alias: of an enum's values and type, or of a union's models.
+    last = getattr((get_args(target) or (target,))[-1], "__name__", "")
     if last in _SCALARS:
         return _SCALARS[last]
     if name in getattr(home, "_MODULES", ()):
@@ -249,10 +249,10 @@ def _union(by: Discriminator) -> Converter:
     def decode(value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise FieldTypeError(f"{where} must be an object, not {kind_of(value)}")
-        said = value.get(by.wire)
-        found: Any = by.models.get(said) if isinstance(said, str) else None
-        if found is None:
+        tag = value.get(by.wire)
+        model: Any = by.models.get(tag) if isinstance(tag, str) else None
+        if model is None:
             raise FieldValueError(f"{where}.{by.wire} must be {' or '.join(map(repr, by.models))}")
-        return found._decode(value, where)
+        return model._decode(value, where)
 
     return Converter(check, lambda value, sent: value._encode(sent), decode)

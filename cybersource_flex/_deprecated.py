@@ -1,4 +1,4 @@
-"""Warnings that point to the line of the program, however deep in the package they come from."""
+"""Deprecation warnings that point to the caller's line outside this package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["warn_deprecated"]
 
 
 def warn_deprecated(message: str) -> None:
-    """Give a ``DeprecationWarning`` for the first line up the stack that is not this package's own."""
+    """Issue a ``DeprecationWarning`` for the first frame up the stack that is outside this package."""
     package = __name__.partition(".")[0]
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:

@@ -1,6 +1,6 @@
-"""The attempts of one call: when to sign, when to try again, when to give up.
+"""The attempts of one call: when to sign, when to retry, when to give up.
 
-Decisions alone: nothing is sent and nobody waits here, so that every way of sending shares them.
+Decisions only: nothing here sends or waits, so both transports share it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class Attempts:
-    """One call on its way.
+    """The attempts of one call in progress.
 
     Args:
-        request: what to send; encrypted and signed anew for each attempt.
-        settings: who signs, and who is told.
+        request: the request; encrypted and signed separately for each attempt.
+        settings: the signer, the encryption and the event callbacks.
         clock: the time to sign with.
-        policy: how often to try.
+        policy: the retry policy.
     """
 
     __slots__ = (
@@ -68,11 +68,11 @@ class Attempts:
 
     @property
     def deadline(self) -> float | None:
-        """When the call must be over, on the monotonic clock; None for never."""
+        """When the call must end, on the monotonic clock; None for no deadline."""
         return self._deadline
 
     def prepare(self) -> None:
-        """Begin an attempt, which is not signed yet."""
+        """Start an attempt, before it is signed."""
         self.sent = self._request
         self._sent_at = time.time()
         self._started = time.monotonic()
@@ -82,7 +82,7 @@ class Attempts:
         request, settings = self._request, self._settings
         credentials: dict[str, str] = {}
         if request.operation.signed and settings.auth is not None:
-            # Here, and not before, so that each attempt carries a time and a token id of its own.
+            # Signed here, not earlier, so that each attempt has its own time and token id.
             now = self._clock.now()
             if settings.mle is not None:
                 request = settings.mle.outgoing(request, now)
@@ -93,10 +93,10 @@ class Attempts:
         return {"User-Agent": settings.user_agent, **request.headers, "Host": request.host, **credentials}
 
     def answered(self, response: Response) -> float | None:
-        """Take note of a complete answer.
+        """Record a complete response.
 
         Returns:
-            Seconds to wait before the next attempt; None if this is the answer to give out.
+            Seconds to wait before the next attempt; None if this is the response to return.
         """
         self._note(status=response.status, headers=response.headers)
         date = response.headers.get("Date")
@@ -110,13 +110,13 @@ class Attempts:
         return self._pause(asked)
 
     def failed(self, error: TransportError) -> float:
-        """Take note of an attempt without a complete answer.
+        """Record an attempt without a complete response.
 
         Returns:
             Seconds to wait before the next attempt.
 
         Raises:
-            TransportError: the error, where there is to be none.
+            TransportError: the error, if there is no next attempt.
         """
         self._note(error=type(error).__name__)
         error.attempts = tuple(self._made)
@@ -131,7 +131,7 @@ class Attempts:
         return self._request.operation.repeatable or self._policy.repeat_any
 
     def _again_after_401(self) -> float | None:
-        """One more attempt with new credentials, and one with the right time. A wrong secret gets neither."""
+        """Allow one retry with renewed credentials, and one with the corrected time. A wrong secret gets neither."""
         renew = getattr(self._settings.auth, "renew", None)
         if not self._renewed and callable(renew):
             self._renewed = True

@@ -226,7 +226,7 @@ class _Response(http.client.HTTPResponse):
         if codings and lengths and self._exchange.connection is not None:
             self._exchange.connection.usable = False
         if self.status in (204, 304):
-            # Never with a body, whatever the headers say. http.client would wait for a chunk.
+            # These never have a body (RFC 9110), even if the headers claim one. http.client would wait for a chunk.
             self.chunked, self.length = False, 0
         elif codings and not self.chunked:
             # http.client does not recognise it with white space around it.
@@ -272,7 +272,7 @@ class _Guarded(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        # urllib3 asks this for a connection from the pool, and connects anew where the answer is no.
+        # urllib3 checks this for a connection from the pool, and reconnects if it is false.
         if self.sock is None or not self.usable:
             return False
         # Both clocks: the monotonic one stands still while a machine is suspended, the other one can be set back.
@@ -506,7 +506,7 @@ class Connections:
     def request(
         self, request: Request, headers: dict[str, str], *, connect: float, read: float, deadline: float | None
     ) -> urllib3.BaseHTTPResponse:
-        """Send a request, and read the head of its answer.
+        """Send a request and read the head of its response.
 
         Args:
             request: what to send.
@@ -557,7 +557,7 @@ class Connections:
         stack: Any = pool.pool
         taken = []
         while True:
-            # Taken out one by one: nobody else can use a connection while it is looked at.
+            # Taken out one by one, so that no other thread can use a connection while it is checked.
             try:
                 taken.append(stack.get())
             except queue.Empty:
@@ -574,7 +574,7 @@ class Connections:
                 self._manager.clear()
 
     def _pool(self, base: str) -> urllib3.HTTPConnectionPool:
-        # A connection that two processes share gives each the other's answers.
+        # Processes that share a connection would receive each other's responses.
         if self._process == os.getpid():
             found = self._pools.get(base)
             if found is not None:

@@ -1,7 +1,8 @@
-"""Calls told to OpenTelemetry, by its HTTP semantic conventions. Imported only once a program has loaded OpenTelemetry.
+"""OpenTelemetry spans and metrics of calls, by the HTTP semantic conventions.
 
-An internal span for the call, a client span for each attempt, and the histogram ``http.client.request.duration``. They
-carry the path's template and never a value in it, no header, no body, and of an exception nothing but its class.
+Imported only after the application has imported OpenTelemetry. Records an internal span for the call, a client span for
+each attempt, and the histogram ``http.client.request.duration``. They carry the path template, never its values, no
+header, no body, and only the class of an exception.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class OpenTelemetry:
         )
 
     def call_started(self, operation: Operation) -> _Call:
-        """Tell that a call begins, and return what is to be told of the rest of it."""
+        """Report the start of a call. Returns the object that receives the call's other events."""
         key = (operation.name, operation.method, operation.path)
         facts = self._facts.get(key)
         if facts is None:
@@ -105,7 +106,7 @@ class _Call:
     def __init__(self, owner: OpenTelemetry, facts: _Facts, span: Span | None) -> None:
         self._owner = owner
         self._facts = facts
-        # None where nobody traces: then there is no context to hand on either.
+        # None if no tracing is set up: then there is no context to propagate either.
         self._span = span
         self._attempt: Span | None = None
         self._made = 0
@@ -129,7 +130,7 @@ class _Call:
         self._begun = perf_counter()
 
     def attempt_ended(self, status: int | None = None, error: BaseException | None = None) -> None:
-        """The attempt that was begun ended: with the status of a complete answer, or an error in place of it."""
+        """The attempt ended, with the status of a complete response or with an error."""
         if self._begun is None:
             return
         seconds, self._begun = perf_counter() - self._begun, None
@@ -151,7 +152,7 @@ class _Call:
             self._attempt = None
 
     def call_ended(self, error: BaseException | None = None) -> None:
-        """The call ended, with this error or with none. An attempt that is still under way ends with it."""
+        """The call ended, with or without an error. This also ends an attempt that is still open."""
         self.attempt_ended(error=error)
         if self._within is not None:
             context.detach(self._within)

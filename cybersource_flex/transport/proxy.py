@@ -1,4 +1,4 @@
-"""The proxy between this machine and the host: given as a URL, or found in the environment."""
+"""The HTTP proxy: parsed from a URL or from environment variables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXPECTED = (
 
 @sealed
 class Proxy(Frozen):
-    """A proxy, and its credentials, which it shows to nobody but the proxy.
+    """An HTTP proxy and its credentials, which are sent to the proxy only.
 
     Args:
         url: ``http://`` or ``https://`` URL. User name and password in it are percent-encoded.
@@ -34,7 +34,7 @@ class Proxy(Frozen):
         url: the URL without credentials.
 
     Raises:
-        ConfigurationError: not the URL of a proxy that can be used.
+        ConfigurationError: the URL is not that of a supported proxy.
     """
 
     __slots__ = ("_authorization", "url")
@@ -72,12 +72,12 @@ class Proxy(Frozen):
         return f"Proxy({self.url!r}{'' if self._authorization is None else ', with credentials'})"
 
     def headers(self) -> dict[str, str]:
-        """What the proxy is told, and the host is not."""
+        """Headers that are sent to the proxy only."""
         return {} if self._authorization is None else {"Proxy-Authorization": self._authorization}
 
 
 def _authorization(user: str | None, password: str | None, name: str) -> str | None:
-    """RFC 7617, with UTF-8 as its section 2.1 has it."""
+    """The ``Proxy-Authorization`` header (RFC 7617, with UTF-8 as in section 2.1)."""
     if not user and not password:
         return None
     from urllib.parse import unquote_to_bytes
@@ -89,13 +89,13 @@ def _authorization(user: str | None, password: str | None, name: str) -> str | N
 
 
 def from_environment(base_url: str) -> Proxy | None:
-    """The proxy that the usual variables name for a host: ``HTTPS_PROXY``, ``ALL_PROXY``, and not in ``NO_PROXY``.
+    """Read the proxy for a host from ``HTTPS_PROXY`` or ``ALL_PROXY``, unless ``NO_PROXY`` lists the host.
 
-    The names count in either case, lower case first. ``HTTP_PROXY`` never applies: only loopback hosts are reached by
-    ``http``, and these never through a proxy of the environment.
+    Both cases of the names are read; lower case takes precedence. ``HTTP_PROXY`` never applies: ``http`` is only
+    allowed for loopback hosts, which never use a proxy of the environment.
 
     Raises:
-        ConfigurationError: a variable holds something else.
+        ConfigurationError: a variable is not the URL of a supported proxy.
     """
     parts = split(base_url)
     if parts is None or is_loopback(parts.hostname or ""):
@@ -104,14 +104,14 @@ def from_environment(base_url: str) -> Proxy | None:
         return None
     from urllib.request import getproxies_environment
 
-    found = getproxies_environment()
-    if _is_exempt(parts, found.get("no", "")):
+    proxies = getproxies_environment()
+    if _is_exempt(parts, proxies.get("no", "")):
         return None
     for key in (parts.scheme, "all"):
-        text = found.get(key)
-        if text:
-            # The variables are often set without a scheme, and every reader takes that as http.
-            return Proxy(text if "://" in text else f"http://{text}", f"the environment variable {key.upper()}_PROXY")
+        url = proxies.get(key)
+        if url:
+            # The variables are often set without a scheme, which means http by convention.
+            return Proxy(url if "://" in url else f"http://{url}", f"the environment variable {key.upper()}_PROXY")
     return None
 
 

@@ -1,4 +1,4 @@
-"""What speaks for and against each cause of a 401, by the facts at hand."""
+"""Rules that score each cause of a 401 from the facts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BY_SECRET: Final = ("jwt_shared_secret", "http_signature")
 
 
 class Scale:
-    """Collects what speaks for and against a cause."""
+    """Score of a cause, with the facts for and against it."""
 
     def __init__(self, base: int) -> None:
         self._points = base
