@@ -158,6 +158,8 @@ async def _interim(writer: ResponseWriter, scenario: Scenario) -> None:
     heads = [_head(int(status), headers) for status in statuses]
     for number in range(scenario.count("count")):
         await connection.write(heads[number % len(heads)])
+        # Writing does not wait while the client reads, or is gone: other clients want a response too.
+        await asyncio.sleep(0)
         if connection.lost:
             return
     if not await connection.pause(scenario.number("seconds")):
