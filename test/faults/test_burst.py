@@ -131,7 +131,7 @@ async def atried(awaitable):
 
 BURST = {
     "threads": """
-policy = RetryPolicy(attempts=5, deadline=30)
+policy = RetryPolicy(attempts=1, deadline=30)
 with FlexClient(auth, environment=url, retry=policy) as client, ThreadPoolExecutor(width) as pool:
     api = FlexAPIApi(client.api_client)
     names = [f"slow-{number:06d}" for number in range(calls)]
@@ -142,7 +142,7 @@ with FlexClient(auth, environment=url, retry=policy) as client, ThreadPoolExecut
 """,
     "event loop": """
 async def main():
-    async with AsyncFlexClient(auth, environment=url, retry=RetryPolicy(attempts=5, deadline=30)) as client:
+    async with AsyncFlexClient(auth, environment=url, retry=RetryPolicy(attempts=1, deadline=30)) as client:
         api = aio.FlexAPIApi(client.api_client)
         names = [f"slow-{number:06d}" for number in range(calls)]
         outcomes = await asyncio.gather(*(api.get_payment_details(name) for name in names), return_exceptions=True)

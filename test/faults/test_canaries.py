@@ -50,6 +50,8 @@ SCENARIOS = [
     *("refuse;shape=json", "redirect", "reset-before", "reset-during", "reset-after-request", "truncated"),
     *("wrong-length", "chunked-broken", "chunked-broken;kind=end", "gzip-bomb", "big-body", "latency;seconds=30"),
     *("endless-headers;size=1MiB", "endless-headers;kind=huge;size=1MiB", "html-200", "empty-200"),
+    *("undecodable-body;encoding=deflate;status=401", "early-response", "interim;status=101"),
+    *("interim;count=10000;seconds=0", "body-not-allowed;status=103"),
 ]
 BROKEN_TOKENS = ["truncated", "two-parts", "bad-base64", "not-json", "none-alg", "wrong-key"]
 SIGNERS = ["jwt_shared_secret", "http_signature", "jwt_p12", "bearer", "external", "mle"]
