@@ -170,7 +170,7 @@ class _ResponseReader(io.BufferedReader):
 class _ResponseSocket:
     """The part of a socket that ``http.client.HTTPResponse`` uses."""
 
-    __slots__ = ("_connection", "_exchange", "_sock")
+    __slots__ = ("_exchange", "_sock")
 
     def __init__(self, sock: socket.socket, exchange: _Exchange) -> None:
         self._sock = sock
