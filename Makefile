@@ -15,35 +15,33 @@ COMMA := ,
 export TOX_DISCOVER ?= $(subst $(SPACE),$(COMMA),$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[1-9].*/bin/python))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test generate check-generated spec-lint spec-report release-check upstream bench fuzz dist format \
-	clean
+.PHONY: help demo check test format generate check-generated probe-pages spec-lint spec-report upstream docs docs-serve pictures \
+	bench fuzz mutate dist check-dist release-check audit-workflows audit-dependencies clean
 
 help: ## list the commands
-	@$(PYTHON) -c "import re; [print(f'make {v:16} {t}') for v, t in re.findall(r'(?m)^([a-z-]+):.*?## (.*)', open('Makefile').read())]"
+	@$(PYTHON) -c "import re; [print(f'\n{g}' if g else f'  make {v:19} {t}') for g, v, t in re.findall(r'(?m)^##@ (.*)|^([a-z-]+):.*?## (.*)', open('Makefile').read())]"
 
-demo: $(VENV)/.installed ## run the five steps against a local emulator and show each artefact
+##@ Try it
+
+demo: $(VENV)/.installed ## tokenize a card and pay with the token, against a local emulator, and show each message
 	@$(BIN)/cybersource-flex demo
 
+##@ Change the code
+
+check: $(VENV)/.check ## before each commit, about a minute: format, lint, types, unit tests, vectors and pages
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --numprocesses auto --quiet test/unit test/vectors test/docs
+
 test: $(VENV)/.tox ## run everything: tests, lint, types, and the check of generated files
-	$(BIN)/tox run-parallel --parallel 2 --parallel-no-spinner
+	@result=0; $(BIN)/tox run-parallel --parallel 3 --parallel-no-spinner || result=$$?; \
+		$(BIN)/python tools/not_tested.py && exit $$result
 
-generate: $(VENV)/.generator ## regenerate the generated files from openapi.yaml and templates/
-	$(BIN)/python tools/generate.py generate
-
-check-generated: $(VENV)/.generator ## list the generated files that are not up to date
-	$(BIN)/python tools/generate.py check
-
-upstream: $(VENV)/.generator ## compare openapi.yaml with CyberSource's own specification: UPSTREAM=<file>
-	@$(BIN)/python tools/upstream.py "$(or $(UPSTREAM),$(error name CyberSource's merged specification: make upstream UPSTREAM=<file>))"
-
-spec-lint: $(VENV)/.generator tools/npm/node_modules ## check openapi.yaml, and list problems with place and rule
-	$(BIN)/python tools/spec_lint.py
-
-spec-report: check-generated $(VENV)/.report ## BASE=<commit>: write a page with the changes for users since then; OUT=<file>
-	$(BIN)/python tools/spec_report.py report --base "$(BASE)" $(if $(OUT),--out "$(OUT)")
-
-release-check: check-generated $(VENV)/.report ## BASE=<tag>: fail if the version is too low for the changes since then
-	$(BIN)/python tools/spec_report.py check --base "$(BASE)"
+format: $(VENV)/.generator ## format and fix the code with ruff
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.tox ## measure calls, startup, memory and size against raw urllib3 and other SDKs
 	$(BIN)/tox run -e bench -- --write
@@ -51,16 +49,60 @@ bench: $(VENV)/.tox ## measure calls, startup, memory and size against raw urlli
 fuzz: $(VENV)/.tox ## fuzz the token parsers for ten minutes, or SECONDS=...
 	$(BIN)/tox run -e fuzz -- $(or $(SECONDS),600) .fuzz
 
+mutate: $(VENV)/.mutation ## change the code in 1,500 places, or SAMPLE=..., and list what no test notices; SEED=, JOBS=, GROUP=
+	$(BIN)/python tools/mutate.py --sample $(or $(SAMPLE),1500) --seed $(or $(SEED),1) --jobs $(or $(JOBS),1) $(if $(GROUP),--group $(GROUP))
+
+clean: ## remove all files that git ignores
+	git clean -fdXq
+
+##@ Change the specification
+
+generate: $(VENV)/.generator $(VENV)/.installed ## regenerate the generated files from openapi.yaml and templates/
+	$(BIN)/python tools/generate.py generate
+
+check-generated: $(VENV)/.generator ## list the generated files that are not up to date
+	$(BIN)/python tools/generate.py check
+
+spec-lint: $(VENV)/.generator tools/npm/node_modules ## check openapi.yaml, and list problems with place and rule
+	$(BIN)/python tools/spec_lint.py
+
+spec-report: check-generated $(VENV)/.report ## BASE=<commit>: write a page with the changes for users since then; OUT=<file>
+	$(BIN)/python tools/spec_report.py report $(if $(BASE),--base "$(BASE)") $(if $(OUT),--out "$(OUT)")
+
+upstream: $(VENV)/.generator ## compare openapi.yaml with CyberSource's own specification: UPSTREAM=<file>
+	@$(BIN)/python tools/upstream.py "$(or $(UPSTREAM),$(error name CyberSource's merged specification: make upstream UPSTREAM=<file>))"
+
+##@ Write pages
+
+docs: $(VENV)/.site ## build the documentation site in .site/site/; fails on warnings
+	$(BIN)/python tools/build_site.py build
+
+docs-serve: $(VENV)/.site ## serve the documentation site and rebuild it when a page changes
+	$(BIN)/python tools/build_site.py serve
+
+pictures: $(VENV)/.tox ## make the pictures of the pages again: the studio, and the output of the demo; needs Chromium
+	$(BIN)/tox run -e pictures
+
+probe-pages: $(VENV)/.installed ## write docs/assumptions.md and docs/coverage.md from the list of assumptions and the emulator
+	$(BIN)/python tools/probe_pages.py
+
+##@ Release
+
+release-check: check-generated $(VENV)/.report ## BASE=<tag>: fail if the version is too low since then; or TAG=<new tag>
+	$(BIN)/python tools/spec_report.py check $(if $(TAG),--tag "$(TAG)") $(if $(BASE),--base "$(BASE)")
+
 dist: $(VENV)/.builder ## build wheel and sdist into dist/; the same commit gives the same bytes
 	SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct)) $(BIN)/python -m build --no-isolation --quiet
 	@$(BIN)/python -c "import glob, hashlib; [print(hashlib.sha256(open(f, 'rb').read()).hexdigest(), f) for f in sorted(glob.glob('dist/*'))]"
 
-format: $(VENV)/.generator ## format and fix the code with ruff
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+check-dist: $(VENV)/.packaging ## check the metadata of the files in dist/
+	$(BIN)/twine check --strict dist/*
 
-clean: ## remove all files that git ignores
-	git clean -fdXq
+audit-workflows: $(VENV)/.audit ## check the workflows in .github/ with zizmor
+	$(BIN)/zizmor --offline --no-progress .github
+
+audit-dependencies: $(VENV)/.audit $(VENV)/.installed ## look for known vulnerabilities in the installed dependencies
+	$(BIN)/pip-audit --local --skip-editable --progress-spinner off
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -70,8 +112,16 @@ $(VENV)/.installed: $(VENV)/.made setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]'
 	@touch $@
 
+$(VENV)/.check: $(VENV)/.installed $(wildcard tools/requirements-*.txt)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-check.txt
+	@touch $@
+
 $(VENV)/.tox: $(VENV)/.made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox>=4.67'
+	@touch $@
+
+$(VENV)/.site: $(VENV)/.made tools/requirements-site.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-site.txt
 	@touch $@
 
 $(VENV)/.generator: $(VENV)/.made tools/requirements-generate.txt
@@ -82,8 +132,20 @@ $(VENV)/.builder: $(VENV)/.made tools/requirements-build.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-build.txt
 	@touch $@
 
+$(VENV)/.packaging: $(VENV)/.made tools/requirements-package.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-package.txt
+	@touch $@
+
+$(VENV)/.audit: $(VENV)/.made tools/requirements-audit.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-audit.txt
+	@touch $@
+
 $(VENV)/.report: $(VENV)/.installed $(VENV)/.generator tools/npm/node_modules tools/requirements-report.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-report.txt
+	@touch $@
+
+$(VENV)/.mutation: $(VENV)/.report tools/requirements-mutate.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-mutate.txt
 	@touch $@
 
 # The only package from the npm registry.

@@ -2,14 +2,20 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 
 # A wheel contains file modes. They must not depend on the umask of the machine that builds it.
 os.umask(0o022)
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
+
+sys.path.insert(0, str(ROOT / "tools"))
+import sbom  # noqa: E402
+
 (VERSION,) = re.findall(
     r'__version__: Final = "([^"]+)"', (ROOT / "cybersource_flex" / "_version.py").read_text("utf-8")
 )
@@ -34,23 +40,60 @@ ASYNC = ["aiohttp>=3.13.4,<4"]
 # Spans and metrics, for programs that configure OpenTelemetry.
 OTEL = ["opentelemetry-api>=1.30,<2"]
 
+NAME = "cybersource-flex"
+LICENSE = "MIT"
+EXTRAS = {
+    "async": ASYNC,
+    "cli": CLI,
+    "emulator": EMULATOR,
+    "otel": OTEL,
+    "all": ASYNC + CLI + EMULATOR + OTEL,
+}
+
+
+class BdistWheel(bdist_wheel):
+    """Add a software bill of materials to the wheel (PEP 770). setuptools has no setting for it."""
+
+    def write_wheelfile(self, wheelfile_base, *args, **options):
+        super().write_wheelfile(wheelfile_base, *args, **options)
+        sbom.write(sbom.Project(NAME, VERSION, LICENSE, REQUIRED, EXTRAS), Path(wheelfile_base))
+
+
 setup(
-    name="cybersource-flex",
+    name=NAME,
     version=VERSION,
     description="Python SDK for the CyberSource Flex API: tokenize card data without storing it",
     long_description=(ROOT / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
+    maintainer="The cybersource_flex maintainers",
+    license_expression=LICENSE,
+    license_files=["LICENSE"],
+    keywords=[
+        "cybersource",
+        "flex",
+        "microform",
+        "payments",
+        "tokenization",
+        "transient token",
+        "pci dss",
+        "jwt",
+        "jwe",
+    ],
     python_requires=">=3.11",
     packages=find_packages(include=["cybersource_flex", "cybersource_flex.*"]),
-    package_data={"cybersource_flex": ["provenance.json", "py.typed"]},
-    install_requires=REQUIRED,
-    extras_require={
-        "async": ASYNC,
-        "cli": CLI,
-        "emulator": EMULATOR,
-        "otel": OTEL,
-        "all": ASYNC + CLI + EMULATOR + OTEL,
+    package_data={
+        "cybersource_flex": [
+            ".agents/skills/*/SKILL.md",
+            "probe/*.json",
+            "provenance.json",
+            "py.typed",
+            "emulator/browser/static/*.js",
+            "emulator/browser/static/*/*",
+        ]
     },
+    install_requires=REQUIRED,
+    extras_require=EXTRAS,
+    cmdclass={"bdist_wheel": BdistWheel},
     entry_points={
         "console_scripts": ["cybersource-flex = cybersource_flex.cli:main"],
         "pytest11": ["cybersource_flex = cybersource_flex.testing.plugin"],
@@ -58,12 +101,16 @@ setup(
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Developers",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
         "Programming Language :: Python :: 3.14",
         "Topic :: Office/Business :: Financial",
+        "Topic :: Security :: Cryptography",
+        "Topic :: Software Development :: Libraries :: Python Modules",
         "Typing :: Typed",
     ],
 )
