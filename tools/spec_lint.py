@@ -2,8 +2,9 @@
 
     python tools/spec_lint.py [file]
 
-Three sources: redocly's rules (redocly.yaml); what the templates support (tools/supported_openapi.py); and two rules of
-this project: every operation has an error with a schema, and examples of its request and of its successful response.
+Three sources: redocly's rules (redocly.yaml); what the templates support (tools/openapi/supported_openapi.py); and two
+rules of this project: every operation has an error with a schema, and examples of its request and of its successful
+response.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import redocly
-import supported_openapi
 import yaml
-from supported_schemas import Document, resolve
+
+import redocly
+from openapi import supported_openapi
+from openapi.document import FAST_LOADER
+from openapi.supported_schemas import Document, resolve
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -109,10 +113,16 @@ def _examples(body: Document, place: str) -> Iterator[Finding]:
             yield Finding(here, "example", "the body has no example")
 
 
+@lru_cache(maxsize=1)
+def _composed(source: str) -> yaml.Node | None:
+    """The nodes of a document, which know their lines. Many findings ask for those of one document."""
+    return yaml.compose(source, Loader=FAST_LOADER)
+
+
 def line(source: str, place: str) -> int:
     """The line of a JSON pointer, or of its nearest ancestor that the file contains."""
     try:
-        node = yaml.compose(source, Loader=yaml.SafeLoader)
+        node = _composed(source)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         return mark.line + 1 if mark else 1

@@ -2,6 +2,7 @@
 
     python tools/spec_report.py report --base v1.2.0 [--out build/spec-report.md]
     python tools/spec_report.py check  --base v1.2.0    fail if the version is too low or missing in the changelog
+    python tools/spec_report.py check  --tag v1.3.0     the same since the tag before, for a version with this tag
 
 Three comparisons: the specifications (redocly), the public Python APIs (griffe), and the earlier tests with the current
 code (mypy). The finding with the highest impact decides. Both trees are copied first; neither is modified.
@@ -20,11 +21,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-import diff_openapi
-import diff_python
 import redocly
-import semver_impact
-from semver_impact import Finding, Impact, Version, format_version, lowest, worst
+from comparison import diff_names, diff_openapi, diff_python, semver_impact
+from comparison.semver_impact import Finding, Impact, Version, format_version, lowest, worst
+from generation.python_names import Names, exported_classes, python_names
+from openapi import supported_openapi
+from openapi.document import Document
+from openapi.schema_usage import directions
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -44,10 +47,20 @@ class ReportError(Exception):
 def main(arguments: list[str], root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(prog="spec_report.py", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("verb", choices=["report", "check"])
-    parser.add_argument("--base", required=True, help="commit, tag or branch to compare with")
+    parser.add_argument("--base", help="commit, tag or branch to compare with; default: the tag before --tag")
+    parser.add_argument("--tag", help="tag of the release, v1.3.0; the version must be that of the tag")
     parser.add_argument("--out", type=Path, default=Path("build", "spec-report.md"), help="the file to write")
     options = parser.parse_args(arguments)
+    if options.base is None and (options.tag is None or options.verb == "report"):
+        tag = ", or the new tag (TAG=v0.2.0)" if options.verb == "check" else ""
+        parser.error(f"name the commit to compare with (BASE=v0.1.0){tag}")
     try:
+        if options.tag is not None:
+            check_tag(root, options.tag)
+            options.base = options.base or previous_tag(root, options.tag)
+        if options.base is None:
+            print(f"release-check: {options.tag} is the first release")
+            return 0
         with tempfile.TemporaryDirectory(prefix="spec-report-") as name:
             before, after = Path(name, "before"), Path(name, "after")
             export_commit(root, options.base, before)
@@ -90,6 +103,38 @@ def check(before: Path, after: Path, base: str) -> int:
     return 0
 
 
+def check_tag(root: Path, tag: str) -> None:
+    """Check that a tag names the version of the working tree, and that the changelog has a section for it.
+
+    Raises:
+        ReportError: one of them is not so.
+    """
+    now = semver_impact.version(root)
+    if tag != f"v{format_version(now)}":
+        raise ReportError(f"the tag is {tag}, but {semver_impact.VERSION_FILE} says {format_version(now)}")
+    if not semver_impact.has_section((root / "CHANGELOG.md").read_text(encoding="utf-8"), now):
+        raise ReportError(f"CHANGELOG.md has no section {format_version(now)}, or nothing in it")
+
+
+def previous_tag(root: Path, tag: str) -> str | None:
+    """The tag of the release before this one, or None for the first release.
+
+    Raises:
+        ReportError: the tag does not exist, or the tag before it cannot be determined.
+    """
+    if _git(root, "rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}").returncode:
+        raise ReportError(f"there is no tag {tag}")
+    if _git(root, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
+        raise ReportError("the clone is shallow, so earlier tags may be missing; fetch the complete history")
+    described = _git(root, "describe", "--tags", "--abbrev=0", "--match=v[0-9]*", f"refs/tags/{tag}^{{commit}}^")
+    if described.returncode == 0:
+        return described.stdout.decode("utf-8").strip()
+    others = set(_git(root, "tag", "--list", "v[0-9]*").stdout.decode("utf-8").split()) - {tag}
+    if others:
+        raise ReportError(f"no earlier release is an ancestor of {tag}; name the one to compare with: BASE=<tag>")
+    return None
+
+
 def findings(before: Path, after: Path) -> list[Finding]:
     """The changes on the wire and in Python between two source trees of the project."""
     for tree in (before, after):
@@ -98,8 +143,35 @@ def findings(before: Path, after: Path) -> list[Finding]:
                 raise ReportError(f"one of the two trees has no {needed}; compare with a later commit")
     return [
         *diff_openapi.findings(before / "openapi.yaml", after / "openapi.yaml"),
-        *diff_python.findings(before, after),
+        *python_findings(before, after),
     ]
+
+
+def python_findings(before: Path, after: Path) -> list[Finding]:
+    """The changes of the public Python API, and the names that now mean another thing of the specification."""
+    old, new = read_names(before), read_names(after)
+    usage = usage_of_models(*new) if new else diff_python.Usage()
+    changes = diff_python.findings(before, after, usage)
+    return [*diff_names.findings(old, new), *changes] if old and new else changes
+
+
+def read_names(tree: Path) -> tuple[Document, Names] | None:
+    """The specification of a source tree and its names in Python, or None if the templates do not support it."""
+    specification, problems = supported_openapi.read((tree / "openapi.yaml").read_text(encoding="utf-8"))
+    if problems:
+        return None
+    document = specification.document
+    return document, python_names(document, exported_classes(tree / "cybersource_flex"))
+
+
+def usage_of_models(document: Document, names: Names) -> diff_python.Usage:
+    """The models that only requests or only responses contain."""
+    used = directions(document)
+    written, read = (
+        frozenset(names.classes[title] for title in titles if title in names.classes)
+        for titles in (used.sent - used.read, used.read - used.sent)
+    )
+    return diff_python.Usage(written, read)
 
 
 def release_problems(before: Path, after: Path, impact: Impact) -> list[str]:

@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import supported_openapi
 import yaml
-from upstream_compare import Comparison, Difference, OpenApi3, Swagger2, Unreadable, compare
+
+from comparison.upstream_compare import Comparison, Difference, OpenApi3, Swagger2, Unreadable, compare
+from openapi import supported_openapi
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 

@@ -7,31 +7,33 @@ Each class is imported on first use.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .api_client import ApiClient
-    from .flex_api_api import FlexAPIApi
-    from .microform_integration_api import MicroformIntegrationApi
+    from .api_client import AsyncApiClient
+    from .flex_api_api import AsyncFlexAPIApi
+    from .microform_integration_api import AsyncMicroformIntegrationApi
 
 __all__ = [
-    "ApiClient",
-    "FlexAPIApi",
-    "MicroformIntegrationApi",
+    "AsyncApiClient",
+    "AsyncFlexAPIApi",
+    "AsyncMicroformIntegrationApi",
 ]
 
 _MODULES = {
-    "ApiClient": "api_client",
-    "FlexAPIApi": "flex_api_api",
-    "MicroformIntegrationApi": "microform_integration_api",
+    "AsyncApiClient": "api_client",
+    "AsyncFlexAPIApi": "flex_api_api",
+    "AsyncMicroformIntegrationApi": "microform_integration_api",
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:
+    # Hidden from type checkers, which would accept every name.
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

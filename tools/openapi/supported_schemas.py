@@ -6,12 +6,12 @@ union of models. Everything that is not listed here is reported as unsupported, 
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
-Document = dict[str, Any]
-Problem = str
+from openapi.document import Document, Problem, pointer_part
 
 # Shown on the pages of docs/. The service enforces them, not the client.
 _RULES: Final = {
@@ -35,15 +35,8 @@ KEYWORDS: Final = {
     *_NOTES,
 }
 
-_FORMATS: Final = {
-    "string": {"byte", "date", "date-time", "email", "hostname", "password", "uri", "url", "uuid"},
-    "integer": {"int32", "int64"},
-    "number": {"double", "float"},
-}
-# generator-config.yaml renames these, in exactly this spelling.
-_HIDING: Final = {
-    *("additionalProperties", "additional_properties", "bool", "datetime", "dict", "int", "list", "str"),
-}
+# Formats of strings that need another type in Python. All others are left to the caller and the service.
+_OTHER_TYPES: Final = {"binary"}
 _ENUMS: Final = {"string": (str,), "integer": (int,), "number": (float, int)}
 # Members of a schema that can be combined with others by `allOf`.
 _COMBINABLE: Final = {"additionalProperties", "description", "example", "properties", "required", "type"}
@@ -57,9 +50,6 @@ def check_members(
     if not isinstance(node, dict):
         yield f"{place}: must be an object"
         return
-    for member in ("description", "summary"):
-        if re.search(r"\\|\"{3}|'{3}", str(node.get(member, ""))):
-            yield f"{place}/{member}: a backslash or three quotation marks are not supported in a docstring"
     for member in node:
         if member not in supported:
             yield f"{place}/{member}: `{member}` is not supported here"
@@ -84,30 +74,24 @@ def resolve(document: Document, node: Any) -> Any:
     return {}
 
 
-def snake(name: str) -> str:
-    """Approximate the Python name that the generator derives from ``name``, to find two names that collide."""
-    name = re.sub(r"([A-Z]+)([A-Z][a-z][a-z]+)", r"\1_\2", re.sub(r"[^A-Za-z0-9_]", "_", name))
-    return re.sub(r"([a-z\d])([A-Z])", r"\1_\2", name).lower().strip("_")
+def enum_values(schema: Any) -> list[Any]:
+    """The values of an enum except null, which OpenAPI 3.0.3 requires there if the schema is nullable."""
+    return [value for value in schema["enum"] if value is not None]
 
 
-def check_unique(name: str, place: str, names: dict[str, str]) -> Iterator[Problem]:
-    """Report a name that is used twice, or that becomes the same in Python as another."""
-    other = names.setdefault(snake(name), name)
-    if other != name:
-        yield f"{place}: the name {name} and the name {other} become the same in Python"
-    elif names.get(f"={name}"):
+def check_unique(name: str, place: str, names: set[str]) -> Iterator[Problem]:
+    """Report a name that is used twice."""
+    if name in names:
         yield f"{place}: the name {name} is used twice"
-    names[f"={name}"] = name
+    names.add(name)
 
 
 def check_name(name: Any, place: str) -> Iterator[Problem]:
-    """Check the name of a property or parameter: it must fit in a Python string and become an identifier."""
+    """Check the name of a property or parameter: it must be a string that can be printed."""
     if not isinstance(name, str):
         yield f"{place}: the name must be a string; quote what YAML reads as something else"
-    elif not re.fullmatch(r"[A-Za-z0-9_$@.-]*[A-Za-z][A-Za-z0-9_$@.-]*", name):
-        yield f"{place}: the name {name!r} is not supported; letters, digits, `_`, `-`, `.`, `$` and `@` are"
-    elif name not in _HIDING and snake(name) in _HIDING:
-        yield f"{place}: the name {name} is not supported: {snake(name)} has a meaning in every model"
+    elif not name.isprintable() or not name.strip():
+        yield f"{place}: the name {name!r} is not supported: it must consist of characters that can be printed"
 
 
 def check_schema(
@@ -135,7 +119,7 @@ def check_schema(
     if "allOf" in schema:
         yield from _wrapped(document, schema, place)
     elif "type" not in schema:
-        for member in sorted(set(schema) - _NOTES - {"nullable"}):
+        for member in sorted(KEYWORDS.intersection(schema) - _NOTES - {"discriminator", "nullable", "oneOf"}):
             yield f"{place}/{member}: `{member}` without `type` is not supported"
     else:
         yield from _typed(document, schema, place, named)
@@ -149,9 +133,7 @@ def check_schema(
 
 
 def _reference(document: Document, schema: Any, place: str, named: bool) -> Iterator[Problem]:
-    if len(schema) > 1:
-        yield f"{place}: members beside `$ref` are ignored in OpenAPI 3.0; use `allOf` with only the reference in it"
-    if not re.fullmatch(r"#/components/schemas/\w+", str(schema["$ref"])):
+    if not re.fullmatch(r"#/components/schemas/[\w.-]+", str(schema["$ref"])):
         yield f"{place}/$ref: only references to #/components/schemas are supported"
     elif schema["$ref"].rpartition("/")[2] not in document.get("components", {}).get("schemas", {}):
         yield f"{place}/$ref: {schema['$ref']} is not in the document"
@@ -173,8 +155,11 @@ def _typed(document: Document, schema: Any, place: str, named: bool) -> Iterator
     if not isinstance(kind, str) or kind not in _TYPES:
         yield f"{place}/type: the type {kind} is not supported"
         return
-    if "format" in schema and schema["format"] not in _FORMATS.get(kind, ()):
+    if kind == "string" and schema.get("format") in _OTHER_TYPES:
         yield f"{place}/format: the format {schema['format']} of {kind} is not supported"
+    default = schema.get("default")
+    if default is not None and not _is_of_type(default, kind):
+        yield f"{place}/default: must be of the type {kind}; quote what YAML reads as something else"
     if "enum" in schema:
         yield from _enum(schema, place)
     for member, owner in (("items", "array"), ("properties", "object"), ("required", "object")):
@@ -188,21 +173,34 @@ def _typed(document: Document, schema: Any, place: str, named: bool) -> Iterator
         yield from _object(document, schema, place, named)
 
 
+def _is_of_type(value: Any, kind: str) -> bool:
+    """Whether a value in the document has a type of JSON. YAML reads unquoted dates as dates."""
+    expected: dict[str, tuple[type, ...]] = {
+        "array": (list,),
+        "boolean": (bool,),
+        "integer": (int,),
+        "number": (int, float),
+        "object": (dict,),
+        "string": (str, datetime.date),
+    }
+    return isinstance(value, expected[kind]) and (kind == "boolean" or not isinstance(value, bool))
+
+
 def _enum(schema: Any, place: str) -> Iterator[Problem]:
     kinds = _ENUMS.get(schema["type"])
     if kinds is None:
         yield f"{place}/enum: an enum of the type {schema['type']} is not supported"
-    elif not schema["enum"] or any(type(value) not in kinds for value in schema["enum"]):
+    elif None in schema["enum"] and schema.get("nullable") is not True:
+        yield f"{place}/enum: null is a value of a `nullable` schema only"
+    elif not (values := enum_values(schema)) or any(type(value) not in kinds for value in values):
         yield f"{place}/enum: every value must be of the type {schema['type']}; quote what YAML reads as something else"
-    if schema.get("format"):
-        yield f"{place}/format: a format beside `enum` is not supported"
+    if schema.get("format") in ("date", "date-time"):
+        yield f"{place}/format: the format {schema['format']} beside `enum` is not supported"
 
 
 def _object(document: Document, schema: Any, place: str, named: bool) -> Iterator[Problem]:
     properties, additional = schema.get("properties"), schema.get("additionalProperties", True)
-    if additional is False:
-        yield f"{place}/additionalProperties: false is not supported: members that are not named are kept"
-    elif isinstance(additional, dict):
+    if isinstance(additional, dict):
         if properties:
             yield f"{place}/additionalProperties: a schema beside `properties` is not supported"
         yield from check_schema(document, additional, f"{place}/additionalProperties", inner=True)
@@ -216,47 +214,33 @@ def _object(document: Document, schema: Any, place: str, named: bool) -> Iterato
     for member in schema.get("required", []):
         if member not in properties:
             yield f"{place}/required: {member} is not among the properties"
-    yield from check_properties(document, properties, place, {})
+    yield from _properties(document, properties, place)
 
 
-def check_properties(document: Document, properties: Any, place: str, names: dict[str, str]) -> Iterator[Problem]:
-    """Check the properties of one object.
-
-    Args:
-        document: the whole document.
-        properties: the properties.
-        place: the JSON pointer of the object.
-        names: the names that it has already, to find two that collide.
-    """
+def _properties(document: Document, properties: Any, place: str) -> Iterator[Problem]:
     for member, inner in properties.items():
-        here = f"{place}/properties/{member}"
+        here = f"{place}/properties/{pointer_part(member)}"
         yield from check_name(member, here)
-        yield from check_unique(str(member), here, names)
         yield from check_schema(document, inner, here, owned=True)
 
 
-def classes(document: Document) -> int:
-    """The number of named schemas that become a module."""
-    named = document.get("components", {}).get("schemas", {}).values()
-    return sum(1 for schema in named if any(schema.get(member) for member in ("allOf", "enum", "oneOf", "properties")))
+def is_class(schema: Any) -> bool:
+    """Whether a named schema becomes a class. The others are written where they are used: lists, dicts and scalars."""
+    return any(schema.get(member) for member in ("allOf", "enum", "oneOf", "properties"))
 
 
 def combined_properties(document: Document, schema: Any) -> dict[str, Any]:
     """The properties of an object, including those of all parts of its ``allOf``."""
-    parts = _flat(document, schema, "", ())
+    parts = flat(document, schema, "", ())
     return {name: value for _, part in parts for name, value in part.get("properties", {}).items()}
 
 
 def check_named_schemas(document: Document) -> Iterator[Problem]:
     """Check the schemas in ``components/schemas``."""
-    names: dict[str, str] = {}
     for title, schema in document.get("components", {}).get("schemas", {}).items():
-        place = f"#/components/schemas/{title}"
-        if title in ("Dict", "List", "Set"):
-            yield f"{place}: the name {title} is not supported: the generator uses it for its own type"
-        if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", title):
-            yield f"{place}: the name of a schema must be letters and digits, the first a capital"
-        yield from check_unique(title, place, names)
+        place = f"#/components/schemas/{pointer_part(title)}"
+        if not re.fullmatch(r"[\w.-]*[A-Za-z0-9][\w.-]*", title, re.ASCII):
+            yield f"{place}: the name of a schema must be letters, digits, `_`, `-` and `.`"
         if isinstance(schema, dict) and "oneOf" in schema:
             yield from _union(document, schema, place)
         elif isinstance(schema, dict) and "allOf" in schema:
@@ -277,7 +261,7 @@ def _composition(document: Document, schema: Any, place: str) -> Iterator[Proble
         here = f"{place}/allOf/{number}"
         if isinstance(part, dict) and "$ref" in part:
             yield from check_schema(document, part, here)
-            if not _flat(document, part, here, ()):
+            if not flat(document, part, here, ()):
                 yield f"{here}/$ref: a part must be an object with properties, and not contain the whole"
         else:
             # The generator ignores a part without a type.
@@ -285,9 +269,8 @@ def _composition(document: Document, schema: Any, place: str) -> Iterator[Proble
             if isinstance(part, dict):
                 yield from _inline(part, here)
     properties: dict[str, tuple[str, Any]] = {}
-    python_names: dict[str, str] = {}
     required: list[tuple[str, str]] = []
-    for part_place, part in _flat(document, schema, place, ()):
+    for part_place, part in flat(document, schema, place, ()):
         new = {}
         for name, inner in part.get("properties", {}).items():
             if name not in properties:
@@ -295,7 +278,7 @@ def _composition(document: Document, schema: Any, place: str) -> Iterator[Proble
                 new[name] = inner
             elif properties[name][1] != inner:
                 yield f"{part_place}/properties/{name}: differs from {properties[name][0]}/properties/{name}"
-        yield from check_properties(document, new, part_place, python_names)
+        yield from _properties(document, new, part_place)
         required += [(part_place, name) for name in part.get("required", [])]
     for part_place, name in required:
         if name not in properties:
@@ -305,11 +288,11 @@ def _composition(document: Document, schema: Any, place: str) -> Iterator[Proble
 def _inline(part: Any, place: str) -> Iterator[Problem]:
     if part.get("type", "object") != "object":
         yield f"{place}/type: the parts of `allOf` must be objects"
-    if part.get("additionalProperties", True) is not True:
-        yield f"{place}/additionalProperties: only true is supported in a part of `allOf`"
+    if not isinstance(part.get("additionalProperties", True), bool):
+        yield f"{place}/additionalProperties: a schema is not supported in a part of `allOf`"
 
 
-def _flat(document: Document, schema: Any, place: str, visited: tuple[str, ...]) -> list[tuple[str, Any]]:
+def flat(document: Document, schema: Any, place: str, visited: tuple[str, ...]) -> list[tuple[str, Any]]:
     """The objects that form a schema, with their places. Empty if it contains itself or is not an object."""
     while isinstance(schema, dict) and "$ref" in schema:
         place = str(schema["$ref"])
@@ -320,7 +303,7 @@ def _flat(document: Document, schema: Any, place: str, visited: tuple[str, ...])
     if not isinstance(schema, dict):
         return []
     inner = [
-        _flat(document, part, f"{place}/allOf/{number}", visited) for number, part in enumerate(schema.get("allOf", []))
+        flat(document, part, f"{place}/allOf/{number}", visited) for number, part in enumerate(schema.get("allOf", []))
     ]
     if not all(inner) or not any(schema.get(member) for member in ("allOf", "properties", "required")):
         return []
@@ -347,7 +330,7 @@ def _union(document: Document, schema: Any, place: str) -> Iterator[Problem]:
     for number, part in enumerate(parts):
         here = f"{place}/oneOf/{number}"
         yield from check_schema(document, part, here)
-        objects = [each for _, each in _flat(document, part, here, ())]
+        objects = [each for _, each in flat(document, part, here, ())]
         name = discriminator.get("propertyName")
         declarations = [each["properties"][name] for each in objects if name in each.get("properties", {})]
         if not declarations or resolve(document, declarations[0]).get("type") != "string":

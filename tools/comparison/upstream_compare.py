@@ -158,7 +158,8 @@ class Document(ABC):
             node.type = "/".join(sorted(map(str, kind))) if isinstance(kind, list) else str(kind)
         node.limits.update({name: resolved[name] for name in LIMITS if name in resolved})
         if "enum" in resolved:
-            node.enum = entries(resolved["enum"], place)
+            # OpenAPI 3.0.3 requires null in the enum of a nullable schema.
+            node.enum = [value for value in entries(resolved["enum"], place) if value is not None]
         # In a Swagger 2.0 parameter, which is also its schema, `required` is a boolean.
         if isinstance(resolved.get("required"), list):
             node.required.update(map(str, resolved["required"]))

@@ -11,19 +11,21 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-import supported_schemas as schemas
 import yaml
-from supported_schemas import Document, Problem, check_members, check_unique, resolve
 
-METHODS: Final = ("delete", "get", "patch", "post", "put")
+from openapi import supported_schemas as schemas
+from openapi.document import METHODS, Document, Problem, load, outline_problems, pointer_part, without_metadata
+from openapi.inline_objects import Specification, name_inline_objects
+from openapi.supported_schemas import check_members, check_unique, resolve
 
 _PATH: Final = re.compile(r"(/([A-Za-z0-9_.~-]|\{[A-Za-z0-9_.-]+\})+)+")
 _MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]+(;\s?[a-z]+=[A-Za-z0-9-]+)*")
 _TEXT: Final = re.compile(r"application/(jwt|jose)|text/plain")
+_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _STATUS: Final = re.compile(r"[1-5]\d\d|[1-5]XX|default")
 
 # Extensions of this project for an operation, each true or false.
-_SWITCHES: Final = ("x-encrypted-body", "x-repeatable")
+_SWITCHES: Final = ("x-encrypted-body", "x-retry-safe")
 # The default comes first.
 _STYLES: Final = {
     "path": ("simple",),
@@ -31,135 +33,59 @@ _STYLES: Final = {
     "query": ("form", "spaceDelimited", "pipeDelimited"),
 }
 
-# Headers that the transport and the signers set: a parameter with such a name would not reach the service.
+# Headers that the transport, the signers and the HTTP library set: a parameter with such a name would not reach the
+# service. Also those of `client.request`, in cybersource_flex/transport/rest_operation.py.
 _OWN_HEADERS: Final = {
-    "accept",
-    "authorization",
-    "content-length",
-    "content-type",
-    "date",
-    "digest",
-    "host",
-    "signature",
+    *("accept", "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type"),
+    *("date", "digest", "expect", "host", "keep-alive", "proxy-authorization", "proxy-connection", "signature"),
+    *("te", "trailer", "transfer-encoding", "upgrade", "user-agent", "v-c-merchant-id"),
 }
-
-_ANY, _STRING, _OBJECT, _SCHEMA_OR_BOOLEAN = "any", "string", "object", "schema or boolean"
-
-# The members of each kind of object. A list means a list, and a set means an object whose member names are free.
-_SERVERS: Final[dict[str, Any]] = {"servers": [_OBJECT]}
-_KINDS: Final[dict[str, dict[str, Any]]] = {
-    _OBJECT: {},
-    "document": {
-        **_SERVERS,
-        "tags": [_OBJECT],
-        "security": [_OBJECT],
-        "components": "components",
-        "paths": {"path"},
-    },
-    "components": {
-        "headers": {"header"},
-        "parameters": {"parameter"},
-        "requestBodies": {"body"},
-        "responses": {"response"},
-        "schemas": {"schema"},
-        "securitySchemes": {_OBJECT},
-    },
-    "path": {
-        **dict.fromkeys(("delete", "get", "patch", "post", "put"), "operation"),
-        **_SERVERS,
-        "parameters": ["parameter"],
-    },
-    "operation": {
-        **_SERVERS,
-        "parameters": ["parameter"],
-        "requestBody": "body",
-        "responses": {"response"},
-        "security": [_OBJECT],
-        "tags": [_STRING],
-    },
-    "parameter": {"$ref": _STRING, "in": _STRING, "name": _STRING, "schema": "schema", "style": _STRING},
-    "header": {"$ref": _STRING, "schema": "schema"},
-    "body": {"$ref": _STRING, "content": {"media"}},
-    "response": {"$ref": _STRING, "content": {"media"}, "headers": {"header"}},
-    "media": {"examples": {_OBJECT}, "schema": "schema"},
-    "schema": {
-        "$ref": _STRING,
-        "additionalProperties": _SCHEMA_OR_BOOLEAN,
-        "allOf": ["schema"],
-        "discriminator": "discriminator",
-        "enum": [_ANY],
-        "format": _STRING,
-        "items": "schema",
-        "oneOf": ["schema"],
-        "properties": {"schema"},
-        "required": [_STRING],
-    },
-    "discriminator": {"mapping": {_STRING}, "propertyName": _STRING},
-}
-# Members whose names are checked elsewhere: YAML may read a status as a number and a property as true.
-_ANY_NAME: Final = ("responses", "properties")
-_KINDS[_SCHEMA_OR_BOOLEAN] = _KINDS["schema"]
 
 
 def problems(source: str) -> list[Problem]:
     """Everything in an OpenAPI document that stops the generation, as ``place: what``. Empty if nothing does."""
+    return read(source)[1]
+
+
+def read(source: str) -> tuple[Specification, list[Problem]]:
+    """Parse an OpenAPI document, leave out its metadata, and give every object in it a name.
+
+    Returns:
+        The specification, and everything that stops the generation, as ``place: what``. If the document cannot be read,
+        the specification is empty.
+    """
+    empty = Specification({}, {})
     try:
         document = load(source)
     except (yaml.YAMLError, ValueError) as error:
         # ValueError: a date such as 2026-13-45, which YAML reads as one.
-        return [f"not readable as YAML: {error}"]
+        return empty, [f"not readable as YAML: {error}"]
     if not isinstance(document, dict):
-        return ["not an OpenAPI document"]
-    return list(outline_problems(document)) or list(dict.fromkeys(_document(document)))
+        return empty, ["not an OpenAPI document"]
+    other = _other_version(document)
+    if other is not None:
+        return empty, [other]
+    outline = list(outline_problems(document))
+    if outline:
+        return empty, outline
+    specification = name_inline_objects(without_metadata(document))
+    problems = dict.fromkeys(_document(specification.document))
+    return specification, [specification.original(problem) for problem in problems]
 
 
-def load(source: str) -> Any:
-    """Parse an OpenAPI document."""
-    return yaml.load(source, Loader=_Loader)  # noqa: S506
-
-
-class _Loader(yaml.SafeLoader):
-    """A YAML loader that rejects duplicate keys."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for number, key in enumerate(keys):
-            if key in keys[:number]:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def outline_problems(document: Any) -> Iterator[Problem]:
-    """Report places that are not the object, list or string that OpenAPI requires."""
-    yield from _check_outline(document, "document", "#", "")
-
-
-def _check_outline(node: Any, kind: Any, place: str, member: str) -> Iterator[Problem]:
-    if isinstance(kind, list):
-        if not isinstance(node, list):
-            yield f"{place}: must be a list"
-            return
-        for number, entry in enumerate(node):
-            yield from _check_outline(entry, kind[0], f"{place}/{number}", "")
-    elif kind == _STRING:
-        if not isinstance(node, str):
-            yield f"{place}: must be a string; quote what YAML reads as something else"
-    elif kind != _ANY and not (kind == _SCHEMA_OR_BOOLEAN and isinstance(node, bool)):
-        if not isinstance(node, dict):
-            yield f"{place}: must be an object"
-            return
-        for name, entry in node.items():
-            here = f"{place}/{str(name).replace('~', '~0').replace('/', '~1')}"
-            if not isinstance(name, str) and not (isinstance(kind, set) and member in _ANY_NAME):
-                yield f"{here}: the name must be a string; quote what YAML reads as something else"
-            (inner,) = kind if isinstance(kind, set) else (_KINDS[kind].get(name, _ANY),)
-            yield from _check_outline(entry, inner, here, str(name))
+def _other_version(document: Document) -> Problem | None:
+    """A document of another version differs in every part, which is not worth a list."""
+    for member in ("openapi", "swagger"):
+        version = str(document.get(member, ""))
+        if member in document and not version.startswith("3.0."):
+            return f"#/{member}: {member} {version} is not supported; convert the document to OpenAPI 3.0"
+    return None
 
 
 def _document(document: Document) -> Iterator[Problem]:
     yield from check_members(document, "#", {"openapi", "info", "servers", "tags", "paths", "components", "security"})
-    if not str(document.get("openapi", "")).startswith("3.0."):
-        yield f"#/openapi: {document.get('openapi')} is not supported; the templates know 3.0"
+    if "openapi" not in document:
+        yield "#: needs `openapi`"
     if not document.get("servers"):
         yield "#/servers: needs at least one server; the first is the default host"
     environments = [server.get("x-environment") for server in document.get("servers") or []]
@@ -174,9 +100,9 @@ def _document(document: Document) -> Iterator[Problem]:
         kind = (scheme.get("type"), scheme.get("scheme") or scheme.get("in"))
         if kind not in (("http", "bearer"), ("apiKey", "header")):
             yield f"#/components/securitySchemes/{name}: a scheme of {kind} is not supported"
-    names: dict[str, str] = {}
+    names: set[str] = set()
     for path, item in document.get("paths", {}).items():
-        place = f"#/paths/{path.replace('~', '~0').replace('/', '~1')}"
+        place = f"#/paths/{pointer_part(path)}"
         if not _PATH.fullmatch(path):
             yield f"{place}: a path of this form is not supported"
         yield from check_members(item, place, {*METHODS, "parameters", "servers"})
@@ -195,6 +121,8 @@ def _servers(servers: list[Any], owner: str, environments: list[Any]) -> Iterato
         if not re.fullmatch(r"https://[a-z0-9.-]+", str(server.get("url"))):
             yield f"{place}/url: a server URL with a path, a variable or another scheme than https is not supported"
         name = server.get("x-environment")
+        if name is None:
+            continue
         if name in names or not re.fullmatch(r"[a-z][a-z0-9-]*", str(name)):
             yield f"{place}/x-environment: must be a name in lower case that no other server has"
         if name not in environments:
@@ -206,7 +134,7 @@ class _Operation:
     def __init__(self, document: Document, path: str, item: Any, operation: Any, place: str) -> None:
         self.document, self.path, self.item, self.operation, self.place = document, path, item, operation, place
 
-    def problems(self, names: dict[str, str]) -> Iterator[Problem]:
+    def problems(self, names: set[str]) -> Iterator[Problem]:
         supported = {"operationId", "tags", "summary", "description", "deprecated", "security", *_SWITCHES}
         yield from check_members(
             self.operation,
@@ -215,12 +143,13 @@ class _Operation:
             {"operationId", "tags", "summary", "responses"},
         )
         name = str(self.operation.get("operationId"))
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", name):
-            yield f"{self.place}/operationId: only letters and digits are supported"
-        yield from check_unique(name, f"{self.place}/operationId", names)
+        if not re.search(r"[A-Za-z0-9]", name) or not name.isascii() or not name.isprintable():
+            yield f"{self.place}/operationId: needs letters or digits, and no other characters than those of ASCII"
+        if "operationId" in self.operation:
+            yield from check_unique(name, f"{self.place}/operationId", names)
         declared = [tag.get("name") for tag in self.document.get("tags", [])]
         tags = self.operation.get("tags") or []
-        if len(tags) != 1 or tags[0] not in declared:
+        if len(tags) != 1 or tags[0] not in declared or not re.search("[A-Za-z0-9]", tags[0]):
             yield f"{self.place}/tags: exactly one tag, and one that #/tags describes, is supported"
         for member in _SWITCHES:
             if not isinstance(self.operation.get(member, False), bool):
@@ -243,7 +172,7 @@ class _Operation:
                 yield f"{self.place}/security/{number}: exactly one declared scheme in each choice is supported"
 
     def _parameters(self) -> Iterator[Problem]:
-        names: dict[str, str] = {}
+        names: set[str] = set()
         in_path = []
         for place, parameter in self._all_parameters():
             supported = {"name", "in", "description", "required", "deprecated", "schema", "example", "style", "explode"}
@@ -258,7 +187,7 @@ class _Operation:
                 yield f"{place}/style: a {where} parameter of the style {style} is not supported"
             if where == "path":
                 in_path.append(name)
-            if where == "header" and name.lower() in _OWN_HEADERS:
+            if where == "header" and (name.lower() in _OWN_HEADERS or not _HEADER.fullmatch(name)):
                 yield f"{place}: a header parameter of the name {name} is not supported"
             yield from schemas.check_name(name, place)
             yield from check_unique(name, place, names)
@@ -348,7 +277,7 @@ class _Operation:
     def _content(self, content: Any, place: str) -> Iterator[Problem]:
         essences = [media_type.partition(";")[0] for media_type in content]
         for media_type, media in content.items():
-            here = f"{place}/content/{media_type.replace('~', '~0').replace('/', '~1')}"
+            here = f"{place}/content/{pointer_part(media_type)}"
             yield from check_members(media, here, {"schema", "example", "examples"}, {"schema"})
             essence = media_type.partition(";")[0]
             is_json = essence == "application/json" or essence.endswith("+json")

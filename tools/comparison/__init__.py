@@ -1,0 +1,1 @@
+"""Compare two specifications, or two versions of the package, and rate the changes."""

@@ -1,0 +1,1 @@
+"""Steps of tools/generate.py, from a specification to code and pages."""

@@ -1,0 +1,1 @@
+"""Read openapi.yaml and check that the templates support it."""
