@@ -1,7 +1,7 @@
 """CyberSource Flex: turn card data into a short-lived token without storing it.
 
 ``FlexClient`` is the entry point. The generated classes ``FlexAPIApi`` and ``MicroformIntegrationApi`` have one method
-for each operation of the service. Every name is imported on first use, so that importing the package costs little.
+for each operation of the service. Every name is imported on first use, so that importing the package is fast.
 """
 
 TYPE_CHECKING = False
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from .api import FlexAPIApi, MicroformIntegrationApi
     from .api_client import ApiClient
     from .client import AsyncFlexClient, FlexClient, fields
-    from .configuration import Configuration
     from .errors import (
         ApiException,
         Attempt,
         AuthenticationError,
+        AuthFailureCause,
         BadRequestError,
         Base64UrlError,
         CallError,
@@ -25,14 +25,17 @@ if TYPE_CHECKING:
         ConnectionTimeoutError,
         DecryptionError,
         DuplicateMemberError,
+        EmulatorError,
         ErrorDetail,
         ExpiredTokenError,
         FlexError,
         InvalidArgumentError,
+        InvalidArgumentTypeError,
         InvalidClaimError,
         InvalidDataError,
         InvalidSignatureError,
         MalformedTokenError,
+        MissingDependencyError,
         NestingError,
         NotFoundError,
         Outcome,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
         RateLimitError,
         RedirectError,
         ResponseDecodingError,
+        ResponseInfo,
         ResponseTimeoutError,
         ResponseTooLargeError,
         ServerError,
@@ -52,7 +56,7 @@ if TYPE_CHECKING:
         UnsupportedAlgorithmError,
     )
     from .jose import CaptureContext, TransientToken
-    from .transport import ApiResponse, Events, RetryPolicy, Tls
+    from .transport import ApiResponse, Configuration, EventHooks, RetryPolicy, Tls
 
 __all__ = [
     "ApiClient",
@@ -60,6 +64,7 @@ __all__ = [
     "ApiResponse",
     "AsyncFlexClient",
     "Attempt",
+    "AuthFailureCause",
     "AuthenticationError",
     "BadRequestError",
     "Base64UrlError",
@@ -73,18 +78,21 @@ __all__ = [
     "ConnectionTimeoutError",
     "DecryptionError",
     "DuplicateMemberError",
+    "EmulatorError",
     "ErrorDetail",
-    "Events",
+    "EventHooks",
     "ExpiredTokenError",
     "FlexAPIApi",
     "FlexClient",
     "FlexError",
     "InvalidArgumentError",
+    "InvalidArgumentTypeError",
     "InvalidClaimError",
     "InvalidDataError",
     "InvalidSignatureError",
     "MalformedTokenError",
     "MicroformIntegrationApi",
+    "MissingDependencyError",
     "NestingError",
     "NotFoundError",
     "Outcome",
@@ -92,6 +100,7 @@ __all__ = [
     "RateLimitError",
     "RedirectError",
     "ResponseDecodingError",
+    "ResponseInfo",
     "ResponseTimeoutError",
     "ResponseTooLargeError",
     "RetryPolicy",
@@ -116,8 +125,8 @@ _MODULES = {
     "ApiResponse": "transport",
     "AsyncFlexClient": "client",
     "CaptureContext": "jose",
-    "Configuration": "configuration",
-    "Events": "transport",
+    "Configuration": "transport",
+    "EventHooks": "transport",
     "fields": "client",
     "FlexAPIApi": "api",
     "FlexClient": "client",
@@ -128,15 +137,17 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:
+    # Hidden from type checkers, which would accept every name.
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-    # The names that the table does not list are in `errors`.
-    value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
-    globals()[name] = value
-    return value
+        # The names that the table does not list are in `errors`.
+        value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

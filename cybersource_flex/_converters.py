@@ -4,31 +4,58 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
+from math import isfinite
 from typing import Any, Final, get_args
 
-__all__ = ["Converter", "Discriminator", "FieldTypeError", "FieldValueError", "converter", "kind_of", "load_types"]
+from .errors import InvalidArgumentError, InvalidArgumentTypeError
+
+__all__ = [
+    "Converter",
+    "Discriminator",
+    "FieldTypeError",
+    "FieldValueError",
+    "converter",
+    "format_datetime",
+    "load_types",
+    "type_name_of",
+]
 
 
-class FieldTypeError(TypeError):
-    """A value has a different type than in the specification. Separate from ``TypeError`` for programming errors."""
+class FieldTypeError(InvalidArgumentTypeError):
+    """A value has a different type than in the specification.
+
+    Args:
+        where: name of the field.
+        problem: the rule that the value breaks, for the message: "must be str, not int".
+    """
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"{where} {problem}", argument=where)
 
 
-class FieldValueError(ValueError):
-    """A value has the right type, but the specification does not allow it."""
+class FieldValueError(InvalidArgumentError):
+    """A value has the right type, but the specification does not allow it. Arguments as for ``FieldTypeError``."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"{where} {problem}", argument=where)
 
 
 class Converter:
     """Checks, encodes and decodes values of one type.
 
     Args:
-        check: raises ``FieldTypeError`` for a value of another type; takes the value and its name, for messages.
-        encode: serialises to JSON types; takes the value and whether it is for a request, which omits read-only fields.
-        decode: validates and parses JSON types; takes the value and its name, for messages.
-        kind: the class whose direct instances all pass the check, or None.
-        plain: whether values are already JSON types.
+        check: function that raises ``FieldTypeError`` if a value has the wrong type. Its arguments are the value and
+            the name of the value, for messages.
+        encode: function that serialises a value to JSON types. Its second argument says whether the result is for a
+            request. Requests omit read-only fields.
+        decode: function that validates and parses a JSON value. Its arguments are the JSON value and its name, for
+            messages.
+        exact_type: the class whose direct instances all pass ``check``. None if there is no such class.
+        is_json_native: whether values are already JSON types.
     """
 
-    __slots__ = ("check", "decode", "encode", "kind", "plain")
+    __slots__ = ("check", "decode", "encode", "exact_type", "is_json_native")
 
     def __init__(
         self,
@@ -36,27 +63,28 @@ class Converter:
         encode: Callable[[Any, bool], Any],
         decode: Callable[[Any, str], Any],
         *,
-        kind: type | None = None,
-        plain: bool = False,
+        exact_type: type | None = None,
+        is_json_native: bool = False,
     ) -> None:
         self.check = check
         self.encode = encode
         self.decode = decode
-        self.kind = kind
-        self.plain = plain
+        self.exact_type = exact_type
+        self.is_json_native = is_json_native
 
 
+@cache
 def converter(type_name: str, package: str) -> Converter:
     """Return the converter for a type name.
 
     Args:
-        type_name: ``str``, ``int``, ``float``, ``bool``, ``date``, ``datetime``, ``object`` (any JSON value), the name
-            of something in ``package``, or ``List[...]``, ``Dict[str, ...]`` and ``Optional[...]`` (JSON null is a
-            value) of these.
+        type_name: ``str``, ``int``, ``float``, ``bool``, ``date``, ``datetime``, ``object`` (any JSON value), or the
+            name of a model, enum or union in ``package``. ``List[...]``, ``Dict[str, ...]`` and ``Optional[...]``
+            contain one of these types. ``Optional`` accepts JSON null.
         package: name of the package of the generated models, enums and unions.
 
     Raises:
-        LookupError: no such type. The templates never emit one.
+        LookupError: there is no type of this name. Generated code only contains names of existing types.
     """
     scalar = _SCALARS.get(type_name)
     if scalar is not None:
@@ -70,25 +98,59 @@ def converter(type_name: str, package: str) -> Converter:
     return _named(type_name, package)
 
 
-def kind_of(value: Any) -> str:
-    """The name of a value's type, for messages."""
+def type_name_of(value: Any) -> str:
+    """Return the name of a value's type, for messages."""
     return "null" if value is None else type(value).__name__
 
 
-def _same(value: Any, sent: bool) -> Any:
+def _identity(value: Any, for_request: bool) -> Any:
     return value
 
 
-def _exactly(kind: type | tuple[type, ...], name: str, *, not_bool: bool = False) -> Converter:
+def _builtin(python_type: type | tuple[type, ...], name: str, *, not_bool: bool = False) -> Converter:
     def check(value: Any, where: str) -> None:
-        if not isinstance(value, kind) or (not_bool and isinstance(value, bool)):
-            raise FieldTypeError(f"{where} must be {name}, not {kind_of(value)}")
+        if not isinstance(value, python_type) or (not_bool and isinstance(value, bool)):
+            raise FieldTypeError(where, f"must be {name}, not {type_name_of(value)}")
 
     def decode(value: Any, where: str) -> Any:
         check(value, where)
         return value
 
-    return Converter(check, _same, decode, kind=kind if isinstance(kind, type) else None, plain=True)
+    return Converter(
+        check, _identity, decode, exact_type=python_type if isinstance(python_type, type) else None, is_json_native=True
+    )
+
+
+def format_datetime(value: Any, where: str) -> str:
+    """Convert a ``datetime`` to a date-time of RFC 3339.
+
+    Raises:
+        FieldValueError: the value has no time zone, or an offset that RFC 3339 cannot express.
+    """
+    offset = value.utcoffset()
+    if offset is None:
+        raise FieldValueError(
+            where,
+            "has no time zone, which a date-time needs (RFC 3339 section 5.6); expected for example datetime.now(UTC)",
+        )
+    if offset.seconds % 60 or offset.microseconds:
+        raise FieldValueError(where, "has a UTC offset that is not in whole minutes (RFC 3339 section 5.6)")
+    return str(value.isoformat()).replace("+00:00", "Z")
+
+
+def _float() -> Converter:
+    is_number = _builtin((int, float), "float", not_bool=True).check
+
+    def check(value: Any, where: str) -> None:
+        is_number(value, where)
+        if isinstance(value, float) and not isfinite(value):
+            raise FieldValueError(where, "must be a finite number, because JSON cannot express NaN and infinity")
+
+    def decode(value: Any, where: str) -> Any:
+        check(value, where)
+        return value
+
+    return Converter(check, _identity, decode, is_json_native=True)
 
 
 def _datetime() -> Converter:
@@ -96,19 +158,22 @@ def _datetime() -> Converter:
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, datetime):
-            raise FieldTypeError(f"{where} must be datetime, not {kind_of(value)}")
+            raise FieldTypeError(where, f"must be datetime, not {type_name_of(value)}")
+        format_datetime(value, where)
 
     def decode(value: Any, where: str) -> Any:
         from dateutil.parser import isoparse
 
         if not isinstance(value, str):
-            raise FieldTypeError(f"{where} must be a date-time text, not {kind_of(value)}")
+            raise FieldTypeError(where, f"must be a date-time string, not {type_name_of(value)}")
         try:
-            return isoparse(value)
+            parsed = isoparse(value)
         except ValueError:
-            raise FieldValueError(f"{where} is not a date-time as RFC 3339 section 5.6 writes it") from None
+            raise FieldValueError(where, "is not a valid date-time (RFC 3339 section 5.6)") from None
+        format_datetime(parsed, where)
+        return parsed
 
-    return Converter(check, lambda value, sent: value.isoformat().replace("+00:00", "Z"), decode)
+    return Converter(check, lambda value, for_request: format_datetime(value, "a date-time"), decode)
 
 
 def _date() -> Converter:
@@ -116,27 +181,27 @@ def _date() -> Converter:
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, date) or isinstance(value, datetime):
-            raise FieldTypeError(f"{where} must be date, not {kind_of(value)}")
+            raise FieldTypeError(where, f"must be date, not {type_name_of(value)}")
 
     def decode(value: Any, where: str) -> Any:
         from dateutil.parser import isoparse
 
         if not isinstance(value, str):
-            raise FieldTypeError(f"{where} must be a date text, not {kind_of(value)}")
+            raise FieldTypeError(where, f"must be a date string, not {type_name_of(value)}")
         try:
             return isoparse(value).date()
         except ValueError:
-            raise FieldValueError(f"{where} is not a full-date as RFC 3339 section 5.6 writes it") from None
+            raise FieldValueError(where, "is not a valid full-date (RFC 3339 section 5.6)") from None
 
-    return Converter(check, lambda value, sent: value.isoformat(), decode)
+    return Converter(check, lambda value, for_request: value.isoformat(), decode)
 
 
 _SCALARS: dict[str, Converter] = {
-    "str": _exactly(str, "str"),
-    "bool": _exactly(bool, "bool"),
-    "int": _exactly(int, "int", not_bool=True),
-    "float": _exactly((int, float), "float", not_bool=True),
-    "object": Converter(lambda value, where: None, _same, lambda value, where: value, plain=True),
+    "str": _builtin(str, "str"),
+    "bool": _builtin(bool, "bool"),
+    "int": _builtin(int, "int", not_bool=True),
+    "float": _float(),
+    "object": Converter(lambda value, where: None, _identity, lambda value, where: value, is_json_native=True),
     "date": _date(),
     "datetime": _datetime(),
 }
@@ -145,39 +210,41 @@ _SCALARS: dict[str, Converter] = {
 def _list_of(item: Converter) -> Converter:
     def check(value: Any, where: str) -> None:
         if not isinstance(value, (list, tuple)):
-            raise FieldTypeError(f"{where} must be list, not {kind_of(value)}")
+            raise FieldTypeError(where, f"must be list, not {type_name_of(value)}")
         for index, entry in enumerate(value):
             item.check(entry, f"{where}[{index}]")
 
     def decode(value: Any, where: str) -> Any:
         if not isinstance(value, list):
-            raise FieldTypeError(f"{where} must be an array, not {kind_of(value)}")
+            raise FieldTypeError(where, f"must be an array, not {type_name_of(value)}")
         return [item.decode(entry, f"{where}[{index}]") for index, entry in enumerate(value)]
 
-    return Converter(check, lambda value, sent: [item.encode(entry, sent) for entry in value], decode)
+    return Converter(check, lambda value, for_request: [item.encode(entry, for_request) for entry in value], decode)
 
 
 def _dict_of(item: Converter) -> Converter:
     def check(value: Any, where: str) -> None:
         if not isinstance(value, Mapping):
-            raise FieldTypeError(f"{where} must be dict, not {kind_of(value)}")
+            raise FieldTypeError(where, f"must be dict, not {type_name_of(value)}")
         for key, entry in value.items():
             if not isinstance(key, str):
-                raise FieldTypeError(f"a key of {where} must be str, not {kind_of(key)}")
+                raise FieldTypeError(f"a key of {where}", f"must be str, not {type_name_of(key)}")
             item.check(entry, f"{where}[{key!r}]")
 
     def decode(value: Any, where: str) -> Any:
         if not isinstance(value, dict):
-            raise FieldTypeError(f"{where} must be an object, not {kind_of(value)}")
+            raise FieldTypeError(where, f"must be an object, not {type_name_of(value)}")
         return {key: item.decode(entry, f"{where}[{key!r}]") for key, entry in value.items()}
 
-    return Converter(check, lambda value, sent: {key: item.encode(entry, sent) for key, entry in value.items()}, decode)
+    return Converter(
+        check, lambda value, for_request: {key: item.encode(entry, for_request) for key, entry in value.items()}, decode
+    )
 
 
 def _optional(item: Converter) -> Converter:
     return Converter(
         lambda value, where: None if value is None else item.check(value, where),
-        lambda value, sent: None if value is None else item.encode(value, sent),
+        lambda value, for_request: None if value is None else item.encode(value, for_request),
         lambda value, where: None if value is None else item.decode(value, where),
     )
 
@@ -186,31 +253,31 @@ class Discriminator:
     """How the models of a union are distinguished (OpenAPI 3.0.3, Discriminator Object).
 
     Args:
-        wire: name of the JSON member that identifies the model.
-        models: the models by the values of that member.
+        json_name: name of the JSON member that identifies the model.
+        models: the models, by the value of that member.
     """
 
-    __slots__ = ("models", "wire")
+    __slots__ = ("json_name", "models")
 
-    def __init__(self, wire: str, models: Mapping[str, type]) -> None:
-        self.wire = wire
+    def __init__(self, json_name: str, models: Mapping[str, type]) -> None:
+        self.json_name = json_name
         self.models = models
 
 
-def load_types(type_name: str, package: str, seen: set[str] | None = None) -> None:
+def load_types(type_name: str, package: str, loaded: set[str] | None = None) -> None:
     """Import the models that a type consists of.
 
     Args:
-        type_name: as ``converter`` takes it.
+        type_name: name of the type, in the notation of ``converter``.
         package: name of the package of the generated models.
-        seen: names that are already loaded.
+        loaded: names that are already loaded. None if there are none.
     """
-    seen = {"List", "Dict", "Optional"} if seen is None else seen
+    loaded = {"List", "Dict", "Optional"} if loaded is None else loaded
     for name in re.findall(r"\w+", type_name):
-        if name not in _SCALARS and name not in seen:
-            seen.add(name)
-            for field in getattr(converter(name, package).kind, "_fields", {}).values():
-                load_types(field.type, package, seen)
+        if name not in _SCALARS and name not in loaded:
+            loaded.add(name)
+            for field in getattr(converter(name, package).exact_type, "_fields", {}).values():
+                load_types(field.type, package, loaded)
 
 
 def _named(name: str, package: str) -> Converter:
@@ -220,7 +287,7 @@ def _named(name: str, package: str) -> Converter:
     target = getattr(home, name, None)
     if isinstance(target, type) and hasattr(target, "_fields"):
         return _model(target)
-    # Anything else is an alias: of an enum's values and type, or of a union's models.
+    # Anything else is an alias: of an enum (its values and their type), or of a union (its models).
     last = getattr((get_args(target) or (target,))[-1], "__name__", "")
     if last in _SCALARS:
         return _SCALARS[last]
@@ -232,27 +299,32 @@ def _named(name: str, package: str) -> Converter:
 def _model(cls: Any) -> Converter:
     def check(value: Any, where: str) -> None:
         if not isinstance(value, cls):
-            raise FieldTypeError(f"{where} must be {cls.__name__}, not {kind_of(value)}")
+            raise FieldTypeError(where, f"must be {cls.__name__}, not {type_name_of(value)}")
 
-    return Converter(check, cls._encode, cls._decode, kind=cls)
+    def decode(value: Any, where: str) -> Any:
+        return cls._decode(value, where)
+
+    return Converter(check, cls._encode, decode, exact_type=cls)
 
 
-def _union(by: Discriminator) -> Converter:
-    classes: Final[tuple[Any, ...]] = tuple(by.models.values())
+def _union(discriminator: Discriminator) -> Converter:
+    classes: Final[tuple[Any, ...]] = tuple(discriminator.models.values())
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, classes):
             raise FieldTypeError(
-                f"{where} must be {' or '.join(each.__name__ for each in classes)}, not {kind_of(value)}"
+                where, f"must be {' or '.join(model.__name__ for model in classes)}, not {type_name_of(value)}"
             )
 
     def decode(value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
-            raise FieldTypeError(f"{where} must be an object, not {kind_of(value)}")
-        tag = value.get(by.wire)
-        model: Any = by.models.get(tag) if isinstance(tag, str) else None
+            raise FieldTypeError(where, f"must be an object, not {type_name_of(value)}")
+        tag = value.get(discriminator.json_name)
+        model: Any = discriminator.models.get(tag) if isinstance(tag, str) else None
         if model is None:
-            raise FieldValueError(f"{where}.{by.wire} must be {' or '.join(map(repr, by.models))}")
+            raise FieldValueError(
+                f"{where}.{discriminator.json_name}", f"must be {' or '.join(map(repr, discriminator.models))}"
+            )
         return model._decode(value, where)
 
-    return Converter(check, lambda value, sent: value._encode(sent), decode)
+    return Converter(check, lambda value, for_request: value._encode(for_request), decode)

@@ -1,13 +1,14 @@
 """The base class of the generated models.
 
-A model is a class with slots. A field that was never set is *absent*: it reads as ``None`` and is left out of the
-JSON. A nullable field that was set to ``None`` is *null*: it reads as ``None`` too and is written as ``null``. Members
-that the specification does not define are kept and written back, so additions of a newer service survive a round trip.
+A model is a class with slots. A field that was never set is *absent*: its value is ``None``, and the JSON does not
+contain the field. A nullable field that was set to ``None`` is *null*: its value is ``None`` too, and the JSON contains
+``null``. JSON members that the specification does not define are kept and written back, so that additions of a newer
+service are not lost.
 
-A *read-only* field (``readOnly``) is only set by the service: it is not an argument of the constructor, setting it
-raises, and request bodies leave it out, so that an object can be fetched, changed and sent back. ``to_dict`` and
-``to_json`` include it, because copies and pickles need it. A *write-only* field (``writeOnly``) is only sent to the
-service: a response may lack it, and the ``repr`` does not show it.
+A *read-only* field (``readOnly``) is only set by the service. It is not an argument of the constructor, and setting the
+attribute raises. Request bodies do not contain read-only fields, so that an object can be fetched, changed and sent
+back. ``to_dict`` and ``to_json`` include read-only fields, because copies and pickles need them. A *write-only* field
+(``writeOnly``) is only sent to the service. A response need not contain it, and the ``repr`` does not show its value.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-from ._converters import FieldTypeError, FieldValueError, converter, kind_of
-from ._deprecated import warn_deprecated
-from ._sealed import sealed
+from ._converters import FieldTypeError, FieldValueError, converter, type_name_of
+from ._runtime.tracebacks import clear_locals_on_error
+from ._warnings import warn_deprecated
+from .errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -57,27 +59,27 @@ UNSET: Final = Unset()
 
 
 class Field:
-    """One property of a model: its JSON name, its type in the specification, and its rules.
+    """One field of a model: its JSON name, its type in the specification, and its rules.
 
     Args:
-        wire: name of the member in JSON.
-        type: name of the type, as ``_converters.converter`` takes it.
-        required: the constructor requires it, and ``from_dict`` rejects JSON without it. ``from_dict`` does not require
-            read-only or write-only fields, because it parses both requests and responses.
-        nullable: JSON null is a valid value.
-        deprecated: setting it issues a warning.
-        read_only: it is parsed, but never sent.
-        write_only: it is sent, but not shown in the ``repr``.
+        json_name: name of the member in JSON.
+        type: name of the type, in the notation of ``_converters.converter``.
+        required: whether the constructor requires the field, and ``from_dict`` rejects JSON without it. ``from_dict``
+            does not require read-only or write-only fields, because it parses both requests and responses.
+        nullable: whether JSON null is a valid value.
+        deprecated: whether setting the field issues a warning.
+        read_only: whether the field is parsed, but never sent.
+        write_only: whether the field is sent, but not shown in the ``repr``.
     """
 
     __slots__ = (
-        *("_converter", "deprecated", "expected", "nullable"),
-        *("read_only", "required", "type", "wire", "write_only"),
+        *("_converter", "deprecated", "json_name", "nullable", "read_only"),
+        *("required", "required_in_json", "type", "write_only"),
     )
 
     def __init__(
         self,
-        wire: str,
+        json_name: str,
         type: str,
         *,
         required: bool = False,
@@ -86,22 +88,36 @@ class Field:
         read_only: bool = False,
         write_only: bool = False,
     ) -> None:
-        self.wire = wire
+        self.json_name = json_name
         self.type = type
         self.required = required
         self.nullable = nullable
         self.deprecated = deprecated
         self.read_only = read_only
         self.write_only = write_only
-        self.expected = required and not read_only and not write_only
+        self.required_in_json = required and not read_only and not write_only
         self._converter: Converter | None = None
 
     def converter(self, package: str) -> Converter:
-        # Built on first use, not at import: most programs use only a few of the models.
+        # The converter is created on first use, because most programs use only a few of the models.
         cached = self._converter
         if cached is None:
             cached = self._converter = converter(self.type, package)
         return cached
+
+
+class _PydanticSerializer:
+    """Attribute that gives pydantic the serializer of a model. Needed for pydantic fields of type ``Any``."""
+
+    __slots__ = ()
+
+    def __get__(self, model: object, owner: Any) -> Any:
+        try:
+            from ._pydantic import serializer_of
+
+            return serializer_of(owner)
+        except ImportError:
+            raise AttributeError("__pydantic_serializer__") from None
 
 
 class Model:
@@ -116,8 +132,8 @@ class Model:
         super().__init_subclass__(**options)
         constructor = vars(cls).get("__init__")
         if constructor is not None:
-            # A value of the wrong type may be card data, and would stay in the local variables of a traceback.
-            cls.__init__ = sealed(constructor)  # type: ignore[method-assign]
+            # A value of the wrong type may be card data, which would stay in the local variables of the traceback.
+            cls.__init__ = clear_locals_on_error(constructor)  # type: ignore[method-assign]
 
     def _init(self, **values: Any) -> None:
         object.__setattr__(self, "_extra", {})
@@ -127,15 +143,25 @@ class Model:
                 if value is None and fields[name].nullable:
                     setattr(self, name, None)
                 elif fields[name].required:
-                    raise TypeError(f"{type(self).__name__}.{name} is required and cannot be None")
+                    raise FieldTypeError(f"{type(self).__name__}.{name}", "is required and cannot be None")
             else:
-                self._give(name, fields[name], value)
+                self._set_checked(name, fields[name], value)
 
-    def _give(self, name: str, field: Field, value: Any) -> None:
+    @classmethod
+    def _create(cls, values: Mapping[str, Any]) -> Self:
+        """Create a model from values by the Python names of its fields. The values are not checked."""
+        self = cls.__new__(cls)
+        set_slot = object.__setattr__
+        set_slot(self, "_extra", {})
+        for name, value in values.items():
+            set_slot(self, name, value)
+        return self
+
+    def _set_checked(self, name: str, field: Field, value: Any) -> None:
         """Validate a value that is not null, and set the field to it."""
         converter = field._converter or field.converter(_package(type(self)))
-        # Fast path that most values take; `check` accepts the other valid types and raises for the rest.
-        if type(value) is not converter.kind:
+        # Most values have exactly this type and need no check. `check` accepts the other valid types.
+        if type(value) is not converter.exact_type:
             converter.check(value, f"{type(self).__name__}.{name}")
         object.__setattr__(self, name, value)
         if field.deprecated:
@@ -148,22 +174,22 @@ class Model:
             if field is None:
                 raise AttributeError(f"{type(self).__name__} has no field {name!r}")
             if field.read_only:
-                raise AttributeError(f"{type(self).__name__}.{name} is read-only: it comes from the service alone")
+                raise AttributeError(f"{type(self).__name__}.{name} is read-only: only the service sets it")
             if value is None and not field.nullable:
                 if field.required:
-                    raise TypeError(f"{type(self).__name__}.{name} is required and cannot be None")
+                    raise FieldTypeError(f"{type(self).__name__}.{name}", "is required and cannot be None")
                 if name in self:
                     object.__delattr__(self, name)
                 return
             if value is not None:
-                self._give(name, field, value)
+                self._set_checked(name, field, value)
                 return
             object.__setattr__(self, name, None)
             if field.deprecated:
                 warn_deprecated(f"{type(self).__name__}.{name} is deprecated")
 
         def __getattr__(self, name: str) -> Any:
-            # Called only if the slot is empty: the field is absent.
+            # Python calls this method only if the slot is empty, which means that the field is absent.
             if name in type(self)._fields:
                 return None
             raise AttributeError(f"{type(self).__name__} has no field {name!r}")
@@ -178,7 +204,7 @@ class Model:
             return False
         return True
 
-    def _present(self) -> Iterator[tuple[str, Field, Any]]:
+    def _present_fields(self) -> Iterator[tuple[str, Field, Any]]:
         read = object.__getattribute__
         for name, field in self._fields.items():
             try:
@@ -193,11 +219,11 @@ class Model:
         return self._extra
 
     def to_dict(self) -> dict[str, Any]:
-        """Serialise the model to JSON types, by JSON name: without absent fields, with unknown members at the end."""
+        """Serialise the model to a dictionary by JSON name. Absent fields are left out. Unknown members come last."""
         return self._encode(False)
 
-    def _encode(self, sent: bool) -> dict[str, Any]:
-        # Inlines `_present` for speed: every request runs this.
+    def _encode(self, for_request: bool) -> dict[str, Any]:
+        # `_present_fields` is inlined for speed, because every request calls this method.
         out: dict[str, Any] = {}
         read = object.__getattribute__
         for name, field in self._fields.items():
@@ -205,55 +231,103 @@ class Model:
                 value = read(self, name)
             except AttributeError:
                 continue
-            if not (sent and field.read_only):
+            if not (for_request and field.read_only):
                 converter = field._converter or field.converter(_package(type(self)))
-                out[field.wire] = value if value is None or converter.plain else converter.encode(value, sent)
+                out[field.json_name] = (
+                    value if value is None or converter.is_json_native else converter.encode(value, for_request)
+                )
         for name, value in self._extra.items():
             out.setdefault(name, value)
         return out
 
     def to_json(self) -> str:
-        """Serialise the model to a JSON string, without white space; non-ASCII characters are not escaped.
+        """Serialise the model to a JSON string without white space. Characters outside ASCII are not escaped.
 
         Raises:
-            TypeError: an unknown member holds something that JSON cannot express.
-            ValueError: a number is NaN or infinite.
+            InvalidArgumentError: an unknown member contains something that JSON cannot express, such as NaN.
         """
-        return _TO_JSON.encode(self.to_dict())
+        data = self.to_dict()
+        try:
+            return _TO_JSON.encode(data)
+        except (TypeError, ValueError, RecursionError):
+            pass
+        # Raised outside of the handler, because the exceptions above may quote the value.
+        raise InvalidArgumentError(
+            f"the additional_properties of {type(self).__name__} hold something that JSON cannot express",
+            argument="additional_properties",
+        )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Parse a model from JSON types, by JSON name.
+        """Parse a model from a dictionary of JSON types, whose keys are the JSON names.
 
         Raises:
-            TypeError: a member has a different type than in the specification; the message names its path.
-            ValueError: a required member is missing, or a date cannot be parsed.
+            InvalidArgumentTypeError: a member has a different type than in the specification. The message contains the
+                path of the member.
+            InvalidArgumentError: a required member is missing, or a date cannot be parsed.
         """
         return cls._decode(data, cls.__name__)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Parse a model from a JSON string. Raises ``ValueError`` for invalid JSON, otherwise as ``from_dict``."""
-        return cls.from_dict(json.loads(text))
+    def from_json(cls, json_data: str | bytes) -> Self:
+        """Parse a model from a JSON string.
+
+        Raises:
+            InvalidArgumentError: the string is not valid JSON. Other errors are those of ``from_dict``.
+        """
+        if not isinstance(json_data, (str, bytes, bytearray)):
+            raise FieldTypeError("json_data", f"must be str or bytes, not {type_name_of(json_data)}")
+        data: Any = None
+        problem = None
+        try:
+            data = json.loads(json_data)
+        except json.JSONDecodeError as cause:
+            problem = f"is not valid JSON: {cause}"
+        except (ValueError, RecursionError):
+            problem = "is not valid JSON: not in UTF-8, UTF-16 or UTF-32, nested too deeply, or with too long a number"
+        if problem is not None:
+            # Raised outside of the handler, because the exceptions above contain the string.
+            raise FieldValueError("json_data", problem)
+        return cls.from_dict(data)
 
     @classmethod
     def _decode(cls, data: Any, where: str) -> Self:
         if not isinstance(data, Mapping):
-            raise FieldTypeError(f"{where} must be an object, not {kind_of(data)}")
+            raise FieldTypeError(where, f"must be an object, not {type_name_of(data)}")
         package = _package(cls)
         self = cls.__new__(cls)
         rest = dict(data)
         object.__setattr__(self, "_extra", rest)
         for name, field in cls._fields.items():
-            value = rest.pop(field.wire, UNSET)
+            value = rest.pop(field.json_name, UNSET)
             if value is UNSET or (value is None and not field.nullable):
-                if field.expected:
-                    raise FieldValueError(f"{where}.{field.wire} is required")
+                if field.required_in_json:
+                    raise FieldValueError(f"{where}.{field.json_name}", "is required")
                 continue
             if value is not None:
-                value = field.converter(package).decode(value, f"{where}.{field.wire}")
+                value = field.converter(package).decode(value, f"{where}.{field.json_name}")
             object.__setattr__(self, name, value)
         return self
+
+    __pydantic_serializer__ = _PydanticSerializer()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic 2 and FastAPI validate and serialise the model. Only pydantic calls this method."""
+        from ._pydantic import core_schema_of
+
+        return core_schema_of(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        """Describe the model in JSON Schema, for pydantic 2 and FastAPI."""
+        from ._pydantic import json_schema_of
+
+        return json_schema_of(cls)
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Iterate over the members of ``to_dict()``, so that ``dict(model)`` works, as with pydantic's models."""
+        return iter(self.to_dict().items())
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self) or not isinstance(other, Model):
@@ -263,7 +337,9 @@ class Model:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        parts = [f"{name}={'...' if field.write_only else repr(value)}" for name, field, value in self._present()]
+        parts = [
+            f"{name}={'...' if field.write_only else repr(value)}" for name, field, value in self._present_fields()
+        ]
         if self._extra:
             parts.append(f"additional_properties={self._extra!r}")
         return f"{type(self).__name__}({', '.join(parts)})"

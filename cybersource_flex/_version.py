@@ -1,5 +1,5 @@
-"""The version of the package, alone so that everything can have it at no cost."""
+"""The version of the package. In a separate module, so that importing it is fast."""
 
 from typing import Final
 
-__version__: Final = "0.1.0"
+__version__: Final = "0.2.0"

@@ -1,20 +1,22 @@
-"""Bulk tokenization in asyncio tasks, for ``AsyncFlexClient.tokenize_many``. The state of a batch is in ``bulk``."""
+"""Bulk tokenization in asyncio tasks, for ``AsyncFlexClient.tokenize_many``. The module ``bulk`` uses threads."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 
+from .._runtime.event_loop import running_loop
 from ..jose import CaptureContext, TransientToken
-from .bulk import Batch, Item, Job, TokenizeResult
+from .bulk import Batch, Item, Job, TokenizeFailure, TokenizeResult, TokenizeSuccess
 
 __all__ = ["tokenize_many"]
 
 
 class _NextItem:
-    """Result of taking the next item: a job, an exception of the iterable, or neither at the end.
+    """Result of taking the next item: a job, or the exception that the iterable raised. Both are None at the end.
 
-    ``Job`` and this class keep the item out of the ``repr`` of tasks, which asyncio logs in debug mode.
+    asyncio logs the ``repr`` of tasks and their results in debug mode. The ``repr`` of this class and ``Job`` does not
+    show the item.
     """
 
     __slots__ = ("error", "job")
@@ -32,6 +34,7 @@ async def tokenize_many(
     concurrency: int,
 ) -> AsyncGenerator[TokenizeResult, None]:
     """Tokenize items in tasks and yield their results. The asynchronous form of ``bulk.tokenize_many``."""
+    running_loop()
     limit = asyncio.Semaphore(concurrency)
 
     async def work(job: Job) -> TokenizeResult:
@@ -39,11 +42,11 @@ async def tokenize_many(
             async with limit:
                 context, token = await tokenize(job)
         except Exception as error:
-            return TokenizeResult(job.index, error=error)
-        return TokenizeResult(job.index, token, context=context)
+            return TokenizeFailure(job.index, error)
+        return TokenizeSuccess(job.index, token, context)
 
     source = aiter(items) if isinstance(items, AsyncIterable) else _iterate(items)
-    # An exception in this frame has the frame in its traceback, where a list of cards would be visible.
+    # The traceback of an exception contains the local variables of this frame. They must not include the list of cards.
     del items
     more, failure = True, None
     taking: asyncio.Task[_NextItem] | None = None
@@ -63,7 +66,7 @@ async def tokenize_many(
                 if next_item.job is not None:
                     working.add(asyncio.create_task(work(next_item.job)))
                 else:
-                    # Items in progress are completed and yielded before an exception of the iterable is raised.
+                    # Raised after the items in progress are completed and their results yielded.
                     more, failure = False, next_item.error
                 taking = None
             for task in done & working:
@@ -80,7 +83,8 @@ async def tokenize_many(
 
 async def _iterate(items: Iterable[Item]) -> AsyncIterator[Item]:
     source = iter(items)
-    # An exception of the iterable has this frame in its traceback, so no variable may hold the list or an item then.
+    # If the iterable raises, the traceback contains the local variables of this frame. They must not include the list
+    # of cards or an item.
     del items
     for item in source:
         yield item

@@ -1,4 +1,4 @@
-"""``AsyncFlexClient``: the verbs of ``FlexClient``, awaitable. Needs the extra ``async``."""
+"""``AsyncFlexClient``: ``FlexClient`` for asyncio. Requires the extra ``async``, which installs aiohttp."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from inspect import isawaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .._sealed import sealed
-from ..aio import ApiClient, FlexAPIApi, MicroformIntegrationApi
+from .._runtime.tracebacks import clear_locals_on_error
+from ..aio import AsyncApiClient, AsyncFlexAPIApi, AsyncMicroformIntegrationApi
 from ..errors import ConfigurationError, NotFoundError
 from ..jose import (
     CaptureContext,
     PublicKey,
     TransientToken,
-    encrypt,
-    store_capture_context,
-    verify_transient_token,
 )
-from ..jose.async_key_cache import AsyncKeyCache, AsyncKeySource, with_key
+from ..jose.async_key_cache import AsyncKeyCache, AsyncKeySource, verify_with_async_key_source
 from ..jose.capture_context import UnverifiedContext, check_expected
 from ..jose.payment_credentials import UnverifiedCredentials
 from ..jose.storage import StoredContext
+from ..jose.verified import check_strict
 from ..models import CaptureFields
+from ..transport import AsyncTransport
 from .arguments import (
     capture_request,
     check_call_options,
@@ -33,9 +32,8 @@ from .arguments import (
     token_id,
 )
 from .async_bulk import tokenize_many
-from .base_client import BaseFlexClient, check_digest, host_time_of
+from .base_client import BaseFlexClient, ResponseScope, unquote_posted_token
 from .bulk import Batch, Item, Job, Progress, TokenizeResult
-from .capture_fields import to_wire_data
 
 if TYPE_CHECKING:
     from typing import Self
@@ -43,59 +41,79 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     from ..cards import Card
-    from ..configuration import Configuration
     from ..jose import ContextExpectations, KeySource, PaymentCredentials
     from ..models import GenerateFlexAPICaptureContextRequest
-    from ..transport import ApiResponse, Clock, RetryPolicy
+    from ..transport import ApiResponse, RetryPolicy
+    from ..transport.configuration import Configuration
 
 __all__ = ["AsyncFlexClient"]
 
 
-@sealed
-class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
-    """Asynchronous ``FlexClient`` for one event loop: the same arguments, and the same methods as coroutines.
+@clear_locals_on_error
+class AsyncFlexClient(BaseFlexClient[AsyncApiClient, "KeySource | AsyncKeySource"]):
+    """Client for one merchant on one host, for asyncio. Has the arguments and methods of ``FlexClient``.
 
-    Create one client and share it between tasks; close it with ``async with`` or ``await client.close()``.
+    The methods that send requests are coroutines. ``store_capture_context`` and ``verify_transient_token`` are not.
 
-    Signing and verifying run in the event loop: they take about a millisecond at most, and a thread would hold the
-    interpreter lock for as long. Only signers that block (``JwtExternalKey``, a ``BearerToken`` from a function) run in
-    a thread.
+    Create one client, share it between the tasks of an event loop, and close it with ``async with`` or ``await
+    client.close()``. After its event loop was closed, the client opens new connections in the next loop, so a client at
+    module level can be used in several calls of ``asyncio.run``. It cannot be used in two loops that are open at the
+    same time.
+
+    The first call, or ``async with``, loads aiohttp and the trusted CAs in a thread. Signing and verifying run in the
+    event loop, because they take about a millisecond at most, and Python threads would not run them in parallel.
+    Signers that may block (``JwtExternalKey``, and ``BearerToken`` with a function) run in a thread.
 
     Args:
-        keys: as with ``FlexClient``, or a key source with asynchronous methods (``AsyncKeySource``).
+        keys: a ``KeySource``, or an ``AsyncKeySource``, whose methods are asynchronous. None fetches the keys from the
+            host, and caches them.
 
     Raises:
-        ConfigurationError: a setting is wrong, or the proxy is an ``https://`` one, which this client does not support.
-        ModuleNotFoundError: aiohttp is not installed.
+        ConfigurationError: an argument is invalid, or the proxy has an ``https://`` URL, which this client does not
+            support.
+        MissingDependencyError: aiohttp is not installed.
     """
 
-    __slots__ = ("_api_client", "_cached_keys", "_flex", "_keys", "_microform", "_unthrottled_keys")
+    __slots__ = ("_cached_keys", "_flex", "_keys", "_microform", "_transport", "_unthrottled_keys")
 
-    _api_client: ApiClient
-    _cached_keys: AsyncKeyCache
-    _flex: FlexAPIApi
+    _cached_keys: AsyncKeyCache | None
+    _flex: AsyncFlexAPIApi
     _unthrottled_keys: AsyncKeySource
     _keys: AsyncKeySource
-    _microform: MicroformIntegrationApi
+    _microform: AsyncMicroformIntegrationApi
+    _transport: AsyncTransport
 
     def _connect(self, configuration: Configuration, keys: KeySource | AsyncKeySource | None) -> None:
-        # Imported here so that this class can be imported without the extra.
-        from ..transport.aio import AsyncTransport
-
-        api_client = ApiClient(configuration, transport=AsyncTransport(configuration))
+        transport = AsyncTransport(configuration)
+        api_client = AsyncApiClient(configuration, transport=transport)
         cached = AsyncKeyCache(self._fetch_key)
         custom = None if keys is None else _AwaitableKeySource(keys)
         self._set(
             _api_client=api_client,
+            _transport=transport,
             _cached_keys=cached,
-            _flex=FlexAPIApi(api_client),
-            _microform=MicroformIntegrationApi(api_client),
+            _flex=AsyncFlexAPIApi(api_client),
+            _microform=AsyncMicroformIntegrationApi(api_client),
             _keys=custom or cached,
-            # Key ids in responses of the host are trustworthy, so fetching them is not throttled.
+            # For tokens in responses of the host: an attacker cannot choose their key ids, so fetches are not
+            # throttled.
             _unthrottled_keys=custom or cached.unthrottled(),
         )
 
+    def _share(self, parent: Any) -> None:
+        api_client = self._api_client
+        self._set(
+            # None, so that `close` of this client does not cancel key fetches that its parent may wait for.
+            _cached_keys=None,
+            _transport=parent._transport,
+            _flex=AsyncFlexAPIApi(api_client),
+            _microform=AsyncMicroformIntegrationApi(api_client),
+            _keys=parent._keys,
+            _unthrottled_keys=parent._unthrottled_keys,
+        )
+
     async def __aenter__(self) -> Self:
+        await self._transport.prepare()
         return self
 
     async def __aexit__(
@@ -103,19 +121,13 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
     ) -> None:
         await self.close()
 
-    @property
-    def api_client(self) -> ApiClient:
-        """The low-level API client, for the classes of ``cybersource_flex.aio``: ``FlexAPIApi(client.api_client)``."""
-        return self._api_client
-
-    @property
-    def clock(self) -> Clock:
-        """The offset of the host's clock, and whether requests are signed with the host's time."""
-        return self._api_client.clock
-
     async def close(self) -> None:
-        """Close the connections, and cancel fetches of keys that are in progress."""
-        await self._cached_keys.close()
+        """Close the connections, and cancel fetches of keys that are in progress.
+
+        Does nothing for a client that ``for_merchant`` or ``with_options`` created.
+        """
+        if self._cached_keys is not None:
+            await self._cached_keys.close()
         await self._api_client.close()
 
     async def _fetch_key(self, kid: str) -> Mapping[str, Any]:
@@ -131,10 +143,10 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> CaptureContext:
-        """See ``FlexClient.create_capture_context``."""
+        """Request a capture context and verify it. See ``FlexClient.create_capture_context``."""
         request = capture_request(fields)
         with self._shared_deadline(retry):
-            return await self._verify_issued(
+            return await self._verify_issued_context(
                 await self._flex.generate_flex_api_capture_context_with_http_info(request, timeout=timeout, retry=retry)
             )
 
@@ -149,7 +161,7 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> CaptureContext:
-        """See ``FlexClient.create_microform_context``."""
+        """Request a capture context for Microform and verify it. See ``FlexClient.create_microform_context``."""
         request = microform_request(
             target_origins=target_origins,
             allowed_card_networks=allowed_card_networks,
@@ -158,47 +170,56 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
             client_version=client_version,
         )
         with self._shared_deadline(retry):
-            return await self._verify_issued(
+            return await self._verify_issued_context(
                 await self._microform.generate_capture_context_with_http_info(request, timeout=timeout, retry=retry)
             )
 
-    async def _verify_issued(self, response: ApiResponse[str]) -> CaptureContext:
+    async def _verify_issued_context(self, response: ApiResponse[str]) -> CaptureContext:
         """Verify the capture context in a response of the host."""
-        unverified = UnverifiedContext(response.data)
-        verify = partial(
-            unverified.verify, leeway=self._leeway, host_time=host_time_of(self.clock, response), from_host=True
-        )
-        return await with_key(self._unthrottled_keys, unverified.kid, verify)
+        with ResponseScope(response) as info:
+            unverified = UnverifiedContext(response.data)
+            verify = partial(
+                unverified.verify, leeway=self._leeway, host_time=response.host_time, received_from_host=True
+            )
+            context = await verify_with_async_key_source(self._unthrottled_keys, unverified.kid, verify)
+            return context._with_response(info)
 
-    async def verify_capture_context(self, jwt: str, *, expected: ContextExpectations | None = None) -> CaptureContext:
-        """See ``FlexClient.verify_capture_context``."""
+    async def verify_capture_context(
+        self, jwt: str, *, expected: ContextExpectations | None = None, strict: bool = False
+    ) -> CaptureContext:
+        """Verify a capture context from any source. See ``FlexClient.verify_capture_context``."""
         check_expected(expected)
+        check_strict(strict)
         unverified = UnverifiedContext(jwt)
-        return await with_key(
+        return await verify_with_async_key_source(
             self._keys,
             unverified.kid,
-            # Read after the key was fetched: that response may be the first one with the host's time.
+            # The host's time is read after the key was fetched, because that response may be the first one with a time.
             lambda key: unverified.verify(
-                key, leeway=self._leeway, expected=expected, host_time=self._api_client.host_time()
+                key, leeway=self._leeway, expected=expected, strict=strict, host_time=self._api_client.host_time()
             ),
         )
 
-    def store_capture_context(self, context: CaptureContext, key: str | bytes | None = None, *, bind: str = "") -> str:
-        """See ``FlexClient.store_capture_context``. Not a coroutine."""
-        return store_capture_context(context, key, bind=bind)
-
     async def restore_capture_context(
-        self, text: str, key: str | bytes | None = None, *, bind: str = ""
+        self, stored: str, key: str | bytes | None = None, *, session_id: str = ""
     ) -> CaptureContext:
-        """See ``FlexClient.restore_capture_context``."""
-        stored = StoredContext(text, key, bind=bind)
-        if stored.sealed:
-            return stored.accept(leeway=self._leeway, host_time=self._api_client.host_time())
-        return await with_key(
+        """Restore a stored capture context. See ``FlexClient.restore_capture_context``."""
+        context = StoredContext(stored, key, session_id=session_id)
+        if context.authenticated:
+            return context.trust_mac(leeway=self._leeway, host_time=self._api_client.host_time())
+        return await verify_with_async_key_source(
             self._keys,
-            stored.kid,
-            lambda public_key: stored.verify(public_key, leeway=self._leeway, host_time=self._api_client.host_time()),
+            context.kid,
+            lambda public_key: context.verify(public_key, leeway=self._leeway, host_time=self._api_client.host_time()),
         )
+
+    async def verify_posted_token(
+        self, posted: str, stored: str, key: str | bytes | None = None, *, session_id: str = "", strict: bool = False
+    ) -> TransientToken:
+        """Verify the transient token that a page posted. See ``FlexClient.verify_posted_token``."""
+        check_strict(strict)
+        context = await self.restore_capture_context(stored, key, session_id=session_id)
+        return self.verify_transient_token(unquote_posted_token(posted), context, strict=strict)
 
     async def tokenize(
         self,
@@ -208,13 +229,10 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> TransientToken:
-        """See ``FlexClient.tokenize``."""
-        jwe = encrypt(context, to_wire_data(data, context), host_time=self._api_client.host_time())
+        """Exchange data for a transient token and verify the token. See ``FlexClient.tokenize``."""
+        jwe = self._encrypt(data, context)
         response = await self._flex.create_transient_token_with_http_info(jwe, timeout=timeout, retry=retry)
-        check_digest(response)
-        return verify_transient_token(
-            response.data, context, leeway=self._leeway, host_time=host_time_of(self.clock, response), from_host=True
-        )
+        return self._verify_issued_token(response, context)
 
     def tokenize_many(
         self,
@@ -228,10 +246,10 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> AsyncGenerator[TokenizeResult, None]:
-        """See ``FlexClient.tokenize_many``. Uses tasks: ``async for result in client.tokenize_many(items)``.
+        """Tokenize many cards concurrently, in tasks. See ``FlexClient.tokenize_many``.
 
-        The items may also come from an asynchronous iterable. Closing the generator, or cancelling the task that
-        waits for it, cancels the items in progress.
+        Iterate over the results with ``async for``. The items may also come from an asynchronous iterable. Closing the
+        generator, or cancelling the task that waits for it, cancels the items in progress.
         """
         check_call_options(timeout, retry)
         check_items(items, awaited=True)
@@ -239,24 +257,20 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
         tokenize = partial(self._tokenize_job, timeout=timeout, retry=retry)
         return tokenize_many(tokenize, items, batch, concurrency=concurrency)
 
-    @sealed
+    @clear_locals_on_error
     async def _tokenize_job(
         self, job: Job, *, timeout: float | None, retry: RetryPolicy | None
     ) -> tuple[CaptureContext, TransientToken]:
-        """See ``FlexClient._tokenize_job``."""
+        """Tokenize one item of ``tokenize_many``. Requests a capture context unless the item or the batch has one."""
         context, data = job.resolve()
         if isinstance(context, CaptureFields):
             context = await self.create_capture_context(context, timeout=timeout, retry=retry)
         return context, await self.tokenize(context, data, timeout=timeout, retry=retry)
 
-    def verify_transient_token(self, jwt: str, context: CaptureContext) -> TransientToken:
-        """See ``FlexClient.verify_transient_token``. Not a coroutine: the key is in the context."""
-        return verify_transient_token(jwt, context, leeway=self._leeway, host_time=self._api_client.host_time())
-
     async def payment_details(
         self, token: TransientToken | str, *, timeout: float | None = None, retry: RetryPolicy | None = None
     ) -> dict[str, Any]:
-        """See ``FlexClient.payment_details``."""
+        """Return the captured data, masked. See ``FlexClient.payment_details``."""
         return await self._flex.get_payment_details(token_id(token), timeout=timeout, retry=retry)
 
     async def payment_credentials(
@@ -267,22 +281,57 @@ class AsyncFlexClient(BaseFlexClient["KeySource | AsyncKeySource"]):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> PaymentCredentials:
-        """See ``FlexClient.payment_credentials``. **In PCI DSS scope**: the result holds the card number."""
+        """Return the full card data of a transient token. See ``FlexClient.payment_credentials``.
+
+        **In PCI DSS scope**: the result contains the full card number.
+        """
         with self._shared_deadline(retry):
             response = await self._flex.get_payment_credentials_with_http_info(
                 reference_of(reference), timeout=timeout, retry=retry
             )
-            opened = UnverifiedCredentials(response.data, private_key)
-            host_time = host_time_of(self.clock, response)
-            verify = partial(opened.verify, leeway=self._leeway, host_time=host_time, from_host=True)
-            return await with_key(self._unthrottled_keys, opened.kid, verify)
+            with ResponseScope(response) as info:
+                opened = UnverifiedCredentials(response.data, private_key)
+                verify = partial(
+                    opened.verify, leeway=self._leeway, host_time=response.host_time, received_from_host=True
+                )
+                credentials = await verify_with_async_key_source(self._unthrottled_keys, opened.kid, verify)
+                return credentials._with_response(info)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        retry_safe: bool = False,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> ApiResponse[Any]:
+        """Call any operation of CyberSource's REST API, such as ``POST /pts/v2/payments``. See ``FlexClient.request``.
+
+        If the call is cancelled, its request may have been sent.
+        """
+        return await self._api_client.call(
+            **self._rest_call(
+                method,
+                path,
+                json=json,
+                params=params,
+                headers=headers,
+                retry_safe=retry_safe,
+                timeout=timeout,
+                retry=retry,
+            )
+        )
 
 
 class _AwaitableKeySource:
-    """Adapts a synchronous or asynchronous key source to an asynchronous one.
+    """An ``AsyncKeySource`` that calls a ``KeySource`` or another ``AsyncKeySource``.
 
     Raises:
-        ConfigurationError: the object is neither.
+        ConfigurationError: the object is neither a ``KeySource`` nor an ``AsyncKeySource``.
     """
 
     __slots__ = ("_keys",)

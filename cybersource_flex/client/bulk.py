@@ -1,6 +1,7 @@
-"""Bulk tokenization: many items concurrently, with bounded memory. A failed item does not stop the others.
+"""Bulk tokenization in threads with bounded memory; the results and batch state that ``async_bulk`` shares.
 
-``Batch`` and ``Job`` do no I/O. ``async_bulk`` runs them in tasks instead of threads.
+``tokenize_many`` runs the items in threads. ``async_bulk`` runs them in asyncio tasks, with the same ``Batch`` and
+``Job``, which do no I/O.
 """
 
 from __future__ import annotations
@@ -10,15 +11,24 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Final, TypeAlias
 
 from .._callables import check_function, check_result
-from .._sealed import forget
+from .._immutable import ImmutableValue
+from .._runtime.tracebacks import clear_locals
 from ..cards import Card
-from ..errors import ConfigurationError, FlexError, InvalidDataError
+from ..errors import ConfigurationError, FlexError, InvalidDataError, ResponseInfo
 from ..jose import CaptureContext, TransientToken
 from ..models import CaptureFields
-from ..transport.frozen import Frozen
 from .capture_fields import fields_for_data
 
-__all__ = ["Batch", "Item", "Job", "Progress", "TokenizeResult", "tokenize_many"]
+__all__ = [
+    "Batch",
+    "Item",
+    "Job",
+    "Progress",
+    "TokenizeFailure",
+    "TokenizeResult",
+    "TokenizeSuccess",
+    "tokenize_many",
+]
 
 #: Data as ``FlexClient.tokenize`` accepts it, or a tuple of a capture context and the data for it.
 Item: TypeAlias = Mapping[str, Any] | Card | tuple[CaptureContext, Mapping[str, Any] | Card]
@@ -29,45 +39,84 @@ Progress: TypeAlias = Callable[[int, int], object]
 _MAX_CONCURRENCY: Final = 256
 
 
-class TokenizeResult(Frozen):
-    """Result of one item. Immutable, and cannot be pickled, because it contains a token.
+class TokenizeSuccess(ImmutableValue):
+    """Result of an item that was tokenized. Immutable. Cannot be pickled, because a ``TransientToken`` cannot.
 
     Attributes:
-        index: position of the item, from 0.
-        token: the verified transient token, None on failure.
-        error: why the item failed: a ``FlexError``, or the exception that the item itself raised; None on success.
-        context: the capture context of the token, which ``verify_transient_token`` needs; None on failure.
+        index: position of the item in ``items``, from 0.
+        token: the verified transient token.
+        context: the capture context of the token, which ``verify_transient_token`` needs.
+        error: None.
     """
 
-    __slots__ = ("context", "error", "index", "token")
+    __slots__ = ("context", "index", "token")
 
     index: int
-    token: TransientToken | None
-    error: Exception | None
-    context: CaptureContext | None
+    token: TransientToken
+    context: CaptureContext
+    error: None = None
 
-    def __init__(
-        self,
-        index: int,
-        token: TransientToken | None = None,
-        error: Exception | None = None,
-        context: CaptureContext | None = None,
-    ) -> None:
-        self._set(index=index, token=token, error=error, context=context)
+    def __init__(self, index: int, token: TransientToken, context: CaptureContext) -> None:
+        self._set(index=index, token=token, context=context)
+
+    @property
+    def response(self) -> ResponseInfo | None:
+        """Status, correlation id, attempts and duration of the call that returned the token."""
+        return self.token.response
 
     def __repr__(self) -> str:
-        if self.error is None:
-            return f"<TokenizeResult {self.index}: {self.token!r}>"
+        return f"<TokenizeSuccess {self.index}: {self.token!r}>"
+
+
+class TokenizeFailure(ImmutableValue):
+    """Result of an item that failed. Immutable.
+
+    Attributes:
+        index: position of the item in ``items``, from 0.
+        error: a ``FlexError``, or an exception that was raised when the data of the item was read, for example by a
+            custom mapping.
+        token: None.
+        context: None.
+    """
+
+    __slots__ = ("error", "index")
+
+    index: int
+    error: Exception
+    token: None = None
+    context: None = None
+
+    def __init__(self, index: int, error: Exception) -> None:
+        self._set(index=index, error=error)
+
+    @property
+    def response(self) -> ResponseInfo | None:
+        """Status, correlation id, attempts and duration of the call that failed. None if there was no response."""
+        return self.error.response if isinstance(self.error, FlexError) else None
+
+    def __repr__(self) -> str:
         # The message of an exception from outside this package may contain the item's data.
         message = f": {self.error}" if isinstance(self.error, FlexError) else ""
-        return f"<TokenizeResult {self.index}: {type(self.error).__name__}{message}>"
+        return f"<TokenizeFailure {self.index}: {type(self.error).__name__}{message}>"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if not isinstance(self.error, FlexError):
+            raise TypeError(
+                f"a TokenizeFailure cannot be pickled if its error is from outside this package: a "
+                f"{type(self.error).__name__} may contain the data of the item"
+            )
+        return super().__reduce__()
+
+
+TokenizeResult: TypeAlias = TokenizeSuccess | TokenizeFailure
+"""Result of one item. ``result.error`` is None for a ``TokenizeSuccess``; type checkers understand that comparison."""
 
 
 class Job:
     """One item that is being tokenized. Its ``repr`` does not show the data.
 
     Attributes:
-        index: position of the item.
+        index: position of the item in ``items``, from 0.
     """
 
     __slots__ = ("_context", "_fields", "_item", "index")
@@ -82,7 +131,7 @@ class Job:
         return f"<Job {self.index}>"
 
     def resolve(self) -> tuple[CaptureContext | CaptureFields, Mapping[str, Any] | Card]:
-        """Return the context to use, or the fields to request one with; and the data.
+        """Return the context and the data of the item. If there is no context, return the fields to request one with.
 
         Raises:
             InvalidDataError: the item is malformed, or has a field that the API does not capture.
@@ -90,7 +139,7 @@ class Job:
         item, context = self._item, self._context
         if isinstance(item, tuple):
             if len(item) != 2 or not isinstance(item[0], CaptureContext):
-                raise InvalidDataError("an item that is a tuple must be a CaptureContext and the data for it")
+                raise InvalidDataError("an item that is a tuple must contain a CaptureContext and the data for it")
             context, item = item
         if context is not None:
             return context, item
@@ -98,15 +147,15 @@ class Job:
 
 
 class Batch:
-    """State of a batch: how many items may start, which are done, and which result is next.
+    """State of a batch: whether another item may start, how many are completed, and which result is next.
 
     Args:
-        concurrency: maximum number of items in progress, 1 to 256. Up to twice as many are taken from the source
-            before their results are consumed.
-        ordered: whether results are yielded in the order of the items, or as they complete.
-        progress: called after each item.
-        fields: fields to request in the context of each item; None for the fields that the item has.
-        context: one context for all items, instead of one for each.
+        concurrency: maximum number of items in progress, 1 to 256. At most twice this number of items are taken from
+            the source before their results are consumed.
+        ordered: True to yield results in the order of the items, False to yield each result when it is complete.
+        progress: called after each item. None for no progress reports.
+        fields: fields to request in the context of each item. None requests the fields that the item has.
+        context: one context for all items. None requests a separate context for each item.
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -141,13 +190,15 @@ class Batch:
         ):
             raise ConfigurationError(f"concurrency must be a whole number from 1 to {_MAX_CONCURRENCY}")
         if progress is not None:
-            check_function("progress", progress, "a function of two numbers (how many are done, how many failed)")
+            check_function("progress", progress, "a function of two numbers (completed items, failed items)")
         if fields is not None and not isinstance(fields, CaptureFields):
-            raise ConfigurationError("fields must be CaptureFields, as fields(card=['number']) makes them")
+            raise ConfigurationError("fields must be CaptureFields, for example fields(card=['number'])")
         if context is not None and not isinstance(context, CaptureContext):
-            raise ConfigurationError("context must be a CaptureContext, which create_capture_context makes")
+            raise ConfigurationError("context must be a verified CaptureContext, from create_capture_context")
         if fields is not None and context is not None:
-            raise ConfigurationError("give either fields or a context: the context has its fields")
+            raise ConfigurationError(
+                "fields and context were both passed; pass only one, because a context has its own fields"
+            )
         self._max_outstanding = 2 * concurrency
         self._ordered = ordered
         self._progress = progress
@@ -170,8 +221,9 @@ class Batch:
     def finish(self, result: TokenizeResult) -> None:
         """Record a result, and report progress."""
         if result.error is not None:
-            # The frames of its traceback hold the item, and have ended.
-            forget(result.error, None)
+            # The local variables in the traceback contain the item. They are cleared, because the caller gets the
+            # error.
+            clear_locals(result.error, None)
             self._failed += 1
         self._done += 1
         self._results[result.index] = result
@@ -179,7 +231,7 @@ class Batch:
             check_result("progress", self._progress(self._done, self._failed))
 
     def next_result(self) -> TokenizeResult | None:
-        """Return the next result, None if there is none yet."""
+        """Return the next result to yield, or None if it is not complete yet."""
         index = self._yielded if self._ordered else next(iter(self._results), -1)
         result = self._results.pop(index, None)
         if result is not None:
@@ -194,31 +246,31 @@ def tokenize_many(
     *,
     concurrency: int,
 ) -> Generator[TokenizeResult, None, None]:
-    """Tokenize items in threads and yield their results. Items are taken from the source in the caller's thread.
+    """Tokenize items in threads and yield their results. The caller's thread iterates over ``items``.
 
     Args:
-        tokenize: tokenizes one item.
-        items: the source of the items.
+        tokenize: function that tokenizes the item of a job.
+        items: the items.
         batch: state of this batch.
-        concurrency: number of threads.
+        concurrency: maximum number of threads.
     """
 
     def work(job: Job) -> TokenizeResult:
         try:
             context, token = tokenize(job)
         except Exception as error:
-            return TokenizeResult(job.index, error=error)
-        return TokenizeResult(job.index, token, context=context)
+            return TokenizeFailure(job.index, error)
+        return TokenizeSuccess(job.index, token, context)
 
     source = iter(items)
-    # An exception in this frame has the frame in its traceback, where a list of cards would be visible.
+    # The traceback of an exception contains the local variables of this frame. They must not include the list of cards.
     del items
     more, failure = True, None
     pending: set[Future[TokenizeResult]] = set()
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="flex-tokenize")
     try:
         while True:
-            # Results are yielded before waiting for another item.
+            # Yield the results that are complete before taking another item, which may block.
             while (result := batch.next_result()) is not None:
                 yield result
             while more and batch.has_room:
@@ -228,7 +280,7 @@ def tokenize_many(
                     more = False
                     break
                 except Exception as error:
-                    # Items in progress are completed and yielded first.
+                    # Raised after the items in progress are completed and their results yielded.
                     more, failure = False, error
                     break
                 pending.add(pool.submit(work, job))

@@ -1,49 +1,58 @@
-"""Bytes out and bytes in: what the generated classes stand on.
+"""Build, sign and send requests, and parse responses. Used by the generated API classes.
 
-``Operation`` turns a call into a ``Request`` and an answer into data or an exception, without any I/O. ``Transport``
-sends a request, asking the ``Signer`` for fresh headers over the very bytes it is about to send; an ``Encryption`` has
-made these before, where there is one. ``Tls`` says which hosts are believed.
+``Operation`` turns the arguments of a call into a ``Request``, and later a ``Response`` into data or an exception. It
+does no I/O. ``Transport`` sends a request, in one or more attempts. For each attempt, the ``Signer`` creates new
+headers for the exact bytes that are sent. If a ``MessageEncryptor`` is configured, it encrypts the body first. ``Tls``
+holds the TLS settings.
 """
 
 from typing import TYPE_CHECKING
 
 from .clock import Clock, HostTime
-from .message import Encryption, Request, Response, Signer
+from .configuration import Configuration
+from .messages import MessageEncryptor, Request, Response, Signer
 from .operation import ApiResponse, Operation
 from .retry import RetryPolicy
-from .settings import Settings
-from .telemetry import AttemptEvent, Events, ResponseEvent
+from .telemetry import AttemptEvent, CallEvent, EventHooks
 from .tls import Tls
 
 if TYPE_CHECKING:
-    from .sync import Transport
+    from .backends.async_transport import AsyncTransport
+    from .backends.urllib3_transport import Transport
 
 __all__ = [
     "ApiResponse",
+    "AsyncTransport",
     "AttemptEvent",
+    "CallEvent",
     "Clock",
-    "Encryption",
-    "Events",
+    "Configuration",
+    "EventHooks",
     "HostTime",
+    "MessageEncryptor",
     "Operation",
     "Request",
     "Response",
-    "ResponseEvent",
     "RetryPolicy",
-    "Settings",
     "Signer",
     "Tls",
     "Transport",
 ]
 
 
-def __getattr__(name: str) -> object:
-    # urllib3 is most of what importing this package would cost; who never sends never pays.
-    if name == "Transport":
-        from .sync import Transport
+if not TYPE_CHECKING:
+    # Hidden from type checkers, which would accept every name.
+    def __getattr__(name: str) -> object:
+        # urllib3 and asyncio are slow to import, so the transports are imported on first use.
+        if name == "Transport":
+            from .backends.urllib3_transport import Transport
 
-        return Transport
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return Transport
+        if name == "AsyncTransport":
+            from .backends.async_transport import AsyncTransport
+
+            return AsyncTransport
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

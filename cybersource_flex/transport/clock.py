@@ -1,8 +1,8 @@
-"""The difference between this machine's clock and the host's, learned from the ``Date`` of the host's responses.
+"""Measure the difference between the host's clock and this machine's, from the ``Date`` header of responses.
 
-It is used for two things. After a 401, requests are signed with the host's time, because a signature with a wrong time
-is rejected. And tokens that come from the host are not called "not yet valid" only because this machine's clock is
-behind. It never extends the life of a token: expiry is judged by whichever of the two clocks is later.
+The difference has two uses. After a 401, the request is signed with the host's time, because the host rejects
+signatures with a wrong time. A token from the host is not rejected as "not yet valid" if only this machine's clock says
+so. The difference never extends the validity of a token: a token has expired if either of the two clocks says so.
 """
 
 from __future__ import annotations
@@ -12,137 +12,126 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
-from .._lock import Lock
+from .._runtime.lock import ForkSafeLock
+from .._runtime.monotonic import monotonic
 
 __all__ = ["Clock", "HostTime"]
 
-# Seconds. HTTP dates have whole seconds and responses take time: less than this is no difference worth signing with.
-THRESHOLD: Final = 30.0
-# One day. A difference that is larger comes from a wrong Date and not from a wrong clock.
-MOST: Final = 86_400.0
-# Seconds. When the wall clock and the monotonic clock have moved apart by more, this machine's clock was set meanwhile.
-_SET: Final = 5.0
+# Seconds. Smaller differences are not corrected: HTTP dates have whole seconds, and responses take time.
+MIN_OFFSET: Final = 30.0
+# One day. A larger difference is more likely a wrong Date header than a wrong clock.
+MAX_OFFSET: Final = 86_400.0
+# Seconds. If the wall clock and the monotonic clock have diverged by more, this machine's clock was set.
+_CLOCK_SET: Final = 5.0
 
 
 class HostTime(NamedTuple):
     """The host's clock, compared with this machine's.
 
     Attributes:
-        ahead: seconds by which the host's clock is ahead of this machine's; negative where it is behind.
-        error: seconds by which ``ahead`` may be wrong, because of the time that the response took.
-        ignored: why the difference is reported but not used; empty where it is used.
+        offset: seconds by which the host's clock is ahead of this machine's; negative if it is behind.
+        max_error: maximum error of ``offset`` in seconds, caused by the duration of the response.
+        ignored_reason: why the difference is reported but not used. Empty if the difference is used.
     """
 
-    ahead: float
-    error: float = 0.0
-    ignored: str = ""
+    offset: float
+    max_error: float = 0.0
+    ignored_reason: str = ""
 
 
 class _Measurement(NamedTuple):
-    ahead: float
-    error: float
-    # This machine's two clocks at that moment.
+    host_time: HostTime
+    # This machine's clocks when the response was received.
     wall: float
     monotonic: float
 
 
 class Clock:
-    """The time to sign with, and the host's time. Safe in threads.
+    """Clock that gives the time to sign with, and measures the host's time. Thread-safe.
 
     Args:
-        correct: whether the host's time may be used at all.
+        correct: whether to use the host's time, for signing and for checking tokens.
     """
 
     def __init__(self, *, correct: bool = True) -> None:
         self._correct = correct
-        self._lock = Lock()
-        self._last: _Measurement | None = None
-        # The last date with its value: many responses have the same, and parsing it is slow.
-        self._read: tuple[str | None, float] = (None, 0.0)
+        self._lock = ForkSafeLock()
+        self._last_measurement: _Measurement | None = None
+        # Many consecutive responses have the same date, and parsing it is slow.
+        self._last_date: tuple[str | None, float] = (None, 0.0)
         self._offset = 0.0
 
     def __repr__(self) -> str:
-        return f"<Clock measured={self.measured!r} offset={self._offset!r}>"
+        return f"<Clock measured_offset={self.measured_offset!r} offset={self._offset!r}>"
 
     @property
-    def measured(self) -> float | None:
-        """Seconds by which the host's clock was ahead of ours in its last response, to about a second; None before."""
-        last = self._last
-        return None if last is None else last.ahead
+    def measured_offset(self) -> float | None:
+        """Seconds by which the host's clock is ahead of this machine's, within about 1 s. None before any response."""
+        last = self._last_measurement
+        return None if last is None else last.host_time.offset
 
     @property
     def offset(self) -> float:
-        """Seconds that are added to our time when signing. Zero until a host has rejected our time."""
+        """Seconds added to this machine's time when signing. Zero until ``apply_offset`` changes it after a 401."""
         return self._offset
 
     def now(self) -> float:
-        """The time to sign with, in seconds since the epoch."""
+        """Return the time to sign with, in seconds since the epoch."""
         return time.time() + self._offset
 
-    def learn(self, date: str | None, *, sent: float, received: float) -> None:
-        """Measure the difference with the ``Date`` of a response (RFC 9110 section 6.6.1).
+    def observe_date(self, date: str | None, *, sent: float, received: float) -> HostTime | None:
+        """Measure the difference of the clocks from the ``Date`` header of a response (RFC 9110 section 6.6.1).
+
+        Returns the host's time. If the date is missing or invalid, it is the result of ``host_time``.
 
         Args:
-            date: the header, or None.
-            sent: our time when the request was sent, in seconds since the epoch.
-            received: our time when the response arrived.
+            date: value of the header. None if the response has no such header.
+            sent: when the request was sent, by this machine's clock, in seconds since the epoch.
+            received: when the response was received, by the same clock.
         """
-        measured = self._measure(date, sent, received)
-        if measured is not None:
-            self._last = measured
+        if date is None:
+            return self.host_time()
+        last_date, host = self._last_date
+        if date != last_date:
+            try:
+                parsed = parsedate_to_datetime(date)
+                # Without a time zone (-0000), Python would assume the local one.
+                host = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+            except (ValueError, OverflowError):
+                return self.host_time()
+            self._last_date = date, host
+        # The host wrote the date between ``sent`` and ``received``, without the fraction of the second.
+        offset, max_error = host + 0.5 - (sent + received) / 2, 0.5 + abs(received - sent) / 2
+        ignored_reason = ""
+        if abs(offset) > MAX_OFFSET:
+            ignored_reason = "more than a day, so the Date header is assumed to be wrong"
+        elif not self._correct:
+            ignored_reason = "not used, because correct_clock is off"
+        host_time = HostTime(offset, max_error, ignored_reason)
+        self._last_measurement = _Measurement(host_time, time.time(), monotonic())
+        return host_time
 
     def host_time(self) -> HostTime | None:
-        """The host's clock according to its last response.
+        """Return the host's time, as measured from its last response.
 
-        None before the first response, and after this machine's clock was set: the difference is unknown then.
+        None before the first response, or if this machine's clock was changed after the last response.
         """
-        last = self._last
+        last = self._last_measurement
         if last is None:
             return None
-        if abs((time.time() - last.wall) - (time.monotonic() - last.monotonic)) > _SET:
+        if abs((time.time() - last.wall) - (monotonic() - last.monotonic)) > _CLOCK_SET:
             return None
-        return self._host_time(last)
+        return last.host_time
 
-    def host_time_of(self, date: str | None, *, sent: float, received: float) -> HostTime | None:
-        """The host's clock according to one response; for a token in that response.
-
-        Arguments are those of ``learn``. Without a date that can be read, the same as ``host_time``.
-        """
-        measured = self._measure(date, sent, received)
-        return self.host_time() if measured is None else self._host_time(measured)
-
-    def adopt(self) -> bool:
-        """Sign with the measured difference from now on, after a rejection. Returns whether that is a new time."""
+    def apply_offset(self) -> bool:
+        """Sign with the host's time from now on. Returns False if this is not allowed or would change little."""
         with self._lock:
-            # Other threads go on measuring.
-            measured = self.measured
-            if not self._correct or measured is None or abs(measured) > MOST:
+            # Read once: other threads may measure at the same time. If this machine's clock was set since the
+            # measurement, the difference would make a correct signature wrong.
+            host_time = self.host_time()
+            if host_time is None or host_time.ignored_reason:
                 return False
-            if abs(measured - self._offset) < THRESHOLD:
+            if abs(host_time.offset - self._offset) < MIN_OFFSET:
                 return False
-            self._offset = measured
+            self._offset = host_time.offset
             return True
-
-    def _measure(self, date: str | None, sent: float, received: float) -> _Measurement | None:
-        if date is None:
-            return None
-        known, host = self._read
-        if date != known:
-            try:
-                found = parsedate_to_datetime(date)
-                # Without a zone (-0000), Python would take the local one.
-                host = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-            except (ValueError, OverflowError):
-                return None
-            self._read = date, host
-        # The host wrote it at some moment in between, and left out the fraction of the second.
-        ahead, error = host + 0.5 - (sent + received) / 2, 0.5 + abs(received - sent) / 2
-        return _Measurement(ahead, error, time.time(), time.monotonic())
-
-    def _host_time(self, measured: _Measurement) -> HostTime:
-        ignored = ""
-        if abs(measured.ahead) > MOST:
-            ignored = "more than a day, which is taken for a wrong Date"
-        elif not self._correct:
-            ignored = "not used, because correct_clock is off"
-        return HostTime(measured.ahead, measured.error, ignored)

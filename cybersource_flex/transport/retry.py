@@ -1,6 +1,6 @@
-"""Whether and when to retry. Pure decisions; nothing here sleeps.
+"""``RetryPolicy``: attempts, waits, retried statuses and deadline of a call. Also parses ``Retry-After``.
 
-CyberSource documents no rule. ``Retry-After`` is read as in RFC 9110 section 10.2.3.
+CyberSource does not document how to retry. ``Retry-After`` is read as in RFC 9110 section 10.2.3.
 """
 
 from __future__ import annotations
@@ -8,109 +8,122 @@ from __future__ import annotations
 import random
 from collections.abc import Collection
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from .._sealed import sealed
+from .._immutable import ImmutableValue
+from .._runtime.tracebacks import clear_locals_on_error
 from ..errors import ConfigurationError
-from .frozen import Frozen
 
-__all__ = ["RetryPolicy", "retry_after"]
+if TYPE_CHECKING:
+    from typing import Self
 
-# The longest ``Retry-After`` accepted, in seconds; a longer one is shortened to it.
-_MOST_RETRY_AFTER: Final = 86_400.0
+__all__ = ["RetryPolicy", "check_seconds", "parse_retry_after"]
+
+# Seconds. A longer ``Retry-After`` is shortened to this.
+_MAX_RETRY_AFTER: Final = 86_400.0
+# A year. Locks and sockets do not accept much longer times.
+_MAX_SECONDS: Final = 31_536_000
 
 
-@sealed
-class RetryPolicy(Frozen):
+@clear_locals_on_error
+class RetryPolicy(ImmutableValue):
     """Retry policy: number of attempts, waits between them and the deadline of the call. Immutable.
 
-    Any call is retried after a failure to connect, because nothing was sent. After a broken connection, a timeout or
-    one of ``statuses``, only operations that are safe to repeat are retried: reading, and requesting a capture context.
-    Each attempt gets a new signature.
+    Any call is retried if no connection was established, because nothing was sent. After a broken connection, a timeout
+    or one of ``statuses``, only operations that are safe to repeat are retried: reads, and requests for a capture
+    context. Each attempt has a new signature.
 
     Args:
-        attempts: maximum number of attempts, including the first; 1 disables retries.
-        base: seconds; the wait before attempt ``n + 1`` is random, up to ``base * 2 ** (n - 1)`` (full jitter).
-        cap: seconds; the longest of these waits.
+        attempts: maximum number of attempts, including the first; 1 disables retries. The retries after a 401, with new
+            credentials or the corrected time, do not count.
+        initial_delay: upper limit of the wait before the second attempt, in seconds. The limit doubles with each
+            further attempt. The wait itself is random, from 0 to the limit (full jitter).
+        max_delay: highest value of this limit, in seconds.
         statuses: HTTP statuses that are retried.
-        deadline: seconds for the whole call, including waits; None for no limit. If a wait would end after it, the
-            failure is raised at once.
-        repeat_any: also retry operations that may take effect twice when repeated.
+        deadline: seconds for the whole call, including waits. None for no limit. If a wait would end after the
+            deadline, the failure is raised at once.
+        retry_unsafe: also retry operations that may take effect twice when repeated.
 
     Raises:
-        ConfigurationError: a value is out of its range.
+        ConfigurationError: a value is out of range.
     """
 
-    __slots__ = ("attempts", "base", "cap", "deadline", "repeat_any", "statuses")
+    __slots__ = ("attempts", "deadline", "initial_delay", "max_delay", "retry_unsafe", "statuses")
 
     attempts: int
-    base: float
-    cap: float
+    initial_delay: float
+    max_delay: float
     statuses: frozenset[int]
     deadline: float | None
-    repeat_any: bool
+    retry_unsafe: bool
 
     def __init__(
         self,
         *,
         attempts: int = 3,
-        base: float = 0.25,
-        cap: float = 8.0,
+        initial_delay: float = 0.25,
+        max_delay: float = 8.0,
         statuses: Collection[int] = (429, 502, 503, 504),
         deadline: float | None = 60.0,
-        repeat_any: bool = False,
+        retry_unsafe: bool = False,
     ) -> None:
         if isinstance(attempts, bool) or not isinstance(attempts, int) or not 1 <= attempts <= 20:
             raise ConfigurationError("attempts must be a whole number from 1 to 20")
-        if not all(isinstance(status, int) and 400 <= status < 600 for status in statuses):
-            raise ConfigurationError("statuses must be HTTP statuses from 400 to 599")
+        if not isinstance(statuses, Collection) or not all(
+            isinstance(status, int) and 400 <= status < 600 for status in statuses
+        ):
+            raise ConfigurationError("statuses must be a collection of HTTP statuses from 400 to 599")
         self._set(
             attempts=attempts,
-            base=_seconds("base", base),
-            cap=_seconds("cap", cap),
+            initial_delay=check_seconds("initial_delay", initial_delay),
+            max_delay=check_seconds("max_delay", max_delay),
             statuses=frozenset(statuses),
-            deadline=None if deadline is None else _seconds("deadline", deadline),
-            repeat_any=bool(repeat_any),
+            deadline=None if deadline is None else check_seconds("deadline", deadline),
+            retry_unsafe=bool(retry_unsafe),
         )
 
-    def replace(self, **changes: Any) -> RetryPolicy:
+    def replace(self, **changes: Any) -> Self:
         """Return a copy of the policy with the named values changed."""
-        return RetryPolicy(**{**{name: getattr(self, name) for name in self.__slots__}, **changes})
+        return type(self)(**{**self._arguments(), **changes})
 
     def __repr__(self) -> str:
-        return f"RetryPolicy({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in RetryPolicy.__slots__)
+        return f"{type(self).__name__}({values})"
 
-    def pause(self, attempt: int, asked: float | None) -> float:
-        """Seconds to wait after an attempt that failed.
+    def delay(self, attempt: int, retry_after: float | None) -> float:
+        """Compute the seconds to wait after a failed attempt.
 
         Args:
-            attempt: its number, from 1.
-            asked: the host's ``Retry-After`` in seconds, or None; used if it is longer than the computed wait.
+            attempt: number of the attempt, from 1.
+            retry_after: the host's ``Retry-After`` in seconds. It is used if it is longer than the random wait. None if
+                the host sent no ``Retry-After``.
         """
-        jitter = random.uniform(0, min(self.cap, self.base * 2 ** (attempt - 1)))  # noqa: S311 - no secret
-        return jitter if asked is None else max(asked, jitter)
+        jitter = random.uniform(0, min(self.max_delay, self.initial_delay * 2 ** (attempt - 1)))  # noqa: S311 - no secret
+        return jitter if retry_after is None else max(retry_after, jitter)
 
 
-def _seconds(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise ConfigurationError(f"{name} must be a positive number of seconds")
+def check_seconds(name: str, value: float) -> float:
+    """Check that a time in seconds is positive and at most a year. If not, ``ConfigurationError`` is raised."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _MAX_SECONDS:
+        # The message leaves out the value: a misplaced argument may be card data.
+        raise ConfigurationError(f"{name} must be a positive number of seconds, at most {_MAX_SECONDS}")
     return float(value)
 
 
-def retry_after(value: str | None, now: float) -> float | None:
-    """Parse a ``Retry-After`` header in either of its forms into seconds. None if it is missing or invalid.
+def parse_retry_after(value: str | None, now: float) -> float | None:
+    """Convert a ``Retry-After`` header, which is a number or a date, to seconds. None if it is missing or invalid.
 
     Args:
-        value: the header.
-        now: the host's time in seconds since the epoch, for the form that is a date.
+        value: value of the header.
+        now: the host's time in seconds since the epoch. It is subtracted if the header is a date.
     """
     if value is None:
         return None
     stripped = value.strip()
     if stripped.isascii() and stripped.isdigit():
-        return min(float(stripped[:12]), _MOST_RETRY_AFTER)
+        return min(float(stripped[:12]), _MAX_RETRY_AFTER)
     try:
-        moment = parsedate_to_datetime(stripped).timestamp()
+        date = parsedate_to_datetime(stripped).timestamp()
     except (ValueError, OverflowError):
         return None
-    return min(max(0.0, moment - now), _MOST_RETRY_AFTER)
+    return min(max(0.0, date - now), _MAX_RETRY_AFTER)

@@ -7,37 +7,33 @@ value in a path.
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from .._callables import check_function, check_result
-from ..errors import Attempt, Outcome
-from .frozen import Frozen
+from .._immutable import ImmutableValue
+from ..errors import Attempt, Outcome, safe_correlation_id
 
-if TYPE_CHECKING:
-    from .operation import Operation
-
-__all__ = ["AttemptEvent", "Events", "ResponseEvent", "Spans"]
+__all__ = ["MAX_OPERATIONS", "AttemptEvent", "CallEvent", "CallSpan", "EventHooks", "Tracing"]
 
 # Silent by default: the application configures logging, not the library.
 logging.getLogger("cybersource_flex").addHandler(logging.NullHandler())
-_log: Final = logging.getLogger("cybersource_flex.transport")
+# Operations for which attributes and counts are kept. `client.request` can be called with any number of paths.
+MAX_OPERATIONS: Final = 500
 
-# A host can send any value as a correlation id, even a token or a card number.
-_CORRELATION_ID: Final = re.compile(r"[0-9A-Za-z-]{1,40}")
+_log: Final = logging.getLogger("cybersource_flex.transport")
 
 
 class AttemptEvent(NamedTuple):
     """An attempt that ended.
 
     Attributes:
-        operation: name of the method that was called.
+        operation: name of the method that was called. For ``client.request``, HTTP method and path template.
         method: HTTP method.
         path: path template, without its values.
-        attempt: number, time, duration, and status or error.
-        correlation_id: ``v-c-correlation-id`` of the response, or None.
+        attempt: the attempt, with its number, start time, duration, and status or error.
+        correlation_id: ``v-c-correlation-id`` of the response. None if there is none.
     """
 
     operation: str
@@ -47,72 +43,62 @@ class AttemptEvent(NamedTuple):
     correlation_id: str | None
 
 
-class ResponseEvent(NamedTuple):
+class CallEvent(NamedTuple):
     """A call that ended.
 
     Attributes:
-        operation: name of the method that was called.
+        operation: name of the method that was called. For ``client.request``, HTTP method and path template.
         method: HTTP method.
         path: path template, without its values.
-        attempts: all its attempts.
-        seconds: duration, including waits.
-        status: HTTP status of the last response, or None.
-        outcome: what became of it.
-        error: class name of the exception raised, or None.
+        attempts: all attempts of the call.
+        duration: duration of the call in seconds, including waits.
+        status: HTTP status of the last response. None if there was no complete response.
+        outcome: whether the host accepted or rejected the call, as in ``CallError.outcome``.
+        error: class name of the exception that the call raises. None if the call succeeds.
     """
 
     operation: str
     method: str
     path: str
     attempts: tuple[Attempt, ...]
-    seconds: float
+    duration: float
     status: int | None
     outcome: Outcome
     error: str | None
 
 
-class Events(Frozen):
+class EventHooks(ImmutableValue):
     """User callbacks for attempts and calls. They run in the calling thread and should be fast. Exceptions are logged
     and ignored. The callbacks are not awaited, so async functions are rejected.
 
     Args:
-        on_attempt: called after each attempt.
-        on_response: called once at the end of each call.
+        on_attempt: function that is called with an ``AttemptEvent`` after each attempt.
+        on_call_end: function that is called with a ``CallEvent`` at the end of each call.
 
     Raises:
         ConfigurationError: an argument is not a function, or is an async function.
     """
 
-    __slots__ = ("_on_attempt", "_on_response")
+    __slots__ = ("on_attempt", "on_call_end")
 
-    _on_attempt: Callable[[AttemptEvent], object] | None
-    _on_response: Callable[[ResponseEvent], object] | None
+    on_attempt: Callable[[AttemptEvent], object] | None
+    on_call_end: Callable[[CallEvent], object] | None
 
     def __init__(
         self,
         *,
         on_attempt: Callable[[AttemptEvent], object] | None = None,
-        on_response: Callable[[ResponseEvent], object] | None = None,
+        on_call_end: Callable[[CallEvent], object] | None = None,
     ) -> None:
-        for name, callback in (("on_attempt", on_attempt), ("on_response", on_response)):
+        for name, callback in (("on_attempt", on_attempt), ("on_call_end", on_call_end)):
             if callback is not None:
-                check_function(name, callback, "a function of one event")
-        self._set(_on_attempt=on_attempt, _on_response=on_response)
+                check_function(name, callback, "a function that takes one event")
+        self._set(on_attempt=on_attempt, on_call_end=on_call_end)
 
     def __repr__(self) -> str:
-        return f"Events(on_attempt={self._on_attempt is not None}, on_response={self._on_response is not None})"
+        return f"EventHooks(on_attempt={self.on_attempt is not None}, on_call_end={self.on_call_end is not None})"
 
-    @property
-    def wants_attempts(self) -> bool:
-        """Whether attempts are reported at all. If not, callers skip building the events."""
-        return self._on_attempt is not None or _log.isEnabledFor(logging.DEBUG)
-
-    @property
-    def wants_responses(self) -> bool:
-        """Whether calls with a single attempt are reported. Calls with more attempts are always logged."""
-        return self._on_response is not None
-
-    def attempt(self, event: AttemptEvent) -> None:
+    def notify_attempt(self, event: AttemptEvent) -> None:
         """Report an attempt to the log and the callback."""
         attempt = event.attempt
         if _log.isEnabledFor(logging.DEBUG):
@@ -122,16 +108,16 @@ class Events(Frozen):
                 event.path,
                 attempt.number,
                 attempt.status if attempt.error is None else attempt.error,
-                attempt.seconds,
-                _shown(event.correlation_id),
+                attempt.duration,
+                _displayed_correlation_id(event.correlation_id),
             )
-        if self._on_attempt is not None:
+        if self.on_attempt is not None:
             try:
-                check_result("on_attempt", self._on_attempt(event))
+                check_result("on_attempt", self.on_attempt(event))
             except Exception:
                 _log.exception("on_attempt failed")
 
-    def response(self, event: ResponseEvent) -> None:
+    def notify_call_end(self, event: CallEvent) -> None:
         """Report the end of a call to the callback. A call with more than one attempt is also logged."""
         if len(event.attempts) > 1:
             _log.info(
@@ -140,17 +126,20 @@ class Events(Frozen):
                 event.path,
                 event.status if event.error is None else event.error,
                 len(event.attempts),
-                event.seconds,
+                event.duration,
             )
-        if self._on_response is not None:
+        if self.on_call_end is not None:
             try:
-                check_result("on_response", self._on_response(event))
+                check_result("on_call_end", self.on_call_end(event))
             except Exception:
-                _log.exception("on_response failed")
+                _log.exception("on_call_end failed")
 
 
-class Call(Protocol):
-    """Telemetry of one call in progress. ``call_started`` and ``call_ended`` run in the same thread or task."""
+class CallSpan(Protocol):
+    """OpenTelemetry span of one call in progress, with a span for each attempt.
+
+    The span is started and ended in the same thread or task.
+    """
 
     def attempt_started(self) -> None:
         """An attempt is signed and about to be sent."""
@@ -165,68 +154,55 @@ class Call(Protocol):
         ...
 
 
-class _Calls(Protocol):
-    def call_started(self, operation: Operation) -> Call: ...
+class _Tracer(Protocol):
+    def start_call(self, name: str, method: str, path: str) -> CallSpan: ...
 
 
-class _Untold:
-    """No-op tracer, used without OpenTelemetry; also serves as its own no-op call."""
-
-    __slots__ = ()
-
-    def call_started(self, operation: Operation) -> Call:
-        return self
-
-    def attempt_started(self) -> None:
-        pass
-
-    def attempt_ended(self, status: int | None = None, error: BaseException | None = None) -> None:
-        pass
-
-    def call_ended(self, error: BaseException | None = None) -> None:
-        pass
-
-
-_UNTOLD: Final = _Untold()
-
-
-class Spans:
+class Tracing:
     """OpenTelemetry spans for both transports, active once the application has imported ``opentelemetry``.
 
-    This package never imports OpenTelemetry by itself: an application that exports spans has set up an SDK, and has
-    therefore imported it.
+    This package never imports OpenTelemetry itself. An application that exports spans has already imported it.
 
     Args:
         host: base URL of the signed host.
     """
 
-    __slots__ = ("_calls", "_host")
+    __slots__ = ("_host", "_tracer", "_unusable")
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self._calls: _Calls | None = None
+        self._tracer: _Tracer | None = None
+        self._unusable = False
 
-    def call_started(self, operation: Operation) -> Call:
-        """Report the start of a call. Returns the object that receives the call's other events."""
-        if self._calls is None:
-            if "opentelemetry" not in sys.modules:
-                return _UNTOLD
-            self._calls = _opentelemetry(self._host)
-        return self._calls.call_started(operation)
+    def start_call(self, name: str, method: str, path: str) -> CallSpan | None:
+        """Start the span of a call. Returns None if OpenTelemetry is not loaded or not usable.
+
+        Args:
+            name: name of the operation.
+            method: HTTP method.
+            path: path template, without its values.
+        """
+        if self._tracer is None:
+            if self._unusable or "opentelemetry" not in sys.modules:
+                return None
+            self._tracer = _load_tracer(self._host)
+            self._unusable = self._tracer is None
+            if self._tracer is None:
+                return None
+        return self._tracer.start_call(name, method, path)
 
 
-def _opentelemetry(host: str) -> _Calls:
+def _load_tracer(host: str) -> _Tracer | None:
     try:
         from .otel import OpenTelemetry
     except ImportError as cause:
         if (cause.name or "").startswith(__name__.partition(".")[0]):
             raise
-        # Another package of the same name lacks the API, or the API is older than the extra allows.
-        return _UNTOLD
+        # The loaded package ``opentelemetry`` does not contain the API, or contains an older version than the extra
+        # requires.
+        return None
     return OpenTelemetry(host)
 
 
-def _shown(correlation_id: str | None) -> str | None:
-    if correlation_id is None or _CORRELATION_ID.fullmatch(correlation_id):
-        return correlation_id
-    return "<not one>"
+def _displayed_correlation_id(correlation_id: str | None) -> str | None:
+    return None if correlation_id is None else safe_correlation_id(correlation_id) or "<invalid>"

@@ -1,1 +1,1 @@
-"""Client configuration: environment variables, the official SDK's dictionary, and client options."""
+"""Package of the client's configuration: environment variables, the official SDK's dictionary, options."""

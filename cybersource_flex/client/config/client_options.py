@@ -1,4 +1,4 @@
-"""Client options: the arguments of a client as read from a configuration source, and the builder that applies them."""
+"""``ClientBuilder``: build a client from the arguments that were read from a configuration source."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Generic, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from ... import api
+from ..._immutable import Immutable
 from ...errors import ConfigurationError
 from ...transport import Operation, Tls
-from ...transport.frozen import Frozen
+from ...transport.rest_operation import is_rest_operation
 
 if TYPE_CHECKING:
     from ...auth import MessageLevelEncryption
     from ...jose import KeySource
-    from ...transport import Encryption, Events, RetryPolicy, Signer
+    from ...transport import Signer
+    from ...transport.configuration import ConnectionOptions
 
 __all__ = ["SCHEMES", "ClientBuilder", "Keys", "check_operations", "signed_operations"]
 
@@ -35,50 +37,32 @@ SCHEMES: Final = {
 }
 
 
-class _Options(TypedDict, total=False):
-    """Keyword arguments common to both clients. All of them are optional."""
-
-    auth: Signer | None
-    environment: str
-    mle: Encryption | None
-    tls: Tls | None
-    proxy: str | None
-    proxy_from_environment: bool
-    intermediate_host: str | None
-    user_agent_suffix: str | None
-    connect_timeout: float
-    read_timeout: float
-    leeway: float
-    retry: RetryPolicy | None
-    events: Events | None
-    correct_clock: bool
-    pool_size: int
-    idle_timeout: float
-
-
 if TYPE_CHECKING:
     # Needed by type checkers only.
-    class ClientOptions(_Options, Generic[Keys], total=False):
-        """Keyword arguments of a client. ``Keys`` is the type of key source that it accepts."""
+    class ClientOptions(ConnectionOptions, Generic[Keys], total=False):
+        """Keyword arguments of a client, all optional. ``Keys`` is the type of key source that the client accepts."""
 
+        auth: Signer | None
+        environment: str
+        leeway: float
         keys: Keys | None
 
     class FlexClientOptions(ClientOptions[KeySource], total=False):
         """Keyword arguments of ``FlexClient``."""
 
 
-class ClientBuilder(Frozen):
-    """Builds a client, or its parts, from a configuration source.
+class ClientBuilder(Immutable):
+    """Builds a client, or single arguments of it, from a configuration source.
 
-    Building a part reads its files, so one part can fail while the others succeed.
+    Each method reads the files that its argument needs, and raises ``ConfigurationError`` if that fails.
 
     Args:
-        scheme: one of ``SCHEMES``, or None if the caller passes the signer.
-        credentials: arguments of the signer.
+        scheme: one of ``SCHEMES``. None if the caller passes a signer.
+        credentials: arguments of the signer class.
         mle: arguments of ``MessageLevelEncryption``; empty for none.
         tls: arguments of ``Tls``; empty for none.
         options: other arguments of the client.
-        setting_names: name of each argument in the configuration source, for error messages.
+        setting_names: for each argument, the name of the variable or key that it was read from, for error messages.
         warnings: one sentence for each setting that is ignored, with the reason.
     """
 
@@ -110,7 +94,7 @@ class ClientBuilder(Frozen):
         return f"<ClientBuilder {self.scheme}>"
 
     def signer(self) -> Signer | None:
-        """Build the signer. Raises ``ConfigurationError`` with the name of the setting in its source."""
+        """Build the signer, or return None if the caller passes one. Errors name the variable or key that is wrong."""
         if self.scheme is None:
             return None
         from ... import auth
@@ -118,14 +102,22 @@ class ClientBuilder(Frozen):
         signer: Signer = self._construct(getattr(auth, SCHEMES[self.scheme]), self._credentials)
         return signer
 
+    def shared_secret(self) -> dict[str, str] | None:
+        """Return the checked arguments of a signer with a shared secret. None if another scheme is configured."""
+        if self.scheme not in ("jwt_shared_secret", "http_signature"):
+            return None
+        self.signer()
+        names = ("merchant_id", "key_id", "secret_key", "portfolio_id")
+        return {name: self._credentials[name] for name in names if name in self._credentials}
+
     def secret_bytes(self) -> int | None:
-        """Length of the decoded shared secret in bytes, None without one. The secret must be valid base64."""
+        """Return the length of the decoded shared secret, None without a secret. The secret must be valid base64."""
         if "secret_key" not in self._credentials:
             return None
         return len(base64.b64decode(self._credentials["secret_key"]))
 
     def encryption(self) -> MessageLevelEncryption | None:
-        """Build the message-level encryption, None if it is not configured."""
+        """Build the message-level encryption. Return None if it is not configured."""
         if not self._mle:
             return None
         from ...auth import MessageLevelEncryption
@@ -133,11 +125,11 @@ class ClientBuilder(Frozen):
         return self._construct(MessageLevelEncryption, self._mle)
 
     def tls(self) -> Tls | None:
-        """Build the TLS settings, None for the defaults."""
+        """Build the TLS settings. Return None if none are configured."""
         return self._construct(Tls, self._tls) if self._tls else None
 
     def build(self, factory: Callable[..., _T], overrides: Mapping[str, Any]) -> _T:
-        """Build the client by calling ``factory``. ``overrides`` win; the parts that they replace are not built."""
+        """Build the client by calling ``factory``. Arguments in ``overrides`` replace those of the source."""
         arguments = {**self._options, **overrides}
         parts: dict[str, Callable[[], object]] = {"auth": self.signer, "mle": self.encryption, "tls": self.tls}
         for name, part in parts.items():
@@ -153,7 +145,7 @@ class ClientBuilder(Frozen):
             return factory(**arguments)
         except ConfigurationError as cause:
             message = str(cause)
-        # Raised outside the handler, so that the original error, with the argument's name, is not shown as its context.
+        # Raised outside the `except` block, so that the traceback does not also show the original error.
         for argument, name in self._setting_names.items():
             if argument not in not_renamed and re.match(rf"{argument}\b", message):
                 message = name + message[len(argument) :]
@@ -163,22 +155,22 @@ class ClientBuilder(Frozen):
 
 @cache
 def _operations() -> dict[str, bool]:
-    """Operations of the generated API classes by method name, and whether each is signed."""
+    """Return the method names of all operations of the generated API classes, and whether each operation is signed."""
     modules = {getattr(api, name).__module__ for name in api.__all__}
     values = (value for module in modules for value in vars(sys.modules[module]).values())
-    return {each.name: each.signed for each in values if isinstance(each, Operation)}
+    return {value.name: value.requires_auth for value in values if isinstance(value, Operation)}
 
 
 def signed_operations() -> frozenset[str]:
-    """Method names of the operations whose requests are signed. Only these can use message-level encryption."""
+    """Return the method names of signed operations. Only these can use message-level encryption."""
     return frozenset(name for name, signed in _operations().items() if signed)
 
 
 def check_operations(names: Iterable[str], setting: str) -> None:
-    """Check that each name is that of a signed operation.
+    """Check that each name is the method name of a signed operation, or a call of ``request``: ``POST /a/path``.
 
     Args:
-        setting_names: names of operations.
+        names: names of operations.
         setting: name of the setting, for the error message.
 
     Raises:
@@ -186,10 +178,13 @@ def check_operations(names: Iterable[str], setting: str) -> None:
     """
     signed = signed_operations()
     for name in sorted(set(names) - signed):
+        if is_rest_operation(name):
+            continue
         if name in _operations():
             raise ConfigurationError(
-                f"{setting} names the operation {name!r}, which is not signed: only signed ones can be encrypted"
+                f"{setting} names the operation {name!r}, which cannot be encrypted, because it is not signed"
             )
         close = difflib.get_close_matches(name, signed, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(signed))}"
+        names_of_methods = ", ".join(sorted(signed))
+        hint = f"did you mean {close[0]!r}?" if close else f"expected 'POST /a/path', or one of {names_of_methods}"
         raise ConfigurationError(f"{setting} names the operation {name!r}, which does not exist; {hint}")

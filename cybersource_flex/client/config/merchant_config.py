@@ -1,4 +1,4 @@
-"""``FlexClient.from_merchant_config``: builds a client from the official SDK's configuration dictionary."""
+"""The official SDK's configuration dictionary: a client builder from its values."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from ..._environments import ENVIRONMENTS
 from ..._paths import check_path
 from ...errors import ConfigurationError
+from ...transport.hosts import environment_alias
 from .client_options import ClientBuilder, signed_operations
 from .merchant_config_keys import OPERATION_NAMES, ConfigReader
 
-__all__ = ["builder_from_merchant_config"]
+if TYPE_CHECKING:
+    from ...auth import JwtClaimFormat
 
-# Constants of early SDKs. They are not hosts, and later SDKs do not accept them.
-_OLD_ENVIRONMENT_PREFIX: Final = "CyberSource."
+__all__ = ["builder_from_merchant_config"]
 
 _KEYS_BY_SCHEME: Final = {
     "jwt_shared_secret": ("merchantid", "use_metakey", "portfolio_id", "merchant_keyid", "merchant_secretkey"),
@@ -25,15 +27,15 @@ _KEYS_BY_SCHEME: Final = {
     "jwt_p12": ("merchantid", "use_metakey", "portfolio_id", "keys_directory", "key_file_name", "key_password"),
     "bearer": ("access_token",),
 }
-_JWT_ONLY_KEYS: Final = ("jwt_key_type", "key_alias")
+_JWT_ONLY_KEYS: Final = ("jwt_key_type", "key_alias", "claim_format")
 
 
 def builder_from_merchant_config(config: Mapping[str, Any], overridden: frozenset[str] = frozenset()) -> ClientBuilder:
-    """Create a ``ClientBuilder`` from the dictionary. Files are read when the client is built.
+    """Create a ``ClientBuilder`` from the official SDK's dictionary. Files are read when the client is built.
 
     Args:
         config: the dictionary.
-        overridden: client arguments that the caller passes. The keys for them are ignored.
+        overridden: names of client arguments that the caller passes. The keys for these arguments are ignored.
 
     Raises:
         ConfigurationError: see ``FlexClient.from_merchant_config``.
@@ -101,6 +103,8 @@ def _credentials(reader: ConfigReader, scheme: str) -> dict[str, Any]:
     alias = reader.get_str("key_alias")
     if scheme.startswith("jwt") and alias is not None and alias.lower() != owner.lower():
         reader.warn_ignored("key_alias")
+    if scheme.startswith("jwt") and "claim_format" in reader:
+        out["claim_format"] = _claim_format(reader.get("claim_format"))
     if scheme == "jwt_p12":
         folder = reader.get_path("keys_directory") or "resources"
         name = reader.get_path("key_file_name", "p12") or merchant
@@ -112,6 +116,14 @@ def _credentials(reader: ConfigReader, scheme: str) -> dict[str, Any]:
             "merchant_secretkey", f"authentication_type is {authentication}", "secret_key"
         )
     return out
+
+
+def _claim_format(value: Any) -> JwtClaimFormat:
+    from ...auth.claim_format import check_claim_format, parse_claim_format
+
+    if isinstance(value, Mapping):
+        return parse_claim_format("claim_format", value)
+    return check_claim_format(value)
 
 
 def _merchant(reader: ConfigReader) -> str:
@@ -127,11 +139,11 @@ def _merchant(reader: ConfigReader) -> str:
 def _environment(reader: ConfigReader) -> str:
     host = reader.require_str("run_environment", "it names the host", "environment")
     reader.setting_names["host"] = "run_environment"
-    if host.startswith(_OLD_ENVIRONMENT_PREFIX):
-        raise ConfigurationError(
-            f"run_environment {host!r} is a constant of early SDKs, not a host; "
-            "use apitest.cybersource.com or api.cybersource.com"
-        )
+    environment = environment_alias(host)
+    if environment is not None and host not in ENVIRONMENTS:
+        # Constants such as CyberSource.Environment.SANDBOX are from early SDKs; later SDKs do not accept them either.
+        expected = ENVIRONMENTS[environment].removeprefix("https://")
+        raise ConfigurationError(f"run_environment {host!r} is not a host; did you mean {expected!r}?")
     return host
 
 
@@ -148,16 +160,20 @@ def _proxy(reader: ConfigReader) -> str | None:
     if scheme.lower() not in ("http", "https") or not separator:
         raise ConfigurationError("proxy_address must begin with http:// or https://")
     if password is not None and user is None:
-        raise ConfigurationError("proxy_password is set without proxy_username")
+        raise ConfigurationError("proxy_password is set without proxy_username; set both")
     if user is not None:
+        if any("\ud800" <= char <= "\udfff" for char in f"{user}{password or ''}"):
+            raise ConfigurationError(
+                "proxy_username or proxy_password contains a lone surrogate, which is not a character"
+            )
         if "@" in rest:
-            raise ConfigurationError("proxy_address contains a user name, and proxy_username is set as well")
+            raise ConfigurationError("proxy_address contains a user name, but proxy_username is set too; set only one")
         rest = f"{quote(user, safe='')}:{quote(password or '', safe='')}@{rest}"
     if port is not None:
         if not port.isdecimal():
             raise ConfigurationError("proxy_port must be a number")
         if ":" in rest.rpartition("@")[2].rpartition("]")[2]:
-            raise ConfigurationError("proxy_address contains a port, and proxy_port is set as well")
+            raise ConfigurationError("proxy_address contains a port, but proxy_port is set too; set only one")
         rest = f"{rest.rstrip('/')}:{port}"
     return f"{scheme}://{rest}"
 
@@ -166,8 +182,8 @@ def _tls(reader: ConfigReader) -> dict[str, Any]:
     if not reader.get_bool("ssl_verify", default=True):
         raise ConfigurationError(
             "ssl_verify False is refused: an attacker on the network could read and change all traffic; if a proxy "
-            "replaces certificates, pass tls=Tls(ca_file=...) with its authority, and for a test host on a private "
-            "network tls=Tls(insecure_skip_verification=True)"
+            "replaces certificates, pass its CA as tls=Tls(ca_file=...); for a test host on a private network, pass "
+            "tls=Tls(insecure_skip_verification=True)"
         )
     keys = ("client_cert_dir", "ssl_client_cert", "private_key", "ssl_key_password")
     if not reader.get_bool("enable_client_cert"):
@@ -189,12 +205,12 @@ _RESPONSE_MLE_KEYS: Final = (
     "responseMlePrivateKeyFilePassword",
     "responseMlePrivateKey",
 )
-# Similarity above which an unknown name counts as misspelled.
+# An unknown name that is at least this similar to a known one counts as misspelled.
 _MIN_SIMILARITY: Final = 0.9
 
 
 def _mle_arguments(reader: ConfigReader, scheme: str | None, credentials: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the arguments of ``MessageLevelEncryption``; empty for none.
+    """Read the arguments of ``MessageLevelEncryption``. Empty if the dictionary does not configure it.
 
     Args:
         reader: the dictionary.
@@ -230,7 +246,7 @@ def _mle_arguments(reader: ConfigReader, scheme: str | None, credentials: Mappin
 
 
 def _check_global_mle_keys(reader: ConfigReader, scheme: str | None) -> None:
-    """Check the keys that apply to all requests. They have no effect here, but must be consistent."""
+    """Check the keys that switch request encryption for all operations. Valid values have no effect."""
     new, old = "enableRequestMLEForOptionalApisGlobally", "useMLEGlobally"
     values = [reader.get_bool(name) for name in (new, old) if name in reader]
     if len(set(values)) > 1:
@@ -265,13 +281,14 @@ def _mle_per_operation(reader: ConfigReader) -> dict[str, tuple[bool | None, boo
         other_apis.append(name)
     if other_apis:
         reader.warnings.append(
-            f"ignored in {key}, since these operations belong to other APIs: {', '.join(other_apis)}"
+            f"ignored in {key}, since these operations belong to other APIs: {', '.join(other_apis)}; to encrypt "
+            "them in calls of request, pass mle with encrypt_requests=['POST /a/path']"
         )
     return out
 
 
 def _parse_request_response_flags(setting: str, value: Any) -> tuple[bool | None, bool | None]:
-    """``True``, ``"true"``, ``"true::false"``, ``"::true"``, ``"true::"``: request and response, None if not set."""
+    """Parse ``True`` or ``"request::response"``, such as ``"true::false"`` or ``"::true"``. None for a missing part."""
     if isinstance(value, bool):
         return value, None
     if isinstance(value, str):
@@ -325,13 +342,13 @@ def _response_encryption(reader: ConfigReader, credentials: Mapping[str, Any]) -
         return out
     out["response_key"], out["response_key_password"] = path, password
     if out["response_kid"] is None:
-        # An explicit kid wins. The file then needs no certificate of the merchant.
+        # The merchant id selects the certificate in the file that contains the kid. Not needed if the kid is set.
         out["merchant_id"] = credentials.get("portfolio_id") or credentials.get("merchant_id")
     return out
 
 
 def _private_key(key: Any) -> Any:
-    """Return the key, or for a JWK of ``jwcrypto`` its PEM. Does not import ``jwcrypto``."""
+    """Return an RSA private key unchanged, or a JWK of ``jwcrypto`` as PEM. Does not import ``jwcrypto``."""
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     if isinstance(key, RSAPrivateKey):
@@ -346,6 +363,9 @@ def _private_key(key: Any) -> Any:
 
 
 def _jwcrypto_errors() -> tuple[type[Exception], ...]:
-    """Exceptions that jwcrypto raises for a public key. A caller who passes a JWK has imported jwcrypto already."""
+    """Return the exceptions that jwcrypto raises for a public key.
+
+    Does not import jwcrypto. A caller who passes a JWK of jwcrypto has already imported it.
+    """
     common = sys.modules.get("jwcrypto.common")
     return (ValueError,) if common is None else (ValueError, common.JWException)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from ..._credentials import is_encoded_secret
+from ..._credential_detection import is_encoded_secret
 from ..._paths import check_path
 from ...errors import ConfigurationError
 
@@ -23,9 +23,9 @@ class ConfigKey(NamedTuple):
     """How a key of the dictionary is handled.
 
     Attributes:
-        action: ``translated``, even if only for some values; ``refused`` with an error; ``ignored`` with a
+        action: ``translated`` (at least some values of the key), ``refused`` with an error, or ``ignored`` with a
             warning.
-        detail: the setting that it is translated to, or the reason why it is not.
+        detail: the setting that the key is translated to, or the reason why it is not translated.
     """
 
     action: Literal["translated", "refused", "ignored"]
@@ -34,7 +34,11 @@ class ConfigKey(NamedTuple):
 
 _LOGGING: Final = ConfigKey(IGNORED, "this package writes no log files; it logs to Python's `logging`")
 _POOL: Final = ConfigKey(IGNORED, "each client has its own connection pool; `pool_size` is the limit")
-_NO_OPERATION: Final = "no operation of this package is one for which CyberSource makes encrypted requests"
+_MLE_BY_NAME: Final = ConfigKey(
+    IGNORED,
+    "requests are encrypted only if the operation is named: Flex operations in `mapToControlMLEonAPI`, calls of "
+    "`client.request` in `encrypt_requests` of `MessageLevelEncryption`",
+)
 
 CONFIG_KEYS: Final[dict[str, ConfigKey]] = {
     # Identity and environment.
@@ -52,23 +56,27 @@ CONFIG_KEYS: Final[dict[str, ConfigKey]] = {
     # JWT.
     "jwt_key_type": ConfigKey(TRANSLATED, "`P12` (the default): `JwtP12`; `SHARED_SECRET`: `JwtSharedSecret`"),
     "keys_directory": ConfigKey(TRANSLATED, "folder of the P12; `resources` by default"),
-    "key_file_name": ConfigKey(TRANSLATED, "its name without `.p12`; the merchant id by default"),
-    "key_alias": ConfigKey(IGNORED, "the certificate is that of the merchant, or with a meta key of the portfolio"),
-    "key_password": ConfigKey(TRANSLATED, "its password; the merchant id by default"),
+    "key_file_name": ConfigKey(TRANSLATED, "name of the P12 without `.p12`; the merchant id by default"),
+    "key_alias": ConfigKey(IGNORED, "the certificate of the merchant is used; for a meta key, that of the portfolio"),
+    "key_password": ConfigKey(TRANSLATED, "password of the P12; the merchant id by default"),
+    # Not a key of the official SDK, which has no such setting.
+    "claim_format": ConfigKey(
+        TRANSLATED, "`claim_format` of the signer: a `JwtClaimFormat`, or a dictionary of its attributes"
+    ),
     # OAuth and mutual TLS.
     "access_token": ConfigKey(TRANSLATED, "`BearerToken`"),
     "refresh_token": ConfigKey(IGNORED, "this package does not fetch tokens; `BearerToken` takes a function that does"),
     "client_id": ConfigKey(IGNORED, "this package does not fetch tokens; `BearerToken` takes a function that does"),
     "client_secret": ConfigKey(IGNORED, "this package does not fetch tokens; `BearerToken` takes a function that does"),
     "enable_client_cert": ConfigKey(TRANSLATED, "enables the next four keys; the string `false` is refused"),
-    "client_cert_dir": ConfigKey(TRANSLATED, "folder of the next two"),
+    "client_cert_dir": ConfigKey(TRANSLATED, "folder of `ssl_client_cert` and `private_key`"),
     "ssl_client_cert": ConfigKey(TRANSLATED, "`client_certificate` of `Tls`"),
     "private_key": ConfigKey(TRANSLATED, "`client_key` of `Tls`"),
     "ssl_key_password": ConfigKey(TRANSLATED, "`client_key_password` of `Tls`"),
     # Network.
     "use_proxy": ConfigKey(TRANSLATED, "enables the next four keys; the string `false` is refused"),
     "proxy_address": ConfigKey(TRANSLATED, "host of `proxy`"),
-    "proxy_port": ConfigKey(TRANSLATED, "its port"),
+    "proxy_port": ConfigKey(TRANSLATED, "port of `proxy`"),
     "proxy_username": ConfigKey(TRANSLATED, "user name in `proxy`; may be left out"),
     "proxy_password": ConfigKey(TRANSLATED, "password in `proxy`; may be left out"),
     "ssl_verify": ConfigKey(
@@ -82,11 +90,9 @@ CONFIG_KEYS: Final[dict[str, ConfigKey]] = {
         REFUSED, "requests would be sent without them; a custom signer can return additional headers"
     ),
     # Message-level encryption.
-    "enableRequestMLEForOptionalApisGlobally": ConfigKey(
-        IGNORED, f"{_NO_OPERATION} optional; `mapToControlMLEonAPI` names them one by one"
-    ),
-    "useMLEGlobally": ConfigKey(IGNORED, f"{_NO_OPERATION} optional; `mapToControlMLEonAPI` names them one by one"),
-    "disableRequestMLEForMandatoryApisGlobally": ConfigKey(IGNORED, f"{_NO_OPERATION} mandatory"),
+    "enableRequestMLEForOptionalApisGlobally": _MLE_BY_NAME,
+    "useMLEGlobally": _MLE_BY_NAME,
+    "disableRequestMLEForMandatoryApisGlobally": _MLE_BY_NAME,
     "mapToControlMLEonAPI": ConfigKey(
         TRANSLATED,
         "`encrypt_requests` and `unencrypted_responses` of `MessageLevelEncryption`; "
@@ -100,7 +106,7 @@ CONFIG_KEYS: Final[dict[str, ConfigKey]] = {
     "responseMlePrivateKeyFilePath": ConfigKey(TRANSLATED, "`response_key`; not together with `responseMlePrivateKey`"),
     "responseMlePrivateKeyFilePassword": ConfigKey(TRANSLATED, "`response_key_password`"),
     "responseMlePrivateKey": ConfigKey(TRANSLATED, "`response_key`: an `RSAPrivateKey`, or a JWK of `jwcrypto`"),
-    "jwePEMFileDirectory": ConfigKey(IGNORED, "it belongs to a helper that has been replaced"),
+    "jwePEMFileDirectory": ConfigKey(IGNORED, "it is for a helper of the official SDK that has been replaced"),
     # Identification.
     "defaultDeveloperId": ConfigKey(IGNORED, "it has no effect on Flex operations"),
     "solution_id": ConfigKey(IGNORED, "no SDK sends it"),
@@ -138,22 +144,22 @@ OPERATION_NAMES: Final[dict[str, str | None]] = {
 
 _NAME = re.compile(r"[A-Za-z_]+[0-9]{0,2}[A-Za-z_]*")
 
-# Ignored in some cases only. The caller of the reader decides.
+# Keys that are ignored in some cases only. The caller of the reader decides whether to warn.
 _SOMETIMES_IGNORED = frozenset({"key_alias"})
 
 
 class ConfigReader:
-    """Reads typed values from one dictionary. None and the empty string count as missing keys.
+    """Reads typed values from the dictionary. A key whose value is None or the empty string counts as missing.
 
     Args:
         config: the dictionary.
 
     Attributes:
         warnings: one sentence for each ignored key, with the reason.
-        setting_names: the key that each argument was read from.
+        setting_names: for each argument, the key that it was read from.
 
     Raises:
-        ConfigurationError: the value is not a dictionary, or has an unknown or refused key.
+        ConfigurationError: ``config`` is not a dictionary, or has an unknown or refused key.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -166,7 +172,7 @@ class ConfigReader:
         self.warnings: list[str] = []
         self.setting_names: dict[str, str] = {}
         for key, value in self._config.items():
-            # An empty dictionary requests nothing.
+            # An empty dictionary has no effect, so it is accepted.
             if CONFIG_KEYS[key].action == REFUSED and value != {}:
                 raise ConfigurationError(f"{key} is refused: {CONFIG_KEYS[key].detail}")
 
@@ -185,15 +191,15 @@ class ConfigReader:
 
         Args:
             key: the key.
-            argument: name of the argument that the value is read for.
-            number: also accept an integer, and return it as a string.
+            argument: name of the argument that the value is for, for error messages. None if there is no such argument.
+            number: whether to accept an integer too, and convert it to a string.
         """
         value = self._config.get(key)
         if argument is not None:
             self.setting_names[argument] = key
         if value is None:
             return None
-        if number and isinstance(value, int) and not isinstance(value, bool):
+        if number and isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 64:
             return str(value)
         if not isinstance(value, str):
             raise ConfigurationError(f"{key} must be a string, not {type(value).__name__}")
@@ -218,8 +224,8 @@ class ConfigReader:
     def get_bool(self, key: str, *, default: bool = False) -> bool:
         """Return a boolean: True or False, 1 or 0, or the string ``true``.
 
-        The official SDK treats every non-empty string as True in some keys, ``"false"`` included, and not in others.
-        The string ``"false"`` is ambiguous and therefore refused.
+        The string ``"false"`` is refused because it is ambiguous: for some keys, the official SDK treats every string
+        that is not empty as True, including ``"false"``.
         """
         value = self._config.get(key)
         if value is None:
@@ -239,13 +245,13 @@ class ConfigReader:
         self.warnings.append(f"{key} is ignored: {CONFIG_KEYS[key].detail}")
 
     def warn_all_ignored(self) -> None:
-        """Warn about every key that is always ignored. False requests nothing, so it needs no warning."""
+        """Warn about every key that is always ignored. The value False needs no warning, because it has no effect."""
         for key, value in self._config.items():
             if CONFIG_KEYS[key].action == IGNORED and key not in _SOMETIMES_IGNORED and value is not False:
                 self.warn_ignored(key)
 
     def warn_unused(self, keys: Iterable[str], reason: str) -> None:
-        """Warn in one sentence that these keys, as far as they are set, have no effect."""
+        """Add one warning that names the keys which are set but have no effect."""
         ignored = [key for key in keys if key in self._config]
         if ignored:
             self.warnings.append(f"ignored, since {reason}: {', '.join(ignored)}")
@@ -254,14 +260,14 @@ class ConfigReader:
 def _unknown(key: Any) -> str:
     if not isinstance(key, str):
         return f"the merchant configuration has a key of type {type(key).__name__}; keys must be strings"
-    # If two keys differ only in case or underscores, the first one is suggested.
+    # Reversed, so that if two keys differ only in case or underscores, the first one is suggested.
     normalized = {name.lower().replace("_", ""): name for name in reversed(CONFIG_KEYS)}
     close = difflib.get_close_matches(key.lower().replace("_", ""), normalized, 1)
     hint = f"; did you mean {normalized[close[0]]!r}?" if close else ""
     # A key that does not look like a name may be a secret value in the wrong place, so it is not shown.
     name = (
         f"an unknown key {key!r}"
-        if _NAME.fullmatch(key) and not is_encoded_secret(key, at_least=22)
+        if _NAME.fullmatch(key) and not is_encoded_secret(key, min_length=22)
         else "an unknown key, which is not shown"
     )
     return f"the merchant configuration has {name}{hint}"

@@ -1,11 +1,19 @@
-"""Why a request was answered with 401: the causes that are known, ranked by what speaks for and against each.
+"""Find the likely causes of a 401 response from facts about the call: ``diagnose`` and ``Facts``.
 
-The service gives the same body for all of them. What helps is around it: clocks, the kind of host, the shape of a key
-id, what was accepted before. These facts are numbers, yes or no, and words of a fixed vocabulary: never an id, a
-secret, a host's name, a value in a path, or a text of the answer.
+The service returns the same response for every cause. Therefore the diagnosis uses what the client knows: the clocks,
+the kind of host, the format of the key id, and calls that were accepted before. A fact is a number, a boolean or a word
+of a fixed vocabulary. A fact is never an id, a secret, a host name, a value in a path, or a string from the response.
 """
 
-from .causes import LIKELY, Cause, diagnose
-from .facts import Accepted, Facts, InvalidFactError, circumstances, of_answer
+from .causes import LIKELY, diagnose
+from .facts import Facts, InvalidFactError, SuccessCounts, collect_facts, facts_from_response
 
-__all__ = ["LIKELY", "Accepted", "Cause", "Facts", "InvalidFactError", "circumstances", "diagnose", "of_answer"]
+__all__ = [
+    "LIKELY",
+    "Facts",
+    "InvalidFactError",
+    "SuccessCounts",
+    "collect_facts",
+    "diagnose",
+    "facts_from_response",
+]

@@ -1,42 +1,23 @@
-"""The known causes of a 401, and their ranking."""
+"""``diagnose``: rank the known causes of a 401 response, with the evidence for each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from ...errors import AuthFailureCause
 from . import rules
 from .facts import Facts
-from .rules import Scale
+from .rules import Score
 
-__all__ = ["LIKELY", "Cause", "diagnose"]
+__all__ = ["LIKELY", "diagnose"]
 
 #: The minimum score of a likely cause.
 LIKELY: Final = 70
 
 
-class Cause(NamedTuple):
-    """One of the causes that a 401 can have.
-
-    Attributes:
-        name: stable identifier; does not change between versions.
-        title: the cause in a few words.
-        score: 0 to 99, for the order; 0 if the cause is impossible. It is not a probability.
-        speaks_for: facts that speak for it.
-        speaks_against: facts that speak against it.
-        advice: what to do.
-    """
-
-    name: str
-    title: str
-    score: int
-    speaks_for: tuple[str, ...]
-    speaks_against: tuple[str, ...]
-    advice: str
-
-
-def diagnose(facts: Mapping[str, Any]) -> tuple[Cause, ...]:
-    """All known causes of a 401, the likeliest first.
+def diagnose(facts: Mapping[str, Any]) -> tuple[AuthFailureCause, ...]:
+    """Rank all known causes of a 401, the most likely first.
 
     Args:
         facts: in the format of ``AuthenticationError.report()["facts"]``.
@@ -44,106 +25,110 @@ def diagnose(facts: Mapping[str, Any]) -> tuple[Cause, ...]:
     Raises:
         InvalidFactError: a fact has an invalid value.
     """
-    parsed = Facts.read(facts)
+    parsed = Facts.parse(facts)
     causes = []
-    for name, title, advice, base, rule in _CAUSES:
-        scale = Scale(base)
-        if name in parsed.answer_names:
-            scale.pro(60, "the response names it")
+    for name, title, advice, base, check in _CAUSES:
+        score = Score(base)
+        if name in parsed.named_causes:
+            score.supports(60, "the response names this cause")
         if parsed.signed is False and name != "host":
-            scale.never("the operation is sent without credentials")
+            score.rule_out("the operation is sent without credentials")
         else:
-            rule(parsed, scale)
-        causes.append(Cause(name, title, scale.score, tuple(scale.speaks_for), tuple(scale.speaks_against), advice))
-    # Sorting is stable: causes of equal score keep the order of `_CAUSES`, in which they should be checked.
+            check(parsed, score)
+        causes.append(
+            AuthFailureCause(name, title, score.value, tuple(score.evidence_for), tuple(score.evidence_against), advice)
+        )
+    # Sorting is stable. Causes of equal score keep the order of `_CAUSES`, in which a user should check them.
     return tuple(sorted(causes, key=lambda cause: -cause.score))
 
 
-_CAUSES: Final[tuple[tuple[str, str, str, int, Callable[[Facts, Scale], None]], ...]] = (
+# For each cause: name, title, advice, score before any fact is known, and rule.
+_CAUSES: Final[tuple[tuple[str, str, str, int, Callable[[Facts, Score], None]], ...]] = (
     (
         "environment",
         "the keys belong to the other environment",
-        "Test and production have separate keys: compare the host with the Business Center in which the key was made.",
+        "Test and production have separate keys. Use the host of the environment in which the key was created.",
         40,
-        rules.environment,
+        rules.check_environment,
     ),
     (
         "secret",
-        "the secret is not decoded, or not the whole secret",
-        "Copy the secret anew and whole. It is base64: what signs is the 32 bytes that it decodes to.",
+        "the shared secret is not decoded, or incomplete",
+        "Copy the complete secret again. The secret is base64, and requests are signed with the 32 decoded bytes.",
         25,
-        rules.secret,
+        rules.check_secret,
     ),
     (
         "digest",
-        "the digest is that of other bytes than arrive",
-        "Take the digest of the final bytes, after any encryption, and let nothing on the way change the body.",
+        "the digest does not match the body that arrives",
+        "Compute the digest of the body as it is sent, after any encryption. No proxy may change the body.",
         20,
-        rules.digest,
+        rules.check_digest,
     ),
     (
         "clock",
-        "this machine's clock is off",
-        "Set the clock by NTP, and leave correct_clock on.",
+        "this machine's clock is wrong",
+        "Synchronise the clock with NTP, and leave correct_clock on.",
         15,
-        rules.clock,
+        rules.check_clock,
     ),
     (
         "path",
-        "the path that is signed is not the one that arrives",
-        "Look for what changes paths on the way: a slash at the end, a query that is lost, percent-encoding.",
+        "the signed path is not the path that arrives",
+        "Check whether a proxy or gateway changes the path: a slash at the end, the query, or percent-encoding.",
         15,
-        rules.path,
+        rules.check_path,
     ),
     (
         "host",
-        "the host that is signed is not the one that is asked",
-        "Use a host of the REST API, and let proxies and gateways pass on the Host header as it is.",
+        "the signed host is not the host that receives the request",
+        "Use a host of the REST API. Configure proxies and gateways to pass on the Host header unchanged.",
         10,
-        rules.host,
+        rules.check_host,
     ),
     (
         "credentials",
-        "merchant id, key and secret do not belong together",
-        "Copy all of them from one place in the Business Center. With a meta key, portfolio_id is who made the key and "
-        "merchant_id for whom it signs.",
+        "merchant id, key id and secret do not belong together",
+        "Copy all of them from the same place in the Business Center. With a meta key, portfolio_id is the account "
+        "that created the key, and merchant_id is the merchant for which it signs.",
         40,
-        rules.credentials,
+        rules.check_credentials,
     ),
     (
         "key_id",
-        "the key id is not that of the key",
-        "The id of a shared secret is the UUID beside it; that of a certificate is the serialNumber in its subject, "
-        "not its X.509 serial number.",
+        "the key id does not belong to this type of key",
+        "The id of a shared secret is the UUID that is shown with it. The id of a certificate is the serialNumber in "
+        "its subject, not its X.509 serial number.",
         10,
-        rules.key_id,
+        rules.check_key_id,
     ),
     (
         "lifetime",
-        "the token lives for more than 120 s",
-        "Let exp be 120 s after iat at most.",
+        "the token is valid for more than 120 s",
+        "Set exp to at most 120 s after iat.",
         12,
-        rules.lifetime,
+        rules.check_lifetime,
     ),
     (
-        "signed_lines",
-        "the signed lines are not those that the service expects",
-        "Sign request-target without parentheses, and list the lines in the order of the guide.",
+        "signed_headers",
+        "the signed headers are not those that the service expects",
+        "Sign request-target without parentheses, and list the headers in the order of CyberSource's guide.",
         10,
-        rules.signed_lines,
+        rules.check_signed_headers,
     ),
     (
-        "key_ended",
-        "the key or token has expired or was deactivated",
-        "Look at the key in the Business Center; make a new one where it has ended, or fetch a new access token.",
+        "key_expired",
+        "the key, certificate or access token has expired or was deactivated",
+        "Look up the key in the Business Center. If it has expired, create a new key. If an access token is used, "
+        "get a new one.",
         15,
-        rules.ended,
+        rules.check_expiry,
     ),
     (
         "scheme_retired",
-        "the scheme is no longer accepted",
-        "Use JwtSharedSecret: it takes the same key id and secret.",
+        "the authentication scheme is no longer accepted",
+        "Use JwtSharedSecret with the same key id and secret.",
         5,
-        rules.retired,
+        rules.check_scheme_retired,
     ),
 )

@@ -13,34 +13,35 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..address import is_loopback
-from ..clock import MOST
+from ..._runtime.monotonic import monotonic
+from ..clock import MAX_OFFSET
+from ..hosts import is_loopback
 
 if TYPE_CHECKING:
     from ..clock import Clock
-    from ..message import Request, Response
-    from ..settings import Settings
+    from ..configuration import Configuration
+    from ..messages import Request, Response
 
-__all__ = ["OURS", "Accepted", "Facts", "InvalidFactError", "circumstances", "of_answer"]
+__all__ = ["BUILTIN_SCHEMES", "Facts", "InvalidFactError", "SuccessCounts", "collect_facts", "facts_from_response"]
 
 _log: Final = logging.getLogger("cybersource_flex.transport")
 
 
 class InvalidFactError(ValueError):
-    """A saved report contains a fact with an invalid value."""
+    """A saved report contains an invalid fact."""
 
 
-#: Accepted signed calls, by operation name and whether there was a body: their number, and the time of the last one on
-#: the monotonic clock.
-Accepted = dict[tuple[str, bool], tuple[int, float]]
+#: Accepted signed calls. A key is the operation's name and whether the call had a body. A value is the number of calls
+#: and the time of the last call, on the monotonic clock.
+SuccessCounts = dict[tuple[str, bool], tuple[int, float]]
 _REST_HOST: Final = re.compile(r"api(test)?(\.[a-z]{2})?\.cybersource\.com")
-OURS: Final = ("jwt_shared_secret", "http_signature", "jwt_p12", "external_key")
-_HOSTS: Final = (
+BUILTIN_SCHEMES: Final = ("jwt_shared_secret", "http_signature", "jwt_p12", "external_key")
+_HOST_KINDS: Final = (
     *("test", "production", "test_regional", "production_regional"),
     *("cybersource_other", "loopback", "other"),
 )
-# Causes that the messages in a response can name. The messages are not kept: they may quote the request.
-_TOPICS: Final = {
+# Causes that the messages in a response can mention. The messages are not kept, because they may quote the request.
+_CAUSE_PATTERNS: Final = {
     "digest": re.compile(r"\bdigest\b"),
     "clock": re.compile(r"\bdate\b|\bclock\b|timestamp|\biat\b|\bskew"),
     "path": re.compile(r"resource-path|request-target|\bpath\b"),
@@ -48,15 +49,15 @@ _TOPICS: Final = {
     "credentials": re.compile(r"merchant|portfolio|\biss\b"),
     "key_id": re.compile(r"key[ _-]?id\b|\bkid\b"),
     "lifetime": re.compile(r"\bexp\b|lifetime|expir(y|ation) (time )?(is )?too"),
-    "signed_lines": re.compile(r"parenthes|\border\b|\bheaders parameter"),
-    "key_ended": re.compile(r"expired|inactive|deactivated|disabled|revoked"),
+    "signed_headers": re.compile(r"parenthes|\border\b|\bheaders parameter"),
+    "key_expired": re.compile(r"expired|inactive|deactivated|disabled|revoked"),
     "scheme_retired": re.compile(r"retired|deprecated|no longer|http[ _]signature"),
 }
-_SHAPES: Final = ("gateway", "service", "other_json", "html", "text", "empty", "encrypted")
-# Ten digits: enough for seconds since the epoch, too few for a card number.
-_MOST_DIGITS: Final = 9_999_999_999
-# The valid values of each fact: a tuple of words, a pattern, or a type.
-_RULES: Final[Mapping[str, Any]] = {
+_BODY_FORMATS: Final = ("gateway", "service", "other_json", "html", "text", "empty", "encrypted")
+# Ten digits are enough for seconds since the epoch, and too few for a card number.
+_MAX_NUMBER: Final = 9_999_999_999
+# The valid values of each fact: words, a pattern, or a type.
+_VALID_VALUES: Final[Mapping[str, Any]] = {
     "signed": bool,
     "method": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
     "has_body": bool,
@@ -64,58 +65,66 @@ _RULES: Final[Mapping[str, Any]] = {
     "path_parameters": bool,
     "path_encoded": bool,
     "path_query": bool,
-    "host": _HOSTS,
+    "host": _HOST_KINDS,
     "host_port": bool,
     "intermediate_host": bool,
     "proxy": ("tunnel", "forward"),
-    "own_trust": bool,
-    "clock_measured": float,
+    "custom_ca": bool,
+    "clock_offset": float,
     "clock_correction": float,
-    "clock_correctable": bool,
-    "refusals": int,
+    "clock_correction_enabled": bool,
+    "rejections": int,
     "accepted": int,
-    "accepted_same": int,
+    "accepted_same_operation": int,
     "accepted_with_body": int,
     "accepted_seconds_ago": float,
-    "scheme": (*OURS, "bearer", "custom"),
-    "key_id_shape": ("uuid", "22 digits", "other"),
+    "scheme": (*BUILTIN_SCHEMES, "bearer", "custom"),
+    "key_id_format": ("uuid", "22 digits", "other"),
     "secret_bytes": int,
     "portfolio": bool,
     "portfolio_is_merchant": bool,
     "algorithm": tuple(f"{kind}{bits}" for kind in ("HS", "RS", "PS") for bits in (256, 384, 512)),
-    "spelling_method": ("upper", "lower"),
-    "spelling_digest": ("digestAlgorithm", "digest-algorithm"),
+    "claim_format_method": ("upper", "lower"),
+    "claim_format_digest": ("digestAlgorithm", "digest-algorithm"),
+    "claim_format_digest_value": ("SHA-256", "sha-256"),
+    "claim_format_response_mle": ("v-c-response-mle-kid", "v-c-api-response-mle-kid"),
+    "claim_format_path": ("path-and-query", "path"),
     "certificate_days_left": int,
-    "renewable": bool,
+    "refreshable": bool,
     "date": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
-    "answer_shape": _SHAPES,
-    "answer_correlated": bool,
-    "answer_names": (*_TOPICS,),
+    "body_format": _BODY_FORMATS,
+    "has_correlation_id": bool,
+    "named_causes": (*_CAUSE_PATTERNS,),
 }
-_OF_SIGNER: Final = (
-    *("scheme", "key_id_shape", "secret_bytes", "portfolio", "portfolio_is_merchant", "algorithm"),
-    *("spelling_method", "spelling_digest", "certificate_days_left", "renewable"),
+# Facts that a signer can report with `diagnostic_facts()`.
+_SIGNER_FACTS: Final = (
+    *("scheme", "key_id_format", "secret_bytes", "portfolio", "portfolio_is_merchant", "algorithm"),
+    *("claim_format_method", "claim_format_digest", "claim_format_digest_value", "claim_format_response_mle"),
+    *("claim_format_path", "certificate_days_left", "refreshable"),
 )
 
 
 class Facts(NamedTuple):
-    """Facts about a call that got a 401. None, or an empty tuple, means unknown.
+    """Facts about a call that got a 401. None or an empty tuple means that a fact is unknown.
 
     Attributes:
-        signed: whether the operation sends credentials.
+        signed: whether the operation is sent with credentials.
         body_encrypted: whether the body was encrypted with message-level encryption.
         host: category of the signed host.
         host_port: whether the ``Host`` header contains a port.
-        proxy: ``tunnel`` (the proxy cannot read the request) or ``forward`` (it can).
-        own_trust: whether a custom CA file is trusted instead of the system's, or verification is off.
-        clock_measured: seconds by which the host is ahead of this machine.
-        clock_correction: correction applied when the last attempt was signed, in seconds.
-        refusals: attempts of this call that got a 401.
-        accepted: signed calls of this client that were accepted before.
-        accepted_same: those of the same operation.
-        accepted_with_body: those with a body.
+        proxy: ``tunnel`` if the proxy cannot read the request, ``forward`` if it can.
+        custom_ca: whether a custom CA file replaces the system's trust store, or verification is off.
+        clock_offset: seconds by which the host's clock is ahead of this machine's.
+        clock_correction: seconds added to this machine's time when the last attempt was signed.
+        clock_correction_enabled: whether requests may be signed with the host's time.
+        rejections: number of attempts of this call that got a 401.
+        accepted: number of signed calls of this client that were accepted before.
+        accepted_same_operation: number of those calls that called the same operation.
+        accepted_with_body: number of those calls that had a body.
+        refreshable: whether the signer can get new credentials after a 401.
         date: current date by the host's clock.
-        answer_names: causes that the messages in the response name.
+        has_correlation_id: whether the response has the header ``v-c-correlation-id``.
+        named_causes: causes that the messages in the response mention.
     """
 
     signed: bool | None = None
@@ -129,120 +138,123 @@ class Facts(NamedTuple):
     host_port: bool | None = None
     intermediate_host: bool | None = None
     proxy: str | None = None
-    own_trust: bool | None = None
-    clock_measured: float | None = None
+    custom_ca: bool | None = None
+    clock_offset: float | None = None
     clock_correction: float | None = None
-    clock_correctable: bool | None = None
-    refusals: int | None = None
+    clock_correction_enabled: bool | None = None
+    rejections: int | None = None
     accepted: int | None = None
-    accepted_same: int | None = None
+    accepted_same_operation: int | None = None
     accepted_with_body: int | None = None
     accepted_seconds_ago: float | None = None
     scheme: str | None = None
-    key_id_shape: str | None = None
+    key_id_format: str | None = None
     secret_bytes: int | None = None
     portfolio: bool | None = None
     portfolio_is_merchant: bool | None = None
     algorithm: str | None = None
-    spelling_method: str | None = None
-    spelling_digest: str | None = None
+    claim_format_method: str | None = None
+    claim_format_digest: str | None = None
+    claim_format_digest_value: str | None = None
+    claim_format_response_mle: str | None = None
+    claim_format_path: str | None = None
     certificate_days_left: int | None = None
-    renewable: bool | None = None
+    refreshable: bool | None = None
     date: str | None = None
-    answer_shape: str | None = None
-    answer_correlated: bool | None = None
-    answer_names: tuple[str, ...] = ()
+    body_format: str | None = None
+    has_correlation_id: bool | None = None
+    named_causes: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, found: Mapping[str, Any]) -> Facts:
-        """Parse facts from JSON types. Unknown names are ignored: a newer version may have written them.
+    def parse(cls, values: Mapping[str, Any]) -> Facts:
+        """Parse facts from JSON types. Unknown names are ignored, because the report may be from a newer version.
 
         Raises:
-            InvalidFactError: a fact has an invalid value. The message names the fact, never the value.
+            InvalidFactError: a fact has an invalid value. The message names the fact and does not quote the value.
         """
         facts: dict[str, Any] = {}
         for name in cls._fields:
-            value = found.get(name)
+            value = values.get(name)
             if value is None:
                 continue
-            if not _fits(name, value):
-                raise InvalidFactError(f"the fact {name!r} has a value that it cannot have")
-            facts[name] = tuple(value) if name == "answer_names" else value
+            if not _is_valid(name, value):
+                raise InvalidFactError(f"the fact {name!r} has an invalid value")
+            facts[name] = tuple(value) if name == "named_causes" else value
         return cls(**facts)
 
     def to_dict(self) -> dict[str, Any]:
-        """The facts as JSON types, without unknown ones."""
+        """Return the known facts as JSON types."""
         facts = {name: value for name, value in self._asdict().items() if value is not None and value != ()}
-        if self.answer_names:
-            facts["answer_names"] = list(self.answer_names)
+        if self.named_causes:
+            facts["named_causes"] = list(self.named_causes)
         return facts
 
 
-def circumstances(
-    request: Request, settings: Settings, clock: Clock, accepted: Accepted, response: Response
+def collect_facts(
+    request: Request, configuration: Configuration, clock: Clock, accepted: SuccessCounts, response: Response
 ) -> dict[str, Any]:
-    """Collect the facts about a 401 that the transport knows.
+    """Collect the facts that the transport knows about a call with a 401 response.
 
     Args:
         request: the request as it was sent.
-        settings: where and how it was sent.
-        clock: the clock that it was signed with.
+        configuration: the settings with which the request was sent.
+        clock: the clock with which the request was signed.
         accepted: calls that were accepted before.
         response: the response.
     """
-    operation, name = request.operation, request.host
-    # A larger measured offset is not plausible, and is not used for the date.
-    ahead = clock.measured if clock.measured is not None and abs(clock.measured) <= MOST else 0.0
-    same = sum(count for (each, _), (count, _) in accepted.items() if each == operation.name)
-    latest = max((when for _, when in accepted.values()), default=None)
+    operation, host = request.operation, request.host
+    # An offset above MAX_OFFSET is not plausible, so it is not used for the date.
+    offset = clock.measured_offset
+    plausible_offset = offset if offset is not None and abs(offset) <= MAX_OFFSET else 0.0
+    last_accepted = max((when for _, when in accepted.values()), default=None)
     facts: dict[str, Any] = {
-        "signed": operation.signed,
+        "signed": operation.requires_auth,
         "method": request.method,
         "has_body": request.body is not None,
-        "body_encrypted": settings.mle is not None and (request.body or b"").startswith(b'{"encryptedRequest"'),
+        "body_encrypted": configuration.mle is not None and (request.body or b"").startswith(b'{"encryptedRequest"'),
         "path_parameters": "{" in operation.path,
         "path_encoded": "%" in request.target,
         "path_query": "?" in request.target,
-        "host": _kind(name),
-        "host_port": re.search(r":[0-9]+\Z", name) is not None,
-        "intermediate_host": settings.intermediate_host is not None,
-        "own_trust": settings.tls is not None
-        and (settings.tls.ca_file is not None or settings.tls.insecure_skip_verification),
+        "host": _host_kind(host),
+        "host_port": re.search(r":[0-9]+\Z", host) is not None,
+        "intermediate_host": configuration.intermediate_host is not None,
+        "custom_ca": configuration.tls is not None
+        and (configuration.tls.ca_file is not None or configuration.tls.insecure_skip_verification),
         "clock_correction": round(clock.offset, 1),
-        "clock_correctable": settings.correct_clock,
-        "refusals": sum(attempt.status == 401 for attempt in response.attempts),
+        "clock_correction_enabled": configuration.correct_clock,
+        "rejections": sum(attempt.status == 401 for attempt in response.attempts),
         "accepted": sum(count for count, _ in accepted.values()),
-        "accepted_same": same,
-        "accepted_with_body": sum(count for (_, body), (count, _) in accepted.items() if body),
-        "date": datetime.fromtimestamp(time.time() + ahead, UTC).strftime("%Y-%m-%d"),
-        "answer_correlated": "v-c-correlation-id" in response.headers,
+        "accepted_same_operation": sum(count for (name, _), (count, _) in accepted.items() if name == operation.name),
+        "accepted_with_body": sum(count for (_, had_body), (count, _) in accepted.items() if had_body),
+        "date": datetime.fromtimestamp(time.time() + plausible_offset, UTC).strftime("%Y-%m-%d"),
+        "has_correlation_id": "v-c-correlation-id" in response.headers,
     }
-    if settings.proxy is not None:
-        facts["proxy"] = "forward" if settings.base_url.startswith("http:") else "tunnel"
-    if clock.measured is not None:
-        facts["clock_measured"] = round(clock.measured, 1)
-    if latest is not None:
-        facts["accepted_seconds_ago"] = round(time.monotonic() - latest, 1)
-    if operation.signed:
-        facts.update(_of_signer(settings.auth))
-    return {key: value for key, value in facts.items() if _fits(key, value)}
+    if configuration.proxy is not None:
+        facts["proxy"] = "forward" if configuration.base_url.startswith("http:") else "tunnel"
+    if offset is not None:
+        facts["clock_offset"] = round(offset, 1)
+    if last_accepted is not None:
+        facts["accepted_seconds_ago"] = round(monotonic() - last_accepted, 1)
+    if operation.requires_auth:
+        facts.update(_facts_from_signer(configuration.auth))
+    return {name: value for name, value in facts.items() if _is_valid(name, value)}
 
 
-def of_answer(body: bytes, text: str) -> dict[str, Any]:
-    """Collect the facts that the response provides.
+def facts_from_response(body: bytes, message: str) -> dict[str, Any]:
+    """Collect the facts that the body of a 401 response contains.
 
     Args:
         body: the response body.
-        text: reason and message parsed from it; not kept.
+        message: the reason, message and details from the body, in one string. It is searched for causes, and not kept.
     """
-    text = text.lower().strip()
+    message = message.lower().strip()
     return {
-        "answer_shape": _shape(body, text),
-        "answer_names": [name for name, pattern in _TOPICS.items() if pattern.search(text)],
+        "body_format": _body_format(body, message),
+        "named_causes": [name for name, pattern in _CAUSE_PATTERNS.items() if pattern.search(message)],
     }
 
 
-def _kind(host: str) -> str:
+def _host_kind(host: str) -> str:
     name = re.sub(r":[0-9]+\Z", "", host).strip("[]").rstrip(".")
     match = _REST_HOST.fullmatch(name)
     if match is not None:
@@ -252,7 +264,7 @@ def _kind(host: str) -> str:
     return "loopback" if is_loopback(name) else "other"
 
 
-def _shape(body: bytes, text: str) -> str:
+def _body_format(body: bytes, message: str) -> str:
     if not body.strip():
         return "empty"
     try:
@@ -263,36 +275,36 @@ def _shape(body: bytes, text: str) -> str:
         return "encrypted"
     if isinstance(parsed, dict) and isinstance(parsed.get("response"), dict):
         return "gateway"
-    return "service" if text else "other_json"
+    return "service" if message else "other_json"
 
 
-def _of_signer(auth: Any) -> dict[str, Any]:
-    """The facts that a signer reports about itself; unknown names and invalid values are dropped."""
+def _facts_from_signer(auth: Any) -> dict[str, Any]:
+    """Return the facts that a signer reports about itself. Unknown names and invalid values are dropped."""
     reported: Any = None
-    facts = getattr(auth, "facts", None)
+    facts = getattr(auth, "diagnostic_facts", None)
     if callable(facts):
         try:
             reported = facts()
         except Exception as cause:
-            # It may be the caller's code, and the AuthenticationError that is being explained matters more. The message
-            # may quote a secret.
-            _log.warning("facts() of %s failed with %s", type(auth).__name__, type(cause).__name__)
+            # The signer may be user code, and its error must not hide the AuthenticationError. The message is not
+            # logged, because it may quote a secret.
+            _log.warning("diagnostic_facts() of %s failed with %s", type(auth).__name__, type(cause).__name__)
     if not isinstance(reported, Mapping):
         reported = {}
-    valid = {name: reported[name] for name in _OF_SIGNER if name in reported and _fits(name, reported[name])}
+    valid = {name: reported[name] for name in _SIGNER_FACTS if name in reported and _is_valid(name, reported[name])}
     return {"scheme": "custom", **valid}
 
 
-def _fits(name: str, value: Any) -> bool:
-    rule = _RULES[name]
-    if name == "answer_names":
-        return isinstance(value, (list, tuple)) and all(isinstance(each, str) and each in rule for each in value)
-    if isinstance(rule, tuple):
-        return isinstance(value, str) and value in rule
-    if isinstance(rule, re.Pattern):
-        return isinstance(value, str) and rule.fullmatch(value) is not None
-    if rule is bool:
+def _is_valid(name: str, value: Any) -> bool:
+    valid = _VALID_VALUES[name]
+    if name == "named_causes":
+        return isinstance(value, (list, tuple)) and all(isinstance(cause, str) and cause in valid for cause in value)
+    if isinstance(valid, tuple):
+        return isinstance(value, str) and value in valid
+    if isinstance(valid, re.Pattern):
+        return isinstance(value, str) and valid.fullmatch(value) is not None
+    if valid is bool:
         return isinstance(value, bool)
-    if isinstance(value, bool) or not isinstance(value, (int, float) if rule is float else int):
+    if isinstance(value, bool) or not isinstance(value, (int, float) if valid is float else int):
         return False
-    return bool(abs(value) <= _MOST_DIGITS)
+    return bool(abs(value) <= _MAX_NUMBER)

@@ -1,290 +1,312 @@
-"""Rules that score each cause of a 401 from the facts."""
+"""Rules that score each cause of a 401. The rules use the facts of one call."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from .facts import OURS, Facts
+from .facts import BUILTIN_SCHEMES, Facts
 
 __all__ = [
-    "Scale",
-    "clock",
-    "credentials",
-    "digest",
-    "ended",
-    "environment",
-    "host",
-    "key_id",
-    "lifetime",
-    "path",
-    "retired",
-    "secret",
-    "signed_lines",
+    "Score",
+    "check_clock",
+    "check_credentials",
+    "check_digest",
+    "check_environment",
+    "check_expiry",
+    "check_host",
+    "check_key_id",
+    "check_lifetime",
+    "check_path",
+    "check_scheme_retired",
+    "check_secret",
+    "check_signed_headers",
 ]
 
-# Seconds. The service's tolerance is unpublished; more than a minute is a known cause, and a JWT lives for 120.
-_CLOSE: Final = 5
-_APART: Final = 30
-_FAR: Final = 60
-_LIFETIME: Final = 120
+# Seconds by which two clocks differ. The service's tolerance is not published, but a difference of more than a minute
+# is a known cause of a 401.
+_SMALL_OFFSET: Final = 5
+_NOTABLE_OFFSET: Final = 30
+_LARGE_OFFSET: Final = 60
+_TOKEN_LIFETIME: Final = 120
+_MINUTE: Final = 60
 _HOUR: Final = 3600
 _SECRET_BYTES: Final = 32
-# The deadlines for leaving HTTP Signature: the one first announced, and the one in the release notes of 2026-10-23.
-_FIRST_END: Final = "2026-09-01"
-_END: Final = "2027-03-01"
-_BY_SECRET: Final = ("jwt_shared_secret", "http_signature")
+# When HTTP Signature is retired: the date that was announced first, and the date in the release notes of 2026-10-23.
+_FIRST_RETIREMENT_DATE: Final = "2026-09-01"
+_RETIREMENT_DATE: Final = "2027-03-01"
+_SHARED_SECRET_SCHEMES: Final = ("jwt_shared_secret", "http_signature")
 
 
-class Scale:
-    """Score of a cause, with the facts for and against it."""
+class Score:
+    """Score of a cause, with the evidence for and against it."""
 
     def __init__(self, base: int) -> None:
         self._points = base
         self._ruled_out = False
-        self.speaks_for: list[str] = []
-        self.speaks_against: list[str] = []
+        self.evidence_for: list[str] = []
+        self.evidence_against: list[str] = []
 
     @property
-    def score(self) -> int:
+    def value(self) -> int:
         return 0 if self._ruled_out else max(0, min(99, self._points))
 
-    def pro(self, points: int, text: str) -> None:
+    def supports(self, points: int, evidence: str) -> None:
+        """Raise the score. With 0 points, only add the evidence."""
         self._points += points
-        self.speaks_for.append(text)
+        self.evidence_for.append(evidence)
 
-    def con(self, points: int, text: str) -> None:
+    def contradicts(self, points: int, evidence: str) -> None:
+        """Lower the score. With 0 points, only add the evidence."""
         self._points -= points
-        self.speaks_against.append(text)
+        self.evidence_against.append(evidence)
 
-    def never(self, text: str) -> None:
+    def rule_out(self, evidence: str) -> None:
+        """Set the score to 0, regardless of other evidence."""
         self._ruled_out = True
-        self.speaks_against.append(text)
+        self.evidence_against.append(evidence)
 
 
-def environment(f: Facts, s: Scale) -> None:
-    if f.accepted and f.scheme in OURS:
-        s.never(f"{_calls(f.accepted)} accepted here with the same credentials")
+def check_environment(facts: Facts, score: Score) -> None:
+    if facts.accepted and facts.scheme in BUILTIN_SCHEMES:
+        score.rule_out(f"{_calls(facts.accepted)} accepted by this host with the same credentials")
         return
-    if f.accepted:
-        s.con(25, f"{_calls(f.accepted)} accepted here")
-    elif f.accepted == 0:
-        s.pro(10, "no signed call of this client has been accepted so far")
-    if f.host == "loopback":
-        s.con(20, "the host is a loopback one, neither test nor production; it knows its own keys alone")
-    elif f.host in ("test", "test_regional", "production", "production_regional"):
-        which, other = ("test", "production") if f.host.startswith("test") else ("production", "test")
-        s.pro(5, f"the host is a {which} one, and keys of {other} give 401 there")
+    if facts.accepted:
+        score.contradicts(25, f"{_calls(facts.accepted)} accepted by this host")
+    elif facts.accepted == 0:
+        score.supports(10, "no signed call of this client has been accepted so far")
+    if facts.host == "loopback":
+        score.contradicts(20, "the host is on this machine, so it is neither test nor production")
+    elif facts.host in ("test", "test_regional", "production", "production_regional"):
+        actual, other = ("test", "production") if facts.host.startswith("test") else ("production", "test")
+        score.supports(5, f"the host is a {actual} host, which rejects {other} keys with 401")
 
 
-def secret(f: Facts, s: Scale) -> None:
-    if f.scheme in ("jwt_p12", "bearer") or (f.algorithm is not None and not f.algorithm.startswith("HS")):
-        s.never("there is no shared secret with this scheme")
-    elif f.accepted and f.scheme in OURS:
-        s.never(f"{_calls(f.accepted)} accepted with the same secret")
-    elif f.scheme in _BY_SECRET:
-        if f.secret_bytes is None or f.secret_bytes == _SECRET_BYTES:
-            s.never("this package always decodes the secret" + (", to 32 bytes here" if f.secret_bytes else ""))
+def check_secret(facts: Facts, score: Score) -> None:
+    if facts.scheme in ("jwt_p12", "bearer") or (facts.algorithm is not None and not facts.algorithm.startswith("HS")):
+        score.rule_out("this authentication scheme has no shared secret")
+    elif facts.accepted and facts.scheme in BUILTIN_SCHEMES:
+        score.rule_out(f"{_calls(facts.accepted)} accepted with the same secret")
+    elif facts.scheme in _SHARED_SECRET_SCHEMES:
+        if facts.secret_bytes is None or facts.secret_bytes == _SECRET_BYTES:
+            score.rule_out("this package decodes the secret" + (", here to 32 bytes" if facts.secret_bytes else ""))
         else:
-            text = f"the secret has {f.secret_bytes} bytes once decoded, those of the Business Center have 32"
-            s.pro(55, f"{text}: it was cut, encoded twice, or is something else")
+            score.supports(
+                55,
+                f"the decoded secret has {facts.secret_bytes} bytes, not the 32 of a secret of the Business Center: it "
+                "is incomplete, encoded twice, or something else",
+            )
     else:
-        s.pro(15, "the signature is made elsewhere: whether the secret is decoded there cannot be seen from here")
+        score.supports(15, "the signer is not part of this package, so it is unknown whether it decodes the secret")
 
 
-def digest(f: Facts, s: Scale) -> None:
-    if f.has_body is False:
-        s.never("the request has no body, and so no digest")
+def check_digest(facts: Facts, score: Score) -> None:
+    if facts.has_body is False:
+        score.rule_out("the request has no body, so it has no digest")
         return
-    if f.scheme == "bearer":
-        s.never("an access token says nothing of the body")
+    if facts.scheme == "bearer":
+        score.rule_out("an access token contains no digest of the body")
         return
-    if f.scheme in OURS:
-        what = "the encrypted bytes" if f.body_encrypted else "the very bytes"
-        s.con(20, f"the digest is taken of {what} that are sent")
-    if f.accepted_with_body:
-        s.con(15, f"{_calls(f.accepted_with_body, ' with a body')} accepted before")
-    elif f.accepted:
-        s.pro(45, f"{_calls(f.accepted, ' without a body')} accepted, none with one")
-    if _between(f):
-        s.pro(10, f"{_between(f)} could change the body on the way")
+    if facts.scheme in BUILTIN_SCHEMES:
+        body = "the encrypted body" if facts.body_encrypted else "the body"
+        score.contradicts(20, f"this package computes the digest of {body} as it is sent")
+    if facts.accepted_with_body:
+        score.contradicts(15, f"{_calls(facts.accepted_with_body, ' with a body')} accepted before")
+    elif facts.accepted:
+        score.supports(45, f"{_calls(facts.accepted, ' without a body')} accepted, but none with a body")
+    if _intermediaries(facts):
+        score.supports(10, f"{_intermediaries(facts)} may change the body")
 
 
-def clock(f: Facts, s: Scale) -> None:
-    if f.scheme == "bearer":
-        s.never("an access token is not signed with this machine's time")
+def check_clock(facts: Facts, score: Score) -> None:
+    if facts.scheme == "bearer":
+        score.rule_out("an access token is not signed with this machine's time")
         return
-    if f.clock_measured is None:
-        s.con(0, "the host did not say what time it is")
+    if facts.clock_offset is None:
+        score.contradicts(0, "the response has no valid Date header, so the host's time is unknown")
         return
-    correction = f.clock_correction or 0.0
-    off = f.clock_measured - correction
-    direction = "ahead of" if f.clock_measured > 0 else "behind"
-    text = f"the host's clock is {abs(f.clock_measured):.0f} s {direction} this machine's"
+    correction = facts.clock_correction or 0.0
+    remaining = facts.clock_offset - correction
+    direction = "ahead of" if facts.clock_offset > 0 else "behind"
+    evidence = f"the host's clock is {abs(facts.clock_offset):.0f} s {direction} this machine's"
     if correction:
-        text += f", and the last attempt was signed with {abs(off):.0f} s left of that"
-    if abs(off) >= _APART:
-        points = 80 if abs(off) >= _LIFETIME else 75 if abs(off) >= _FAR else 25
-        s.pro(points, text)
-        if off >= _LIFETIME and f.scheme != "http_signature":
-            s.pro(0, "a token of ours lives for 120 s: it had ended on arrival")
-        if f.clock_correctable is False:
-            s.pro(0, "signing with the host's time is switched off")
-    elif abs(off) >= _CLOSE:
-        s.con(8, text + ", which is not much")
-    elif correction:
-        s.con(15, text + "; it was refused none the less")
-    else:
-        s.con(15, "this machine's clock agrees with the host's to a few seconds")
-
-
-def path(f: Facts, s: Scale) -> None:
-    if f.scheme == "bearer":
-        s.never("an access token says nothing of the path")
-        return
-    if f.scheme in OURS:
-        s.con(12, "the path that is signed is the one that is sent, with query and percent-encoding")
-    if f.accepted_same and not f.path_parameters:
-        s.con(15, f"{_calls(f.accepted_same, ' of this operation')} accepted before")
-    elif f.accepted and not f.accepted_same:
-        # What differs may as well be the body.
-        s.pro(10 if f.has_body and not f.accepted_with_body else 35, "other operations were accepted, this one was not")
-    if _between(f):
-        s.pro(12, f"{_between(f)} could change the path on the way")
-        if f.path_query or f.path_encoded:
-            s.pro(10, "it has a query or percent-encoding in it, which is what gets changed")
-
-
-def host(f: Facts, s: Scale) -> None:
-    if f.signed is False:
-        s.pro(70, "the operation needs no credentials: who asks for some is not the service, or another host of it")
-    if f.host == "cybersource_other":
-        s.pro(60, "the host is one of CyberSource's, but not one of its REST API: those begin with api or apitest")
-    elif f.host == "other":
-        s.pro(10, "the host is not one of CyberSource's")
-    if f.intermediate_host:
-        s.pro(50, "the connection goes to an intermediate host, which has to pass on the Host header unchanged")
-    if f.proxy == "forward" or f.own_trust:
-        s.pro(20, f"{_between(f._replace(intermediate_host=None))} could change the Host header on the way")
-    elif f.proxy == "tunnel":
-        s.con(0, "the proxy passes on an encrypted connection, which it cannot look into")
-    if f.host_port and f.host != "loopback":
-        s.pro(15, "the Host header has a port in it, which gateways like to drop")
-    if f.answer_shape in ("html", "text", "empty") and f.answer_correlated is False:
-        s.pro(
-            60, "the answer has neither the service's form nor a correlation id: it may come from something on the way"
+        evidence += (
+            ", and the last attempt was signed with a corrected time, which differs from the host's time by "
+            f"{abs(remaining):.0f} s"
         )
-    if f.accepted:
-        s.con(40, f"{_calls(f.accepted)} accepted by the same way")
-    if f.scheme in OURS and not _between(f) and f.intermediate_host is False:
-        s.con(8, "what is signed is the Host header that is sent, and the connection goes straight there")
+    if abs(remaining) >= _NOTABLE_OFFSET:
+        points = 80 if abs(remaining) >= _TOKEN_LIFETIME else 75 if abs(remaining) >= _LARGE_OFFSET else 25
+        score.supports(points, evidence)
+        if remaining >= _TOKEN_LIFETIME and facts.scheme != "http_signature":
+            score.supports(0, "a token of this package is valid for 120 s, so it had expired when it arrived")
+        if facts.clock_correction_enabled is False:
+            score.supports(0, "correct_clock is off, so requests are not signed with the host's time")
+    elif abs(remaining) >= _SMALL_OFFSET:
+        score.contradicts(8, evidence + ", which is a small difference")
+    elif correction:
+        score.contradicts(15, evidence + ", but that attempt was rejected too")
+    else:
+        score.contradicts(15, "this machine's clock and the host's differ by a few seconds at most")
 
 
-def credentials(f: Facts, s: Scale) -> None:
-    if f.scheme == "bearer":
-        s.never("an access token is not made from a merchant id and a key")
+def check_path(facts: Facts, score: Score) -> None:
+    if facts.scheme == "bearer":
+        score.rule_out("an access token does not contain the path")
         return
-    if f.accepted and f.scheme in OURS:
-        s.never(f"{_calls(f.accepted)} accepted with the same merchant id and key")
-        return
-    if f.portfolio_is_merchant:
-        s.pro(45, "portfolio id and merchant id are the same, which they never are with a meta key")
-    elif f.portfolio:
-        s.pro(15, "with a meta key there are two ids that can be exchanged: the portfolio made the key")
-    elif f.portfolio is False:
-        s.pro(0, "no portfolio id is set, which a meta key needs")
-    if f.scheme == "jwt_p12":
-        s.con(25, "the certificate in the file bears the id that is used, and fits the key")
-    elif f.scheme in _BY_SECRET:
-        s.pro(0, "nothing in a shared secret says to which key id and merchant it belongs")
+    if facts.scheme in BUILTIN_SCHEMES:
+        score.contradicts(12, "this package signs the path as it is sent, with query and percent-encoding")
+    if facts.accepted_same_operation and not facts.path_parameters:
+        score.contradicts(15, f"{_calls(facts.accepted_same_operation, ' of this operation')} accepted before")
+    elif facts.accepted and not facts.accepted_same_operation:
+        # The cause may also be the body, if no call with a body was accepted.
+        points = 10 if facts.has_body and not facts.accepted_with_body else 35
+        score.supports(points, "calls of other operations were accepted, but none of this operation")
+    if _intermediaries(facts):
+        score.supports(12, f"{_intermediaries(facts)} may change the path")
+        if facts.path_query or facts.path_encoded:
+            score.supports(
+                10, "the path contains a query or percent-encoding, which proxies and gateways change most often"
+            )
 
 
-def key_id(f: Facts, s: Scale) -> None:
-    if f.scheme == "bearer":
-        s.never("an access token has no key id")
+def check_host(facts: Facts, score: Score) -> None:
+    if facts.signed is False:
+        score.supports(70, "the operation requires no credentials, so the 401 does not come from the host of this API")
+    if facts.host == "cybersource_other":
+        score.supports(
+            60, "the host belongs to CyberSource, but not to the REST API, whose hosts begin with api or apitest"
+        )
+    elif facts.host == "other":
+        score.supports(10, "the host does not belong to CyberSource")
+    if facts.intermediate_host:
+        score.supports(50, "requests are sent to an intermediate host, which must pass on the Host header unchanged")
+    if facts.proxy == "forward" or facts.custom_ca:
+        score.supports(20, f"{_intermediaries(facts._replace(intermediate_host=None))} may change the Host header")
+    elif facts.proxy == "tunnel":
+        score.contradicts(0, "the proxy only passes on the encrypted connection and cannot change the request")
+    if facts.host_port and facts.host != "loopback":
+        score.supports(15, "the Host header contains a port, which gateways often remove")
+    if facts.body_format in ("html", "text", "empty") and facts.has_correlation_id is False:
+        score.supports(
+            60,
+            "the response has neither the service's format nor a correlation id: it may come from a proxy or gateway",
+        )
+    if facts.accepted:
+        score.contradicts(40, f"{_calls(facts.accepted)} accepted over the same route")
+    if facts.scheme in BUILTIN_SCHEMES and not _intermediaries(facts) and facts.intermediate_host is False:
+        score.contradicts(8, "this package signs the Host header as it is sent, and connects to that host directly")
+
+
+def check_credentials(facts: Facts, score: Score) -> None:
+    if facts.scheme == "bearer":
+        score.rule_out("an access token is used without merchant id and key")
         return
-    if f.accepted and f.scheme in OURS:
-        s.never(f"{_calls(f.accepted)} accepted with the same key id")
+    if facts.accepted and facts.scheme in BUILTIN_SCHEMES:
+        score.rule_out(f"{_calls(facts.accepted)} accepted with the same merchant id and key")
         return
-    if f.scheme is None or f.scheme == "custom" or f.key_id_shape is None:
-        s.con(0, "the key id cannot be seen from here")
+    if facts.portfolio_is_merchant:
+        score.supports(45, "portfolio_id and merchant_id are the same, but a meta key needs two different ids")
+    elif facts.portfolio:
+        score.supports(15, "portfolio_id and merchant_id may be swapped: the key was created by the portfolio")
+    elif facts.portfolio is False:
+        score.supports(0, "portfolio_id is not set, but a meta key requires it")
+    if facts.scheme == "jwt_p12":
+        score.contradicts(25, "the certificate in the file belongs to the key and names the id that is used")
+    elif facts.scheme in _SHARED_SECRET_SCHEMES:
+        score.supports(0, "a shared secret does not show to which key id and merchant it belongs")
+
+
+def check_key_id(facts: Facts, score: Score) -> None:
+    if facts.scheme == "bearer":
+        score.rule_out("an access token has no key id")
         return
-    certificate = f.scheme == "jwt_p12" or (f.scheme == "external_key" and not (f.algorithm or "RS").startswith("HS"))
-    expected, what = ("22 digits", "certificates") if certificate else ("uuid", "shared secrets")
-    shape = {"uuid": "a UUID", "22 digits": "22 digits"}
-    if f.key_id_shape == expected:
-        text = f"the key id is {shape[expected]}, as those of {what} are"
-        if f.scheme == "jwt_p12":
-            s.never(f"{text}; this package takes it from the subject's serialNumber, never the X.509 serial number")
+    if facts.accepted and facts.scheme in BUILTIN_SCHEMES:
+        score.rule_out(f"{_calls(facts.accepted)} accepted with the same key id")
+        return
+    if facts.scheme is None or facts.scheme == "custom" or facts.key_id_format is None:
+        score.contradicts(0, "the signer is not part of this package, so the key id is unknown")
+        return
+    is_certificate = facts.scheme == "jwt_p12" or (
+        facts.scheme == "external_key" and not (facts.algorithm or "RS").startswith("HS")
+    )
+    expected, key_type = ("22 digits", "certificate") if is_certificate else ("uuid", "shared secret")
+    descriptions = {"uuid": "a UUID", "22 digits": "22 digits"}
+    if facts.key_id_format == expected:
+        evidence = f"the key id is {descriptions[expected]}, as for every {key_type}"
+        if facts.scheme == "jwt_p12":
+            score.rule_out(f"{evidence}; this package reads the id from the serialNumber in the certificate's subject")
         else:
-            s.con(8, text)
+            score.contradicts(8, evidence)
     else:
-        seen = shape.get(f.key_id_shape, "neither a UUID nor 22 digits")
-        s.pro(65, f"the key id is {seen}; those of {what} are {shape[expected]}")
+        actual = descriptions.get(facts.key_id_format, "neither a UUID nor 22 digits")
+        score.supports(65, f"the key id is {actual}, but the key id of a {key_type} is {descriptions[expected]}")
 
 
-def lifetime(f: Facts, s: Scale) -> None:
-    if f.scheme in ("http_signature", "bearer"):
-        s.never("no token is made with this scheme")
-    elif f.scheme in OURS:
-        s.never("this package always ends its tokens 120 s after they begin")
+def check_lifetime(facts: Facts, score: Score) -> None:
+    if facts.scheme in ("http_signature", "bearer"):
+        score.rule_out("no token is created with this authentication scheme")
+    elif facts.scheme in BUILTIN_SCHEMES:
+        score.rule_out("this package creates tokens that are valid for 120 s")
     else:
-        s.con(0, "the signer is not of this package: how long its tokens live cannot be seen from here")
+        score.contradicts(0, "the signer is not part of this package, so the lifetime of its tokens is unknown")
 
 
-def signed_lines(f: Facts, s: Scale) -> None:
-    if f.scheme == "http_signature":
-        s.never("this package signs request-target without parentheses, and lists the lines in the service's order")
-    elif f.scheme in (*OURS, "bearer"):
-        s.never("only HTTP Signature has such lines")
+def check_signed_headers(facts: Facts, score: Score) -> None:
+    if facts.scheme == "http_signature":
+        score.rule_out("this package signs request-target without parentheses, and the headers in the expected order")
+    elif facts.scheme in (*BUILTIN_SCHEMES, "bearer"):
+        score.rule_out("only HTTP Signature signs headers")
     else:
-        s.con(0, "the signer is not of this package: what it signs cannot be seen from here")
+        score.contradicts(0, "the signer is not part of this package, so it is unknown what it signs")
 
 
-def ended(f: Facts, s: Scale) -> None:
-    if f.scheme == "bearer":
-        s.pro(45, "access tokens end after a short while")
-        if f.renewable and (f.refusals or 0) > 1:
-            s.con(30, "a new one was fetched after the first refusal, and was refused as well")
-    if f.accepted_same:
-        s.pro(50, f"{_calls(f.accepted_same, ' of this operation')} accepted before{_ago(f)}")
-    elif f.accepted:
-        s.pro(15, f"{_calls(f.accepted)} accepted before{_ago(f)}")
-    elif f.accepted == 0 and f.scheme != "bearer":
-        s.con(0, "no signed call of this client has been accepted: whether the key ever worked is not known")
-    days = f.certificate_days_left
+def check_expiry(facts: Facts, score: Score) -> None:
+    if facts.scheme == "bearer":
+        score.supports(45, "access tokens expire after a short time")
+        if facts.refreshable and (facts.rejections or 0) > 1:
+            score.contradicts(30, "a new access token, fetched after the first 401, was rejected too")
+    if facts.accepted_same_operation:
+        calls = _calls(facts.accepted_same_operation, " of this operation")
+        score.supports(50, f"{calls} accepted before{_last_accepted(facts)}")
+    elif facts.accepted:
+        score.supports(15, f"{_calls(facts.accepted)} accepted before{_last_accepted(facts)}")
+    elif facts.accepted == 0 and facts.scheme != "bearer":
+        score.contradicts(0, "no signed call of this client has been accepted, so the key may never have been valid")
+    days = facts.certificate_days_left
     if days is not None and days < 0:
-        s.pro(80, f"the certificate ended {_days(-days)} ago")
+        score.supports(80, f"the certificate expired {_days(-days)} ago")
     elif days is not None:
-        s.con(5, f"the certificate is valid for {_days(days)} more, though it can have been deactivated before")
+        score.contradicts(5, f"the certificate is valid for {_days(days)} more, but may have been deactivated")
 
 
-def retired(f: Facts, s: Scale) -> None:
-    if f.scheme in ("jwt_shared_secret", "jwt_p12", "external_key"):
-        s.never("the tokens of this package are of version 2, which stays")
-    elif f.scheme == "bearer":
-        s.never("OAuth is not retired")
-    elif f.scheme != "http_signature" or f.date is None:
-        s.con(0, "whether it is one of the schemes that end cannot be seen from here")
-    elif f.date >= _END:
-        s.pro(85, "CyberSource retires HTTP Signature in March 2027, and that has come")
-    elif f.date >= _FIRST_END:
-        s.pro(20, "September 2026 was the first date for the end of HTTP Signature, March 2027 is the one named since")
+def check_scheme_retired(facts: Facts, score: Score) -> None:
+    if facts.scheme in ("jwt_shared_secret", "jwt_p12", "external_key"):
+        score.rule_out("this package creates tokens of version 2, which are not retired")
+    elif facts.scheme == "bearer":
+        score.rule_out("OAuth is not retired")
+    elif facts.scheme != "http_signature" or facts.date is None:
+        score.contradicts(0, "the authentication scheme or the date is unknown")
+    elif facts.date >= _RETIREMENT_DATE:
+        score.supports(85, "CyberSource retires HTTP Signature in March 2027, and that date has passed")
+    elif facts.date >= _FIRST_RETIREMENT_DATE:
+        score.supports(
+            20, "CyberSource retires HTTP Signature in March 2027; the first announcement said September 2026"
+        )
     else:
-        s.con(0, "HTTP Signature ends in March 2027, and that has not come yet")
-    if f.scheme == "http_signature" and f.accepted and (f.accepted_seconds_ago or 0) < _HOUR:
-        s.con(60, f"{_calls(f.accepted)} accepted with it before{_ago(f)}")
+        score.contradicts(0, "CyberSource retires HTTP Signature in March 2027, which is in the future")
+    if facts.scheme == "http_signature" and facts.accepted and (facts.accepted_seconds_ago or 0) < _HOUR:
+        score.contradicts(60, f"{_calls(facts.accepted)} accepted with HTTP Signature{_last_accepted(facts)}")
 
 
-def _between(f: Facts) -> str:
-    """What can change a request on its way, or nothing."""
-    found = []
-    if f.intermediate_host:
-        found.append("the intermediate host")
-    if f.proxy == "forward":
-        found.append("the proxy")
-    if f.own_trust:
-        found.append("whoever the certificates that are trusted here belong to")
-    return " or ".join(found)
+def _intermediaries(facts: Facts) -> str:
+    """Name the systems between client and host that can change a request. Empty if there are none."""
+    names = []
+    if facts.intermediate_host:
+        names.append("the intermediate host")
+    if facts.proxy == "forward":
+        names.append("the proxy")
+    if facts.custom_ca:
+        names.append("a TLS proxy that the TLS settings trust")
+    return " or ".join(names)
 
 
 def _calls(number: int, which: str = "") -> str:
@@ -295,10 +317,10 @@ def _days(number: int) -> str:
     return f"{number} day{'' if number == 1 else 's'}"
 
 
-def _ago(f: Facts) -> str:
-    seconds = f.accepted_seconds_ago
+def _last_accepted(facts: Facts) -> str:
+    seconds = facts.accepted_seconds_ago
     if seconds is None:
         return ""
-    if seconds < 2 * _FAR:
+    if seconds < 2 * _MINUTE:
         return f", the last one {seconds:.0f} s ago"
-    return f", the last one {seconds / _FAR:.0f} minutes ago"
+    return f", the last one {seconds / _MINUTE:.0f} minutes ago"

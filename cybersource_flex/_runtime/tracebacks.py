@@ -1,7 +1,7 @@
 """Clear local variables from exception tracebacks, so that error reporters cannot capture secrets.
 
 Error reporters record the local variables of every frame. The frames of this package hold secrets, tokens and card data
-while a call runs; nothing needs these variables after an exception has left it.
+while a call runs. These variables are not needed any more when an exception has left the package.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import wraps
 from types import FrameType, FunctionType
 from typing import Any, TypeVar
 
-__all__ = ["forget", "sealed"]
+__all__ = ["clear_locals", "clear_locals_on_error"]
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 
@@ -25,8 +25,8 @@ _SUSPENDABLE = 0x20 | 0x80 | 0x200
 _PACKAGE = __name__.partition(".")[0]
 
 
-def sealed(thing: _T) -> _T:
-    """Decorate a function, or the public methods of a class, to clear the local variables of exceptions' tracebacks.
+def clear_locals_on_error(thing: _T) -> _T:
+    """Decorate a function, or the public methods of a class, to clear local variables in tracebacks of exceptions.
 
     File names and line numbers stay in the traceback.
     """
@@ -45,14 +45,14 @@ def sealed(thing: _T) -> _T:
 
 
 def _function(function: Any) -> Any:
-    # The wrappers' own frames are part of the traceback, so they delete their arguments too.
+    # The frames of the wrappers are part of the traceback, so the wrappers delete their arguments too.
     @wraps(function)
     def call(*args: Any, **keywords: Any) -> Any:
         outer = sys.exc_info()[1]
         try:
             return function(*args, **keywords)
         except BaseException as error:
-            forget(error, outer)
+            clear_locals(error, outer)
             del args, keywords, outer
             raise
 
@@ -62,27 +62,27 @@ def _function(function: Any) -> Any:
         try:
             return await function(*args, **keywords)
         except BaseException as error:
-            forget(error, outer)
+            clear_locals(error, outer)
             del args, keywords, outer
             raise
 
     return awaited if function.__code__.co_flags & _COROUTINE else call
 
 
-def forget(error: BaseException, outer: BaseException | None) -> None:
+def clear_locals(error: BaseException, outer: BaseException | None) -> None:
     """Clear the local variables of all finished frames in the traceback of an exception, its causes and its contexts.
 
     Args:
         error: the exception.
-        outer: the exception that the caller was already handling, if any; it is left alone.
+        outer: the exception that the caller was already handling. This one is not changed. None if there is none.
     """
-    seen: set[int] = set()
+    visited: set[int] = set()
     pending: list[BaseException | None] = [error]
     while pending:
         each = pending.pop()
-        if each is None or each is outer or id(each) in seen:
+        if each is None or each is outer or id(each) in visited:
             continue
-        seen.add(id(each))
+        visited.add(id(each))
         trace = each.__traceback__
         while trace is not None:
             if _may_clear(trace.tb_frame):
@@ -96,8 +96,9 @@ def forget(error: BaseException, outer: BaseException | None) -> None:
 def _may_clear(frame: FrameType) -> bool:
     """Whether a frame can be cleared without harm.
 
-    Before Python 3.13, clearing the frame of a suspended generator or coroutine closes it. Those of this package have
-    ended when an exception has passed through them; whether the caller's have ended is unknown.
+    Before Python 3.13, clearing the frame of a suspended generator or coroutine closes the generator or coroutine. The
+    generators of this package have ended when an exception has passed through them. Whether the caller's generators
+    have ended is unknown.
     """
     if not frame.f_code.co_flags & _SUSPENDABLE:
         return True

@@ -8,33 +8,33 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
-from ._lock import Slots
+from .lock import ForkSafeSemaphore
 
-__all__ = ["MAX_RUNNING", "NotInTimeError", "TooManyThreadsError", "result_in_time", "start_in_thread"]
+__all__ = ["MAX_RUNNING", "TooManyThreadsError", "WaitTimeoutError", "start_in_thread", "wait_for_result"]
 
 _T = TypeVar("_T")
 
-# A function that never returns keeps its thread. Calls are refused above this number, so that threads cannot pile up.
+# Maximum number of running threads. A function that never returns keeps its thread, so more calls are rejected.
 MAX_RUNNING: Final = 200
 
-_running: Final = Slots(MAX_RUNNING)
+_running: Final = ForkSafeSemaphore(MAX_RUNNING)
 
 
 class TooManyThreadsError(Exception):
-    """No thread can be started: the limit is reached, here or in the operating system."""
+    """No thread can be started, because the limit of this module or of the system is reached."""
 
 
-class NotInTimeError(Exception):
-    """The function did not return in time."""
+class WaitTimeoutError(Exception):
+    """A function in a thread did not return in time."""
 
 
 def start_in_thread(function: Callable[[], _T]) -> Future[_T]:
     """Start a function in a daemon thread, with a copy of the caller's context variables.
 
-    Python cannot stop a thread: when the caller stops waiting, the function runs on, and its result is discarded.
+    Python cannot stop a thread. If the caller stops waiting, the function continues, and its result is discarded.
 
     Args:
-        function: what to run.
+        function: the function to run.
 
     Raises:
         TooManyThreadsError: ``MAX_RUNNING`` functions have not returned yet, or the system allows no further thread.
@@ -43,7 +43,7 @@ def start_in_thread(function: Callable[[], _T]) -> Future[_T]:
     if not slots.acquire(0):
         raise TooManyThreadsError(f"{MAX_RUNNING} earlier calls have not returned yet")
     future: Future[_T] = Future()
-    # From here on it cannot be cancelled: the function runs to its end.
+    # This makes the future impossible to cancel, because the function cannot be stopped.
     future.set_running_or_notify_cancel()
     context = contextvars.copy_context()
 
@@ -51,7 +51,7 @@ def start_in_thread(function: Callable[[], _T]) -> Future[_T]:
         try:
             result = context.run(function)
         except StopIteration as cause:
-            # A future that is awaited cannot carry it (PEP 479).
+            # An awaited future cannot raise StopIteration (PEP 479).
             error = RuntimeError("the function raised StopIteration")
             error.__cause__ = cause
             _finish(slots, future.set_exception, error)
@@ -68,26 +68,26 @@ def start_in_thread(function: Callable[[], _T]) -> Future[_T]:
     return future
 
 
-def result_in_time(future: Future[_T], timeout: float | None) -> _T:
-    """What the function returned or raised.
+def wait_for_result(future: Future[_T], timeout: float | None) -> _T:
+    """Wait for a function, and return its result or raise its exception.
 
     Args:
-        future: from ``start_in_thread``.
-        timeout: seconds to wait at most; None for no limit.
+        future: the future that ``start_in_thread`` returned.
+        timeout: maximum number of seconds to wait. None for no limit.
 
     Raises:
-        NotInTimeError: the function did not return in time.
+        WaitTimeoutError: the function did not return in time.
     """
     try:
         return future.result(timeout)
     except TimeoutError:
         if future.done():
-            # The function itself raised it.
+            # The function itself raised the TimeoutError.
             raise
-        raise NotInTimeError from None
+        raise WaitTimeoutError from None
 
 
-def _finish(slots: Slots, settle: Callable[[Any], None], value: Any) -> None:
-    # The place is free before anyone who waits for the result goes on.
+def _finish(slots: ForkSafeSemaphore, settle: Callable[[Any], None], value: Any) -> None:
+    # The slot is released before the caller that waits for the result continues.
     slots.release()
     settle(value)

@@ -1,8 +1,8 @@
-"""Locks and limits for threads that work in a forked child too.
+"""Locks and semaphores that are reset in a forked child process.
 
-A fork copies locks as they are, and the one thread of the child is never the one that holds them: an ordinary lock that
-another thread held at that moment stays locked in the child for ever. All of these are made of primitives written in C,
-so that an exception raised by a signal handler cannot leave one taken.
+A fork copies locks in their current state, and only the forking thread continues in the child. A lock that another
+thread held at that time would stay locked forever. The locks use primitives written in C, so that an exception from a
+signal handler cannot leave them locked.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ import threading
 from typing import Any
 from weakref import WeakSet
 
-__all__ = ["Lock", "Slots"]
+__all__ = ["ForkSafeLock", "ForkSafeSemaphore"]
 
 _locks: WeakSet[Any] = WeakSet()
 
 
-def Lock() -> threading.Lock:  # noqa: N802 - used like threading.Lock, which is a function too
-    """Make a ``threading.Lock`` that is free in a forked child."""
+def ForkSafeLock() -> threading.Lock:  # noqa: N802 - used like threading.Lock, which is a function too
+    """Create a ``threading.Lock`` that is unlocked in a forked child."""
     lock = threading.Lock()
     _locks.add(lock)
     return lock
 
 
-def _free_all() -> None:
+def _reset_all() -> None:
     for lock in list(_locks):
-        # What the standard library does with its own locks.
+        # The standard library resets its own locks in the same way.
         lock._at_fork_reinit()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_free_all)
+    os.register_at_fork(after_in_child=_reset_all)
 
 
-class Slots:
-    """A number of places, each held by one call at a time. A forked child begins with all of them free.
+class ForkSafeSemaphore:
+    """A semaphore with a limited number of slots for concurrent calls. In a forked child, all slots are free.
 
     Args:
-        size: how many.
+        size: number of slots.
     """
 
     __slots__ = ("_free", "_process", "_size")
@@ -56,10 +56,10 @@ class Slots:
         return free
 
     def acquire(self, timeout: float | None) -> bool:
-        """Wait for a place. Returns whether there was one in time.
+        """Wait for a free slot. Returns whether a slot was acquired in time.
 
         Args:
-            timeout: seconds to wait at most, 0 for not at all; None for no limit.
+            timeout: maximum number of seconds to wait. 0 does not wait. None waits without limit.
         """
         if self._process != os.getpid():
             self._free, self._process = self._full(), os.getpid()
@@ -70,6 +70,6 @@ class Slots:
         return True
 
     def release(self) -> None:
-        """Give a place back. A place that was taken before a fork is not one of the child's."""
+        """Release a slot. Slots that were acquired before a fork are ignored in the child."""
         if self._process == os.getpid():
             self._free.put(None)

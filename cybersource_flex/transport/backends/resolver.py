@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from concurrent.futures import Future
 from ipaddress import ip_address
 from typing import Any, Final, TypeAlias
 
-from .._lock import Lock
-from .._threads import result_in_time, start_in_thread
+from ..._runtime.lock import ForkSafeLock
+from ..._runtime.monotonic import monotonic
+from ..._runtime.threads import start_in_thread, wait_for_result
 
 __all__ = ["Address", "resolve", "start_lookup"]
 
 #: One entry of ``socket.getaddrinfo``.
 Address: TypeAlias = tuple[Any, Any, int, str, Any]
 
-_lock: Final = Lock()
+_lock: Final = ForkSafeLock()
 _lookups: dict[tuple[int, str, int], Future[list[Address]]] = {}
 
 
 def resolve(host: str, port: int, deadline: float) -> list[Address]:
-    """The addresses of a host, as ``socket.getaddrinfo`` returns them.
+    """Resolve a host to its addresses, as ``socket.getaddrinfo`` does, but with a deadline.
 
-    ``getaddrinfo`` takes no timeout and cannot be interrupted, so it runs in a thread. Callers that ask for a name
-    while it is being looked up share one lookup: a resolver that stalls holds one thread for each name and no more.
+    ``getaddrinfo`` has no timeout and cannot be interrupted, so it runs in a thread. Concurrent lookups of the same
+    name share one thread, so that a stalled resolver blocks only one thread for each name.
 
     Args:
         host: host name or IP address, without brackets.
@@ -33,17 +33,17 @@ def resolve(host: str, port: int, deadline: float) -> list[Address]:
         deadline: when to stop waiting, on the monotonic clock.
 
     Raises:
-        NotInTimeError: the name was not resolved before the deadline.
+        WaitTimeoutError: the name was not resolved before the deadline.
         TooManyThreadsError: no thread can be started.
         OSError: the lookup failed; ``socket.gaierror`` for a name that does not exist.
     """
     if _is_address(host):
         return _look_up(host, port)
-    return result_in_time(start_lookup(host, port), max(0.0, deadline - time.monotonic()))
+    return wait_for_result(start_lookup(host, port), max(0.0, deadline - monotonic()))
 
 
 def start_lookup(host: str, port: int) -> Future[list[Address]]:
-    """Start to resolve a name in a thread, or join the lookup of the same name that is under way.
+    """Resolve a name in a thread, or join the running lookup of the same name.
 
     Raises:
         TooManyThreadsError: no thread can be started.
@@ -51,7 +51,7 @@ def start_lookup(host: str, port: int) -> Future[list[Address]]:
     key = os.getpid(), host, port
     with _lock:
         lookup = _lookups.get(key)
-        # One that is done was not taken out, because an exception interrupted the caller that started it.
+        # A finished lookup can still be in the dictionary, if an exception interrupted the caller that started it.
         if lookup is None or lookup.done():
             lookup = _lookups[key] = start_in_thread(lambda: _look_up(host, port))
             lookup.add_done_callback(lambda _: _lookups.pop(key, None))
