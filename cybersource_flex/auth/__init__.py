@@ -1,8 +1,8 @@
-"""Who signs the requests, and how, and message-level encryption.
+"""Signers, which authenticate requests, and message-level encryption.
 
-``JwtSharedSecret`` and ``JwtP12`` are the ones to use. ``HttpSignature`` is for merchants that cannot move yet:
-CyberSource retires it in March 2027. Anything with a method ``sign(request, now)`` that returns headers can sign as
-well (``cybersource_flex.transport.Signer``); ``JwtExternalKey`` is for keys that only sign bytes.
+Use ``JwtSharedSecret`` or ``JwtP12``. ``HttpSignature`` is for merchants that cannot change yet: CyberSource retires it
+in March 2027. ``JwtExternalKey`` is for keys in an HSM or a key management service. Any object with a method
+``sign(request, now)`` that returns headers is a signer too (``cybersource_flex.transport.Signer``).
 """
 
 from typing import TYPE_CHECKING
@@ -36,13 +36,15 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    # Certificates need cryptography; who signs with a shared secret is spared it.
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:
+    # Hidden from type checkers, which would accept every name.
+    def __getattr__(name: str) -> object:
+        # Imported on first use: certificates need cryptography, which is slow to import, and shared secrets do not.
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

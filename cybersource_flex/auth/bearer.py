@@ -1,4 +1,4 @@
-"""OAuth: an access token that somebody else fetched (CyberSource REST guide, OAuth; RFC 6750)."""
+"""``BearerToken``: a signer that sends an OAuth access token (CyberSource REST guide, OAuth; RFC 6750)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from .._callables import check_function, check_result
-from .._lock import Lock
-from .._sealed import sealed
+from .._runtime.lock import ForkSafeLock
+from .._runtime.tracebacks import clear_locals_on_error
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from ..transport.message import Request
+    from ..transport.messages import Request
 
 __all__ = ["BearerToken"]
 
@@ -20,17 +20,17 @@ __all__ = ["BearerToken"]
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
-@sealed
+@clear_locals_on_error
 class BearerToken:
-    """Sends an access token. Getting one from CyberSource's token endpoint, over mutual TLS, is the caller's affair.
+    """Sends an OAuth access token. The caller gets the token from CyberSource's token endpoint, over mutual TLS.
 
     Args:
-        token: the token, or a function that returns one. The function is asked on the first call, its answer is kept,
-            and it is asked again, once for a call, when the service answers 401. It may be called from any thread, and
-            must not be async.
+        token: the token, or a function that returns one. The client calls the function before the first request. After
+            a 401 response, the client calls it again, at most once per API call. The function can be called from any
+            thread, and must not be async.
 
     Raises:
-        ConfigurationError: neither, or a text that cannot be a token.
+        ConfigurationError: ``token`` is neither a string nor a function, or the token is malformed.
     """
 
     __slots__ = ("_current", "_lock", "_source")
@@ -38,50 +38,55 @@ class BearerToken:
     supports_mle = False
 
     def __init__(self, token: str | Callable[[], str]) -> None:
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         self._current: str | None = None
         self._source: Callable[[], str] | None = None
         if callable(token):
             check_function("token", token, "an access token, or a function that returns one")
             self._source = token
         else:
-            self._current = _checked(token)
+            self._current = _check_token(token)
 
     def __repr__(self) -> str:
-        return f"BearerToken(<{'text' if self._source is None else 'function'}>)"
+        return f"BearerToken(<{'token' if self._source is None else 'function'}>)"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a BearerToken holds a token and cannot be pickled")
+        content = "an access token" if self._source is None else "a function that returns access tokens"
+        raise TypeError(f"a BearerToken cannot be pickled or copied: it holds {content}")
 
     @property
-    def blocks(self) -> bool:
-        """Whether a function is asked for tokens: on an event loop that is done in a thread."""
+    def may_block(self) -> bool:
+        """Whether tokens come from a function. The async client calls the function in a thread."""
         return self._source is not None
 
     def sign(self, request: Request, now: float) -> dict[str, str]:
-        """``Authorization`` with the token. See ``cybersource_flex.transport.Signer``."""
+        """Return the ``Authorization`` header with the token. See ``cybersource_flex.transport.Signer``."""
         with self._lock:
             token = self._current
             if token is None and self._source is not None:
-                token = self._current = _checked(check_result("token", self._source()))
+                token = self._current = _check_token(check_result("token", self._source()))
         return {"Authorization": f"Bearer {token}"}
 
-    def facts(self) -> dict[str, str | int | bool | None]:
-        """What is safe to tell of the credentials. See ``cybersource_flex.transport.Signer``."""
-        return {"scheme": "bearer", "renewable": self._source is not None}
+    def diagnostic_facts(self) -> dict[str, str | int | bool | None]:
+        """Non-secret facts about the credentials. See ``cybersource_flex.transport.Signer``."""
+        return {"scheme": "bearer", "refreshable": self._source is not None}
 
-    def renew(self) -> bool:
-        """Forget the token, after a 401. Returns whether another can be had."""
+    def refresh(self) -> bool:
+        """Discard the token after a 401. Returns whether the function can supply a new one."""
         if self._source is None:
             return False
-        # Without the lock: whoever holds it is being given a new one, and an event loop must not wait for that.
+        # The lock is not taken here. A thread that holds the lock is already fetching a new token, and the event loop
+        # must not wait for that thread.
         self._current = None
         return True
 
 
-def _checked(token: str) -> str:
+def _check_token(token: str) -> str:
     if not isinstance(token, str) or not token.strip():
-        raise ConfigurationError("the access token is empty or not a text")
+        raise ConfigurationError("the access token must be a string that is not empty")
     if not _TOKEN.fullmatch(token.strip()):
-        raise ConfigurationError("the access token has characters in it that a bearer token cannot have")
+        raise ConfigurationError(
+            "the access token contains characters that are not allowed; expected letters, digits and -._~+/, and = "
+            "only at the end"
+        )
     return token.strip()

@@ -1,109 +1,123 @@
-"""Checks of what a merchant copies from the Business Center. Messages name setting and rule, never the value."""
+"""Base classes of signers and secrets, and checks of ids and secrets from the Business Center."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from .._credentials import is_encoded_secret, not_an_id
+from .._credential_detection import describe_non_id, is_encoded_secret
+from .._paths import describe_wrapping
 from ..errors import ConfigurationError
 
-__all__ = ["Credential", "SharedSecret", "check_identifier", "ids", "shown"]
+if TYPE_CHECKING:
+    from typing import Self
 
-# Both end up in headers between quotation marks and in lines that are signed: nothing that could end either.
+__all__ = ["Credential", "KeySigner", "SharedSecret", "check_identifier", "id_facts", "signer_repr"]
+
+# Ids are inserted into quoted strings in headers, and into lines that are signed. A quotation mark, a backslash or a
+# line break in an id would change the header or the signed lines.
 _IDENTIFIER = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 
 # Key ids: those of shared secrets, and those of certificates.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _DIGITS = re.compile(r"[0-9]{22}")
 
-# Business Center secrets decode to 32 bytes; RFC 2104 section 3 discourages less than the hash's length, and a
-# truncated paste is the usual reason for less. Half of it is a lower bound that no real secret fails.
+# Secrets of the Business Center have 32 bytes, the length of a SHA-256 hash. RFC 2104 section 3 discourages shorter
+# ones. The limit is half of that: it is only meant to detect secrets that were not copied completely.
 _MIN_SECRET_BYTES = 16
-# Of a secret with so many bytes, in base64 without what fills the last group.
+# Length of a secret of 16 bytes in base64, without padding.
 _SHORTEST_SECRET = 22
 
 
 def check_identifier(name: str, value: str) -> str:
-    """A merchant id or key id, checked.
+    """Check a merchant id or key id, and return the id without surrounding white space.
 
     Args:
-        name: name of the setting, for the message.
-        value: what was given; white space around it is removed.
+        name: name of the setting, for messages.
+        value: the id.
 
     Raises:
-        ConfigurationError: empty, too long, with characters that a header or signed line cannot carry, or a token, key
-            or secret: ids are sent in the clear, logged and shown.
+        ConfigurationError: the value is empty, is too long, contains characters that are not allowed in headers, or is
+            a token, key or secret. Ids are sent in headers and logged, so secrets are rejected.
     """
     if not isinstance(value, str):
-        raise ConfigurationError(f"{name} must be a text, not {type(value).__name__}")
+        raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
     stripped = value.strip()
     if not stripped:
         raise ConfigurationError(f"{name} is empty; expected the value that the Business Center shows")
-    # Merchant ids may be as many digits as a card number.
-    what = not_an_id(stripped, card_numbers=name not in ("merchant_id", "portfolio_id"))
-    if what is None and is_encoded_secret(stripped, at_least=_SHORTEST_SECRET):
-        what = "a secret in base64"
-    if what is not None:
+    wrapping = describe_wrapping(stripped)
+    if wrapping is not None:
+        raise ConfigurationError(f"{name} {wrapping}")
+    # A merchant id may consist of as many digits as a card number.
+    credential = describe_non_id(stripped, card_numbers=name not in ("merchant_id", "portfolio_id"))
+    if credential is None and is_encoded_secret(stripped, min_length=_SHORTEST_SECRET):
+        credential = "a secret in base64"
+    if credential is not None:
         raise ConfigurationError(
-            f"{name} is {what}; expected the id that the Business Center shows; were two values exchanged?"
+            f"{name} is {credential}; expected the id that the Business Center shows. Were two settings swapped?"
         )
     if not _IDENTIFIER.fullmatch(stripped):
         raise ConfigurationError(
-            f"{name} has white space, quotation marks or other characters in it that an id cannot have, "
+            f"{name} contains white space, quotation marks or other characters that are not allowed in an id, "
             "or is longer than 255 characters"
         )
     return stripped
 
 
 class Credential:
-    """Something that holds a key: each attribute is set once, and nothing of it can be pickled or copied out."""
+    """Base class of objects that hold a key. Attributes can be set only once. Pickling and copying raise an error."""
 
     __slots__ = ()
 
+    #: What the object holds, for the message that says why it cannot be pickled or copied.
+    _content = "a secret"
+
     def __setattr__(self, name: str, value: object) -> None:
         if hasattr(self, name):
-            raise AttributeError(f"a {type(self).__name__} cannot be changed; make another one")
+            raise AttributeError(f"a {type(self).__name__} cannot be changed; create a new one")
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"a {type(self).__name__} cannot be changed; make another one")
+        raise AttributeError(f"a {type(self).__name__} cannot be changed; create a new one")
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} holds a secret and cannot be pickled")
+        raise TypeError(f"a {type(self).__name__} cannot be pickled or copied: it holds {self._content}")
 
 
 class SharedSecret(Credential):
-    """The decoded key of an HMAC. Its repr shows nothing of it.
+    """A decoded HMAC key, which the ``repr`` does not show.
 
     Args:
-        secret: the base64 text that the Business Center shows (standard alphabet, RFC 4648 section 4).
+        secret: the base64 string that the Business Center shows (standard alphabet, RFC 4648 section 4).
 
     Raises:
-        ConfigurationError: not base64, or too short to be a secret.
+        ConfigurationError: the secret is not base64, or is too short.
     """
 
     __slots__ = ("key",)
 
     def __init__(self, secret: str) -> None:
         if not isinstance(secret, str):
-            raise ConfigurationError(f"secret_key must be a base64 text, not {type(secret).__name__}")
-        text = "".join(secret.split())
-        if not text:
-            raise ConfigurationError("secret_key is empty; expected the base64 text that the Business Center shows")
+            raise ConfigurationError(f"secret_key must be a base64 string, not {type(secret).__name__}")
+        encoded = "".join(secret.split())
+        wrapping = describe_wrapping(encoded)
+        if wrapping is not None:
+            raise ConfigurationError(f"secret_key {wrapping}")
+        if not encoded:
+            raise ConfigurationError("secret_key is empty; expected the base64 string that the Business Center shows")
         try:
-            key = base64.b64decode(text, validate=True)
+            key = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
-            # `from None`: the cause's traceback would hold the text.
+            # `from None`, because the traceback of the cause would contain the secret.
             raise ConfigurationError(
-                "secret_key is not base64 (letters, digits, '+', '/', and '=' at the end); expected the text that the "
-                "Business Center shows, unchanged"
+                "secret_key is not base64 (letters, digits, '+', '/', and '=' at the end); expected the string that "
+                "the Business Center shows, unchanged"
             ) from None
         if len(key) < _MIN_SECRET_BYTES:
             raise ConfigurationError(
-                f"secret_key is too short: {len(key)} bytes once decoded, expected 32; was a part lost in copying?"
+                f"secret_key is too short: {len(key)} bytes after decoding, expected 32. Was it copied completely?"
             )
         self.key = key
 
@@ -114,17 +128,54 @@ class SharedSecret(Credential):
         return len(self.key)
 
 
-def ids(signer: Any) -> dict[str, str | int | bool | None]:
-    """What is safe to tell of a signer's ids: their shape, and which there are."""
-    shapes = (("uuid", _UUID), ("22 digits", _DIGITS))
+class KeySigner(Credential):
+    """Base class of the signers with a key id. The key belongs to a merchant, or to a portfolio (a meta key)."""
+
+    __slots__ = ("key_id", "merchant_id", "portfolio_id")
+
+    merchant_id: str
+    key_id: str
+    portfolio_id: str | None
+
+    def for_merchant(self, merchant_id: str) -> Self:
+        """Return a signer with the same meta key for another merchant of the portfolio.
+
+        Args:
+            merchant_id: the merchant that sends the requests.
+
+        Raises:
+            ConfigurationError: the key is not a meta key, or the id is malformed.
+        """
+        if self.portfolio_id is None:
+            raise ConfigurationError(
+                f"the key of this {type(self).__name__} belongs to one merchant and cannot sign for another one; "
+                "expected a meta key (portfolio_id=...), or the credentials of the other merchant as auth=..."
+            )
+        return self._copy_with(merchant_id=check_identifier("merchant_id", merchant_id))
+
+    def _copy_with(self, **changes: Any) -> Self:
+        """Copy the signer and set these attributes of the copy. Their values are not checked."""
+        signer = object.__new__(type(self))
+        names = [name for base in type(self).__mro__ for name in getattr(base, "__slots__", ())]
+        for name in [*names, *getattr(self, "__dict__", ())]:
+            if hasattr(self, name):
+                object.__setattr__(signer, name, getattr(self, name))
+        for name, value in changes.items():
+            object.__setattr__(signer, name, value)
+        return signer
+
+
+def id_facts(signer: Any) -> dict[str, str | int | bool | None]:
+    """Non-secret facts for diagnostics: the format of a signer's ids, and which ids are set."""
+    formats = (("uuid", _UUID), ("22 digits", _DIGITS))
     return {
-        "key_id_shape": next((name for name, pattern in shapes if pattern.fullmatch(signer.key_id)), "other"),
+        "key_id_format": next((name for name, pattern in formats if pattern.fullmatch(signer.key_id)), "other"),
         "portfolio": signer.portfolio_id is not None,
         "portfolio_is_merchant": signer.portfolio_id == signer.merchant_id,
     }
 
 
-def shown(signer: Any) -> str:
-    """The ``repr`` of a signer with a key id: who signs, and nothing that signs."""
+def signer_repr(signer: Any) -> str:
+    """The ``repr`` of a signer with a key id, without the key."""
     portfolio = "" if signer.portfolio_id is None else f", portfolio_id={signer.portfolio_id!r}"
     return f"{type(signer).__name__}(merchant_id={signer.merchant_id!r}, key_id={signer.key_id!r}{portfolio})"

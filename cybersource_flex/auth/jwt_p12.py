@@ -1,4 +1,4 @@
-"""JWT authentication with a certificate: the key is in a P12 file from the Business Center."""
+"""JWT authentication with the certificate and key of a P12 file from the Business Center."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .._sealed import sealed
+from .._runtime.tracebacks import clear_locals_on_error
 from . import certificates
-from .certificates import Source
+from .certificates import FileSource
 from .claim_format import JwtClaimFormat
 from .credentials import check_identifier
 from .jwt import RSA_ALGORITHMS, JwtSigner
@@ -21,26 +21,28 @@ __all__ = ["JwtP12"]
 _NAME = "p12"
 
 
-@sealed
+@clear_locals_on_error
 class JwtP12(JwtSigner):
-    """Signs requests with a JWT under the private key of a P12 file. The file is read once, here.
+    """Signs requests with a JWT and the private key of a P12 file. The file is read once, by the constructor.
 
     Args:
-        merchant_id: the merchant in whose name requests are made.
-        p12: the file: its path, or its bytes.
-        password: password of the file. Files made before March 2024 have the merchant id as their password.
-        portfolio_id: with a meta key, the portfolio that created it; the file is the portfolio's then.
+        merchant_id: id of the merchant that sends the requests.
+        p12: path of the file, or its content as bytes.
+        password: password of the file. Files made before March 2024 have the merchant id as their password. None if the
+            file is not encrypted.
+        portfolio_id: id of the portfolio, if the file belongs to a portfolio (meta key). None if it belongs to the
+            merchant.
         algorithm: ``RS256``, ``RS384``, ``RS512``, ``PS256``, ``PS384`` or ``PS512``.
-        claim_format: names and case of the claims on which CyberSource's sources disagree.
+        claim_format: names and values of the claims on which CyberSource's documents and SDKs disagree.
 
     Attributes:
-        key_id: the serialNumber attribute in the subject of the certificate whose CN is the merchant (or portfolio) id.
-        certificate: that certificate.
-        expires_at: when it ends.
+        key_id: id of the key: the serialNumber attribute in the subject of ``certificate``.
+        certificate: the certificate in the file whose CN is the merchant id (with a meta key, the portfolio id).
+        expires_at: when the certificate expires.
 
     Raises:
-        ConfigurationError: the file cannot be read, the password is wrong, it has no certificate for the merchant (or
-            portfolio) or one that does not fit the key, the certificate has no key id, or its time is not now.
+        ConfigurationError: the file cannot be read, or the password is wrong. Also raised if no certificate of the
+            merchant (or portfolio) belongs to the key, or if that certificate has no key id or is not valid now.
     """
 
     __slots__ = ("_hash", "_key", "_padding", "certificate", "expires_at")
@@ -53,47 +55,50 @@ class JwtP12(JwtSigner):
     def __init__(
         self,
         merchant_id: str,
-        p12: Source,
+        p12: FileSource,
         password: str | bytes | None,
         *,
         portfolio_id: str | None = None,
         algorithm: str = "RS256",
-        claim_format: JwtClaimFormat = JwtClaimFormat(),  # noqa: B008 - a tuple: nobody can change it
+        claim_format: JwtClaimFormat = JwtClaimFormat(),  # noqa: B008 - a tuple, which cannot be modified
     ) -> None:
         owner = check_identifier("merchant_id", merchant_id)
         if portfolio_id is not None:
             owner = check_identifier("portfolio_id", portfolio_id)
-        container = certificates.read_p12(certificates.read(p12, _NAME), password, _NAME)
-        certificate = certificates.of_key(container, owner, _NAME)
+        contents = certificates.read_p12(certificates.read_source(p12, _NAME), password, _NAME)
+        certificate = certificates.require_certificate(contents, owner, _NAME)
         super().__init__(
             merchant_id,
-            certificates.key_id_of(certificate, _NAME),
+            certificates.get_key_id(certificate, _NAME),
             portfolio_id=portfolio_id,
             algorithm=algorithm,
             algorithms=RSA_ALGORITHMS,
             claim_format=claim_format,
         )
         self.certificate = certificate
-        self.expires_at = certificates.check_current(certificate, _NAME)
-        self._key = certificates.key_of(container, _NAME)
+        self.expires_at = certificates.check_validity(certificate, _NAME)
+        self._key = certificates.require_private_key(contents, _NAME)
         self._padding, self._hash = _primitives(algorithm)
 
-    def facts(self) -> dict[str, str | int | bool | None]:
-        """What is safe to tell of the credentials. See ``cybersource_flex.transport.Signer``."""
-        return {**super().facts(), "certificate_days_left": int((self.expires_at.timestamp() - time.time()) // 86400)}
+    def diagnostic_facts(self) -> dict[str, str | int | bool | None]:
+        """Non-secret facts about the credentials. See ``cybersource_flex.transport.Signer``."""
+        return {
+            **super().diagnostic_facts(),
+            "certificate_days_left": int((self.expires_at.timestamp() - time.time()) // 86400),
+        }
 
     def _signature(self, data: bytes) -> bytes:
         return self._key.sign(data, self._padding, self._hash)
 
 
 def _primitives(algorithm: str) -> tuple[Any, Any]:
-    """Padding and hash of an algorithm (RFC 7518 sections 3.3 and 3.5)."""
+    """Return padding and hash of an algorithm (RFC 7518 sections 3.3 and 3.5)."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding
 
-    chosen: hashes.HashAlgorithm = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}[
+    hash_algorithm: hashes.HashAlgorithm = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}[
         algorithm[2:]
     ]
     if algorithm.startswith("RS"):
-        return padding.PKCS1v15(), chosen
-    return padding.PSS(padding.MGF1(chosen), chosen.digest_size), chosen
+        return padding.PKCS1v15(), hash_algorithm
+    return padding.PSS(padding.MGF1(hash_algorithm), hash_algorithm.digest_size), hash_algorithm

@@ -1,4 +1,4 @@
-"""Card data that is never shown, and helpers for card types, check digits, expiry dates and test cards.
+"""``Card``, which never shows its data, and helpers for card types, check digits, expiry dates and test cards.
 
 ::
 

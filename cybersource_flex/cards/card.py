@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Final, final
 
+from ..errors import InvalidArgumentTypeError
 from .digits import (
     CARD,
     EXPIRATION_MONTH,
@@ -47,9 +48,9 @@ class CardData(dict[str, str]):
 class Card:
     """A payment card, validated and normalised, for ``FlexClient.tokenize``.
 
-    The data does not appear in any ``repr``, log, exception, copy or pickle; at most the last four digits of the
-    number are shown. The buffers are overwritten when the card is wiped (at the end of a ``with`` block, or by
-    ``wipe``) and when it is deleted.
+    The data does not appear in any ``repr``, log, exception, copy or pickle. At most the last four digits of the number
+    are shown. The buffers are overwritten when the card is wiped (at the end of a ``with`` block, or by ``wipe``) and
+    when it is deleted.
 
     The formats are those of the Flex API guide: a number of at most 20 characters, ``MM``, ``YYYY``, a security code
     of 3 digits (4 for American Express), a type of three digits. CyberSource does not document whether the service
@@ -58,14 +59,14 @@ class Card:
     Args:
         number: 12 to 19 digits; spaces and dashes between them are ignored. The caller can overwrite a ``bytearray``
             afterwards. A ``str`` cannot be overwritten.
-        expiration: month and year in one string, in a format of `normalize_expiry`.
-        expiration_month: 1 to 12, instead of `expiration`.
-        expiration_year: four digits, or the last two.
+        expiration: month and year in one string, in a format that `normalize_expiry` accepts.
+        expiration_month: the month, 1 to 12. Pass month and year separately instead of `expiration`.
+        expiration_year: the year, as four digits or the last two.
         security_code: 3 or 4 digits.
-        type: code of the card type (``001``), or the ``CardType``; needed only if the number matches more than one
-            type. ``033`` becomes ``001``, as CyberSource's table requires.
+        type: code of the card type (``001``), or the ``CardType``. Pass it if the number matches more than one type.
+            ``033`` becomes ``001``, as CyberSource's table requires.
         check_luhn: whether to reject a number whose last digit is not its Luhn check digit.
-        allow_expired: whether to accept an expired card: one whose month has ended in every time zone.
+        allow_expired: whether to accept an expired card. A card has expired if its month has ended in every time zone.
 
     An empty string or None means that the value is not given. Only the number is required.
 
@@ -121,29 +122,30 @@ class Card:
 
     @property
     def type(self) -> str | None:
-        """Code of the card type: the one given, or the only one that the number matches; otherwise None."""
+        """Code of the card type: the `type` argument, or the only type that the number matches. Otherwise None."""
         self._require_number()
         return None if self._type is None else self._type.code
 
     @property
     def wiped(self) -> bool:
-        """Whether the card has been wiped, after which it cannot be used."""
+        """Whether the card has been wiped. A wiped card cannot be used."""
         return self._number is None
 
     def to_data(self, only: Iterable[str] | None = None) -> CardData:
-        """The values by JSON name: ``client.tokenize(context, {"card": card.to_data()})``.
+        """Return the values by JSON name, for example for ``client.tokenize(context, {"card": card.to_data()})``.
 
         The values are ``str``, as JSON requires; `wipe` does not overwrite them.
 
         Args:
-            only: names of the fields to return, with or without their path. A context accepts only the fields that it
-                lists: ``card.to_data(context.required_fields + context.optional_fields)``.
+            only: names of the fields to return, with or without their path. None returns all fields. A context accepts
+                only the fields that it lists: ``card.to_data(context.required_fields + context.optional_fields)``.
 
         Returns:
             ``number``, ``expirationMonth``, ``expirationYear``, ``securityCode`` and ``type``, if they have a value.
 
         Raises:
             InvalidDataError: the card has been wiped.
+            InvalidArgumentTypeError: ``only`` is not a list of strings.
         """
         self._require_number()
         buffers = {
@@ -152,6 +154,8 @@ class Card:
             EXPIRATION_YEAR: self._year,
             SECURITY_CODE: self._code,
         }
+        if only is not None:
+            only = _check_names(only)
         names = None if only is None else {name.removeprefix(f"{CARD}.") for name in only}
         data = CardData()
         for path, digits in buffers.items():
@@ -239,7 +243,7 @@ class Card:
             if chosen is None:
                 return FieldError(TYPE, "must be a code of CARD_TYPES, for example 001")
             if not is_possible(chosen, types):
-                return FieldError(TYPE, "does not fit the number")
+                return FieldError(TYPE, "does not match the number")
         self._type = chosen or (types[0] if len(types) == 1 else None)
         candidates = types if chosen is None else (chosen,)
         if check_luhn and not number.is_luhn_valid() and all(card_type.luhn for card_type in candidates):
@@ -266,3 +270,10 @@ class Card:
             return FieldError(SECURITY_CODE, f"must be a string of {' or '.join(map(str, sorted(lengths)))} digits")
         self._code = code or None
         return None
+
+
+def _check_names(names: Iterable[str]) -> tuple[str, ...]:
+    checked = None if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
+    if checked is None or not all(isinstance(name, str) for name in checked):
+        raise InvalidArgumentTypeError("only must be a list of names of fields", argument="only")
+    return checked

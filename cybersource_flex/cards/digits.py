@@ -1,4 +1,4 @@
-"""``Digits``: a buffer for card digits that can be wiped and never shows them, and errors about card fields."""
+"""``Digits``, a buffer for card digits that are never shown and can be wiped, and errors about card fields."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _DOUBLED: Final = {48 + digit: digit * 2 % 10 + digit // 5 for digit in range(10
 
 
 class FieldError(NamedTuple):
-    """A field and the rule that it breaks. Functions whose frames hold card data return it instead of raising."""
+    """A field and the rule that its value breaks.
+
+    Functions whose frames hold card data return a ``FieldError`` instead of raising an exception.
+    """
 
     field: str | None
     rule: str
@@ -35,13 +38,13 @@ def raise_field_error(error: FieldError) -> NoReturn:
 
 
 class Digits(bytearray):
-    """Digits that ``repr``, formatting, copies and pickles never show, and that are overwritten on deletion."""
+    """A buffer of digits. ``repr`` and formatting hide them, pickling raises an error, deletion overwrites them."""
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, value: object, separators: bytes = b" ") -> Digits | None:
-        """Read digits from a string and drop the separators. None if it is not a string or has other characters."""
+        """Read digits from a string, without separators. None if the value is no string or has other characters."""
         if isinstance(value, str):
             if not value.isascii():  # the exception of a failed encoding would contain the string
                 return None
@@ -67,7 +70,7 @@ class Digits(bytearray):
 
     def is_luhn_valid(self) -> bool:
         """Whether the last digit is the check digit of the others (ISO/IEC 7812-1, annex B)."""
-        # In pairs from the end and without slices, because a slice would be a copy that is never overwritten.
+        # Iterates in pairs, from the end, instead of using slices. A slice would be a copy that is never overwritten.
         digits = reversed(self)
         total = sum([plain - 48 + _DOUBLED[doubled] for plain, doubled in zip_longest(digits, digits, fillvalue=48)])
         return total % 10 == 0 and len(self) > 1

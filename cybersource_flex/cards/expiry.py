@@ -10,8 +10,8 @@ from .digits import EXPIRATION_MONTH, EXPIRATION_YEAR, FieldError, raise_field_e
 __all__ = ["normalize_expiry"]
 
 _SPACES: Final = str.maketrans("/-.", "   ")
-_UNREADABLE: Final = FieldError(
-    None, "expiration must be like MM/YY, MM/YYYY or YYYY-MM; without a separator only MMYYYY or YYYYMM is unambiguous"
+_MALFORMED: Final = FieldError(
+    None, "expiration must be a date like MM/YY, MM/YYYY or YYYY-MM, or without a separator MMYYYY or YYYYMM"
 )
 _BOTH: Final = FieldError(None, "expiration must not be given together with expiration_month or expiration_year")
 _MONTH: Final = FieldError(EXPIRATION_MONTH, "must be a month from 01 to 12")
@@ -24,20 +24,19 @@ def normalize_expiry(expiration: str | int, year: str | int | None = None) -> tu
     """Normalise an expiry date to the form of the API: ``"1/31"`` becomes ``("01", "2031")``.
 
     Args:
-        expiration: month and year in one string (``MM/YY``, ``MM/YYYY``, ``YYYY-MM``; also with ``.`` or spaces, or
-            without a separator if the year has four digits), or the month alone if ``year`` is given. Two short numbers
-            are month and year in this order, as printed on cards. Ambiguous strings are rejected.
-        year: four digits, or the last two: ``31`` is 2031.
+        expiration: month and year in one string: ``MM/YY``, ``MM/YYYY`` or ``YYYY-MM``. The separator can be ``/``,
+            ``-``, ``.`` or spaces, and can be left out if the year has four digits. Ambiguous strings are rejected.
+            If ``year`` is given, this is only the month.
+        year: the year, as four digits or the last two (``31`` is 2031). None if ``expiration`` contains the year.
 
     Returns:
         Month (``MM``) and year (``YYYY``), the form of ``paymentInformation.card`` in the Flex API guide.
 
     Raises:
-        InvalidDataError: the date is malformed, or not a month and a year. Names the field and the rule, never the
-            value.
+        InvalidDataError: the date is malformed. The message names the field and the rule, never the value.
     """
     result = parse_expiry(expiration, None, None) if year is None else parse_expiry(None, expiration, year)
-    # A traceback may contain this frame from here on, so it must not hold the values.
+    # The traceback of the error contains this frame, and some tools show local variables.
     del expiration, year
     if isinstance(result, FieldError):
         raise_field_error(result)
@@ -45,13 +44,13 @@ def normalize_expiry(expiration: str | int, year: str | int | None = None) -> tu
 
 
 def parse_expiry(expiration: object, month: object, year: object) -> tuple[str, str] | FieldError:
-    """Month and year in the form of the API, each an empty string if not given. Never raises."""
+    """Convert month and year to the form of the API. A missing value becomes an empty string. Never raises."""
     if _is_given(expiration):
         if _is_given(month) or _is_given(year):
             return _BOTH
         parts = _split(expiration)
         if parts is None:
-            return _UNREADABLE
+            return _MALFORMED
         month, year = parts
     month = _digits(month, (1, 2))
     if month is None or (month and not 1 <= int(month) <= 12):
@@ -63,7 +62,7 @@ def parse_expiry(expiration: object, month: object, year: object) -> tuple[str, 
 
 
 def expired_error(month: str, year: str) -> FieldError | None:
-    """The error if the date has passed, for the year or the month; None otherwise, and for a card without a year."""
+    """Return an error for the year or the month if the date has passed. None if it has not, or if there is no year."""
     if not year:
         return None
     now = time.gmtime(time.time() - _LAST_TIME_ZONE)
@@ -79,7 +78,7 @@ def _is_given(value: object) -> bool:
 
 
 def _digits(value: object, lengths: tuple[int, ...]) -> str | None:
-    """The digits of a month or year. Empty if it is not given, None if it is invalid."""
+    """Return the digits of a month or year: an empty string for a missing value, None for an invalid value."""
     if not _is_given(value):
         return ""
     if isinstance(value, str):
@@ -92,7 +91,7 @@ def _digits(value: object, lengths: tuple[int, ...]) -> str | None:
 
 
 def _split(expiration: object) -> tuple[str, str] | None:
-    """Month and year from one string, not validated. None if the string is ambiguous."""
+    """Split a string into month and year, without validating them. None if the string is malformed or ambiguous."""
     if not isinstance(expiration, str):
         return None
     parts = expiration.translate(_SPACES).split()

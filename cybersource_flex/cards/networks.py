@@ -1,9 +1,10 @@
-"""Card types: codes, number ranges and lengths, and detecting the type from a number.
+"""Card types: codes, number ranges and lengths, detection of the type, and the Luhn check of a number.
 
-The codes are from CyberSource's table of card types. Prefixes and lengths of the large brands are those of the
-Microform library, with two differences: all of 6011 is Discover, as the published test number requires, and UATP is
-added. The other ranges come from lists that acquirers and processors publish, and these change: they show that a number
-*can* be of a type, and never that it cannot.
+The codes are from CyberSource's table of card types. The prefixes and lengths of the large brands are those of the
+Microform library, with two differences: UATP is added, and all numbers that begin with 6011 are Discover numbers,
+because CyberSource's published test number is one of them. The other ranges come from lists that acquirers and
+processors publish. These lists change and are incomplete: a number in a range *can* be of the type, and a number
+outside the ranges can be of the type too.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from functools import cache
-from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
+from .._immutable import ReadOnlyDict
+from ..errors import InvalidArgumentTypeError
 from .digits import Digits, DigitString
 
 __all__ = ["CARD_TYPES", "CardType", "card_types", "is_luhn_valid"]
@@ -27,12 +29,12 @@ class CardType(NamedTuple):
     Attributes:
         code: value of ``paymentInformation.card.type``, for example ``001``.
         name: display name.
-        network: name in Microform's ``allowedCardNetworks``, or None if it has none.
+        network: name of the type in Microform's ``allowedCardNetworks``. None if Microform has no name for the type.
         lengths: allowed numbers of digits of the card number.
         security_code_lengths: allowed numbers of digits of the security code.
-        detectable: whether the type can be detected from a number: ``always`` (the ranges are complete: no other number
-            is of this type), ``sometimes`` (some ranges are public) or ``never``.
-        luhn: whether the last digit of a number has to be its Luhn check digit.
+        detectable: whether the type can be detected from a number. ``always`` means that the known ranges are complete,
+            ``sometimes`` that some ranges are known, and ``never`` that none is known.
+        luhn: whether the last digit of a number must be its Luhn check digit.
     """
 
     code: str
@@ -111,7 +113,7 @@ _NETWORKS: Final = {
     "070": "EFTPOS",
     "081": "JAYWAN",
 }
-# From the Microform guide; for UATP and the national networks from the sources of the ranges.
+# From the Microform guide. Those of UATP and the national networks are from the sources of the ranges.
 _LENGTHS: Final = {
     "001": tuple(range(13, 20)),
     "002": (16,),
@@ -149,7 +151,7 @@ def _table() -> dict[str, CardType]:
     return table
 
 
-CARD_TYPES: Final[Mapping[str, CardType]] = MappingProxyType(_table())
+CARD_TYPES: Final[Mapping[str, CardType]] = ReadOnlyDict(_table())
 """All card types of CyberSource's table, by code."""
 
 
@@ -167,22 +169,26 @@ def card_types(number: DigitString, *, networks: Iterable[str] | None = None) ->
 
     Args:
         number: the card number; spaces and dashes between the digits are ignored.
-        networks: Microform names (``VISA``) to consider; the result has their order, as in Microform's
-            ``allowedCardNetworks``. By default all types are considered, in the order of their codes.
+        networks: the networks to consider, by Microform name (``VISA``), in the order in which to return them. None
+            considers all types and returns them in the order of their codes.
 
     Returns:
-        The matching types. Empty if no known type matches, or the value is not a number of 12 to 19 digits.
+        The matching types. Empty if no type matches, or if ``number`` does not consist of 12 to 19 digits.
     """
     digits = Digits.parse(number, b" -")
     types = () if digits is None else matching_types(digits)
     if networks is None:
         return types
+    if isinstance(networks, str) or not isinstance(networks, Iterable):
+        raise InvalidArgumentTypeError(
+            f"networks must be a list of names, not {type(networks).__name__}", argument="networks"
+        )
     by_network = {card_type.network: card_type for card_type in types}
     return tuple(by_network[name] for name in dict.fromkeys(networks) if name in by_network)
 
 
 def matching_types(digits: Digits) -> tuple[CardType, ...]:
-    """The types whose ranges and lengths match a number, in the order of their codes."""
+    """Return the types whose ranges and lengths match a number, in the order of their codes."""
     length = len(digits)
     if length not in LENGTHS:
         return ()
@@ -192,20 +198,20 @@ def matching_types(digits: Digits) -> tuple[CardType, ...]:
 
 
 def is_possible(card_type: CardType, types: tuple[CardType, ...]) -> bool:
-    """Whether a card whose number matches `types` can be of the type that the caller gives.
+    """Whether a card whose number matches `types` can be of the type that the caller chose.
 
     A type whose ranges are not completely known is possible for any number.
     """
     if card_type in types:
         return True
-    if card_type.code == "024":  # its ranges are not completely known, but all are within Maestro's
+    if card_type.code == "024":  # the ranges of this type are not completely known, but all are within Maestro's
         return CARD_TYPES["042"] in types
     return card_type.detectable != "always"
 
 
 @cache
 def _segments() -> tuple[tuple[int, ...], tuple[tuple[CardType, ...], ...]]:
-    """The first six digits at which the set of matching types changes, and the types from each on."""
+    """Return the first six-digit prefix of each range of prefixes that match the same types, and these types."""
     ranges = []
     for code, code_ranges in {**_COMPLETE, **_PARTIAL}.items():
         for item in code_ranges.split():

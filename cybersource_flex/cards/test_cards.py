@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
+
+from .._immutable import ReadOnlyDict
 
 __all__ = ["TEST_CARDS", "TEST_SECURITY_CODES"]
 
-# From the testing guide; those after uatp from the Microform guide, for the networks that it supports.
-TEST_CARDS: Final[Mapping[str, str]] = MappingProxyType(
+# The cards up to "uatp" are from the testing guide. The others are from the Microform guide.
+TEST_CARDS: Final[Mapping[str, str]] = ReadOnlyDict(
     {
         "visa": "4111111111111111",
         "visa_2": "4622943127013705",
@@ -45,7 +46,7 @@ TEST_CARDS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Card numbers by name. Use any expiry in the future, and any security code unless ``TEST_SECURITY_CODES`` has one."""
 
-TEST_SECURITY_CODES: Final[Mapping[str, str]] = MappingProxyType(
+TEST_SECURITY_CODES: Final[Mapping[str, str]] = ReadOnlyDict(
     {"visa_2": "838", "visa_3": "043", "visa_4": "258", "visa_5": "942", "visa_6": "370"}
 )
 """The security codes of some ``TEST_CARDS`` (testing guide)."""

@@ -1,7 +1,7 @@
-"""Capture contexts, transient tokens, their keys, and encryption. No HTTP in here.
+"""Verify capture contexts and transient tokens, manage their keys, and encrypt captured data. No HTTP.
 
-Whoever holds a ``CaptureContext``, a ``TransientToken`` or ``PaymentCredentials`` may believe it: only verification
-makes them.
+A ``CaptureContext``, ``TransientToken`` or ``PaymentCredentials`` is always verified: only the verification functions
+create these objects.
 """
 
 from typing import TYPE_CHECKING
@@ -58,12 +58,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:
+    # Hidden from type checkers: if a module has __getattr__, they accept every name.
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

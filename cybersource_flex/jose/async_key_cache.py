@@ -1,4 +1,4 @@
-"""In-memory cache of long-term public keys for asyncio. A separate module because importing asyncio is slow."""
+"""Key sources for asyncio: ``AsyncKeySource``, ``AsyncKeyCache``, and verification with a source's key."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from .._callables import check_async_function, check_awaitable
-from .._deadline import remaining, without_deadline
+from .._runtime.deadline import remaining, without_deadline
+from .._runtime.event_loop import running_loop, timeout, wait
 from ..errors import CallError, InvalidSignatureError, TokenError
-from .key_cache import KeyCacheState, key_not_in_time
-from .keys import PublicKey, check_key
+from .key_cache import KeyCacheState, key_timeout_error
+from .keys import PublicKey, check_key, check_kid
 
-__all__ = ["AsyncKeyCache", "AsyncKeySource", "with_key"]
+__all__ = ["AsyncKeyCache", "AsyncKeySource", "verify_with_async_key_source"]
 
 _T = TypeVar("_T")
 
 
 class AsyncKeySource(Protocol):
-    """``KeySource`` for the tasks of one event loop: the same two methods, awaitable."""
+    """Interface for objects that provide long-term keys to asyncio code. See ``KeySource`` for the two methods."""
 
     async def get(self, kid: str) -> PublicKey:
         """See ``KeySource.get``."""
@@ -29,88 +30,85 @@ class AsyncKeySource(Protocol):
         ...
 
 
-async def with_key(keys: AsyncKeySource, kid: str, verify: Callable[[PublicKey], _T]) -> _T:
-    """Verify with a key from a source, which is asked for it anew where the signature does not fit.
-
-    Args:
-        keys: the source.
-        kid: name of the key.
-        verify: verifies with a key, or raises ``InvalidSignatureError``.
-    """
+async def verify_with_async_key_source(keys: AsyncKeySource, kid: str, verify: Callable[[PublicKey], _T]) -> _T:
+    """Verify a token with a key from an async key source. Arguments are those of ``verify_with_key_source``."""
     key = check_key("get of the AsyncKeySource", await keys.get(kid))
     try:
         return verify(key)
     except InvalidSignatureError:
-        # The host may have another key under the old name by now.
-        fresh = await keys.refresh(kid)
-        if fresh is None or fresh == key:
+        # The host may have published a new key under the same id.
+        refreshed = await keys.refresh(kid)
+        if refreshed is None or refreshed == key:
             raise
-        fresh = check_key("refresh of the AsyncKeySource", fresh)
-    return verify(fresh)
+        refreshed = check_key("refresh of the AsyncKeySource", refreshed)
+    return verify(refreshed)
 
 
 class AsyncKeyCache:
-    """``KeyCache`` over an awaitable fetch, for the tasks of one event loop.
+    """``KeyCache`` for asyncio. Fetches keys with an async function.
 
     Args:
-        fetch: returns the JWK for a key id from the host, or raises ``UnknownKeyError`` if the host has none. An
-            ``async def`` function, or a lambda that returns something to await.
-        state: the cached keys and the rules for fetching; by default a new one.
+        fetch: async function that takes a key id and fetches the JWK with this id from the host. Raises
+            ``UnknownKeyError`` if the host has no such key. A lambda that returns an awaitable is accepted too.
+        state: the cached keys and the rules for fetching. None creates an empty cache.
 
     Raises:
-        ConfigurationError: ``fetch`` is not a function, or a plain one, which is for ``KeyCache``.
+        ConfigurationError: ``fetch`` is not an async function. Pass a synchronous function to ``KeyCache``.
     """
 
     def __init__(
         self, fetch: Callable[[str], Awaitable[Mapping[str, Any]]], state: KeyCacheState | None = None
     ) -> None:
-        check_async_function("fetch", fetch, "an async function from a kid to a JWK (KeyCache takes a plain one)")
+        check_async_function("fetch", fetch, "an async function from a kid to a JWK (KeyCache takes a synchronous one)")
         self._fetch = fetch
         self._state = KeyCacheState() if state is None else state
         self._fetches: dict[str, asyncio.Task[PublicKey]] = {}
         self._refreshes: dict[str, asyncio.Task[PublicKey | None]] = {}
 
     async def get(self, kid: str) -> PublicKey:
-        """Return the key with this id. Every caller that waited receives the errors of the fetch."""
-        return await self._get(kid, from_host=False)
+        """Return the key with this id. If a fetch fails, all callers that wait for it get the error."""
+        return await self._get(kid, unthrottled=False)
 
     def unthrottled(self) -> AsyncKeySource:
-        """The same cache without limits on fetching. See ``KeyCache.unthrottled``."""
-        return _FromHost(self)
+        """Return a view of this cache that has no limits on fetching. See ``KeyCache.unthrottled``."""
+        return _Unthrottled(self)
 
-    async def _get(self, kid: str, *, from_host: bool) -> PublicKey:
-        key = self._state.get(kid)
+    async def _get(self, kid: str, *, unthrottled: bool) -> PublicKey:
+        key = self._state.get(kid) if isinstance(kid, str) else None
         if key is not None:
             return key
+        check_kid(kid)
+        loop = running_loop()
         task = self._fetches.get(kid)
-        if task is not None and task.get_loop() is not asyncio.get_running_loop():
-            # The event loop in which it ran is closed.
-            self._state.withdraw(kid)
+        if task is not None and task.get_loop() is not loop:
+            # The task belonged to an event loop that was closed, so it never ends.
+            self._state.cancel_fetch(kid)
             task = None
         if task is None:
-            self._state.check_allowed(kid, from_host=from_host)
+            self._state.start_fetch(kid, unthrottled=unthrottled)
             with without_deadline():
-                # The task gets a copy of this context. This deadline does not apply to the other callers that wait.
+                # The new task copies the context variables. It must not inherit the deadline of this caller, because
+                # other callers wait for the same task.
                 task = self._fetches[kid] = asyncio.ensure_future(self._fetch_key(kid))
             task.add_done_callback(lambda done: self._remove_finished(self._fetches, kid, done))
         try:
-            async with asyncio.timeout(remaining()):
+            async with timeout(remaining()):
                 # Shielded: cancelling one caller does not cancel the fetch for the others.
                 return await asyncio.shield(task)
         except TimeoutError:
             if task.done() and not task.cancelled():
-                # The event loop was late: what the fetch returned or raised.
+                # The fetch ended in time, but the event loop processed the timeout first.
                 return task.result()
-            raise key_not_in_time(kid) from None
+            raise key_timeout_error(kid) from None
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if task.cancelled() and current is not None and not current.cancelling():
-                raise key_not_in_time(kid) from None
+                raise key_timeout_error(kid) from None
             raise
 
     async def close(self) -> None:
-        """Cancel fetches that are under way. Callers that wait for one get a ``ResponseTimeoutError``."""
-        loop = asyncio.get_running_loop()
+        """Cancel the fetches in progress. Callers that wait for a fetch receive a ``ResponseTimeoutError``."""
+        loop = running_loop()
         tasks = [*self._fetches.values(), *self._refreshes.values()]
         tasks = [task for task in tasks if task.get_loop() is loop]
         for task in tasks:
@@ -118,26 +116,27 @@ class AsyncKeyCache:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def refresh(self, kid: str) -> PublicKey | None:
-        """Fetch the key again, at most once per cooldown. The cached key stays if the host cannot be reached."""
-        return await self._refresh(kid, from_host=False)
+        """Fetch the key again, at most once per cooldown. Returns the cached key if the fetch fails."""
+        return await self._refresh(kid, unthrottled=False)
 
-    async def _refresh(self, kid: str, *, from_host: bool) -> PublicKey | None:
+    async def _refresh(self, kid: str, *, unthrottled: bool) -> PublicKey | None:
+        check_kid(kid)
         task = self._refreshes.get(kid)
-        if task is None or task.get_loop() is not asyncio.get_running_loop():
-            if not self._state.check_refresh(kid, from_host=from_host):
-                # Another caller may have fetched it since.
+        if task is None or task.get_loop() is not running_loop():
+            if not self._state.start_refresh(kid, unthrottled=unthrottled):
+                # Another caller may have refreshed the key since this caller read it.
                 return self._state.get(kid)
             with without_deadline():
                 task = self._refreshes[kid] = asyncio.ensure_future(self._refetch_key(kid))
             task.add_done_callback(lambda done: self._remove_finished(self._refreshes, kid, done))
-        await asyncio.wait((task,), timeout=remaining())
+        await wait(task, remaining())
         return task.result() if task.done() and not task.cancelled() else self._state.get(kid)
 
     async def _fetch_key(self, kid: str) -> PublicKey:
         try:
             return self._state.store(kid, await check_awaitable("fetch", self._fetch(kid)))
         except asyncio.CancelledError:
-            self._state.withdraw(kid)
+            self._state.cancel_fetch(kid)
             raise
         except BaseException:
             self._state.record_miss(kid)
@@ -158,7 +157,7 @@ class AsyncKeyCache:
             task.exception()
 
 
-class _FromHost:
+class _Unthrottled:
     """See ``AsyncKeyCache.unthrottled``."""
 
     __slots__ = ("_keys",)
@@ -167,7 +166,7 @@ class _FromHost:
         self._keys = keys
 
     async def get(self, kid: str) -> PublicKey:
-        return await self._keys._get(kid, from_host=True)
+        return await self._keys._get(kid, unthrottled=True)
 
     async def refresh(self, kid: str) -> PublicKey | None:
-        return await self._keys._refresh(kid, from_host=True)
+        return await self._keys._refresh(kid, unthrottled=True)

@@ -1,9 +1,13 @@
-"""The compact form of JWS and JWE, read strictly before any library sees it.
+"""Strict parser for the compact form of JWS and JWE.
 
-(RFC 7515 section 7.1, RFC 7516 section 7.1, RFC 8725 section 3.)
+Standards: RFC 7515 section 7.1, RFC 7516 section 7.1, RFC 8725 section 3.
 
-Libraries forgive: padding, line breaks, duplicate members. What is forgiven is read by two readers in two ways, so
-nothing is forgiven here. Messages name the part, the rule and the position, and hold nothing of the content.
+Many libraries accept padding, line breaks and duplicate members. Two parsers can then read the same token differently,
+and an attacker can abuse this. Therefore this parser rejects all three. It also rejects white space around a token,
+so that the string that the caller passed is exactly the token that was verified.
+
+Error messages name the part, the rule and the position. They never contain the content of the token. They name a wrong
+character only if it is in ``_WRONG_CHARACTERS``.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from typing import Any, Final, NamedTuple
 from ..errors import (
     Base64UrlError,
     CompactFormError,
+    ConfigurationError,
     DuplicateMemberError,
     MalformedTokenError,
     NestingError,
@@ -29,50 +34,63 @@ from ..errors import (
 __all__ = [
     "DEFAULT_LIMITS",
     "Jwe",
-    "Jws",
-    "Signed",
+    "JwsParts",
+    "SignedJwt",
     "TokenLimits",
+    "check_limits",
     "decode_part",
     "encode_part",
+    "parse_json_object",
     "parse_jwe",
     "parse_jws",
-    "read_object",
     "split_jws",
 ]
 
-_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_BASE64URL_CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _ALPHABET: Final = re.compile(r"[A-Za-z0-9_-]*")
-# What the last letter may be, by the length modulo 4: its bits beyond the last whole byte are zero.
-_LAST: Final = {0: _LETTERS, 2: _LETTERS[::16], 3: _LETTERS[::4]}
-# What ends or begins a level in JSON, and texts, in which brackets mean nothing. A text need not end: if it had to,
-# each quotation mark of a token made for it would be tried to the token's end.
+# Characters that may end a base64url string, by its length modulo 4: the bits after the last whole byte must be zero.
+_LAST_CHARACTERS: Final = {0: _BASE64URL_CHARACTERS, 2: _BASE64URL_CHARACTERS[::16], 3: _BASE64URL_CHARACTERS[::4]}
+# Matches brackets and whole strings in JSON, so that brackets inside strings are skipped. The closing quotation mark is
+# optional: otherwise a token with many quotation marks would take quadratic time.
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{}]', re.S)
-# Half of a surrogate pair, perhaps: what JSON can write and UTF-8 cannot.
+# An escaped surrogate. JSON can express a lone surrogate, but UTF-8 cannot encode one.
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
-# Members that name or carry a key (RFC 7515 section 4.1): whoever writes the token would choose what verifies it.
+# Members that name or contain a key (RFC 7515 section 4.1). The sender of a token must not choose the key that
+# verifies it.
 _KEY_MEMBERS: Final = ("jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256")
 
 
 class TokenLimits(NamedTuple):
-    """Upper limits for the size of a token.
+    """Limits for the size of a token.
 
     Attributes:
-        max_length: length of the compact form. The largest published capture context has 12,000.
-        max_depth: levels of objects and arrays. Published ones have 9.
-        number_digits: digits of a number.
+        max_length: characters in the compact form. The largest published capture context has 12,000.
+        max_depth: levels of nested objects and arrays. Published tokens have at most 9.
+        max_digits: characters in a number.
     """
 
     max_length: int = 64 * 1024
     max_depth: int = 32
-    number_digits: int = 32
+    max_digits: int = 32
 
 
 DEFAULT_LIMITS: Final = TokenLimits()
 
 
-class Signed(NamedTuple):
-    """A JWS in its parts, whatever it holds. Nothing in it is verified."""
+def check_limits(limits: TokenLimits) -> None:
+    """Check the argument ``limits``. Raises ``ConfigurationError``."""
+    if limits is DEFAULT_LIMITS:
+        return
+    if not isinstance(limits, TokenLimits):
+        raise ConfigurationError(f"limits must be a TokenLimits, not {type(limits).__name__}")
+    for name, value in limits._asdict().items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigurationError(f"{name} of limits must be an integer, at least 1")
+
+
+class JwsParts(NamedTuple):
+    """The decoded parts of an unverified JWS. The payload can be any bytes."""
 
     compact: str
     header: dict[str, Any]
@@ -81,30 +99,30 @@ class Signed(NamedTuple):
 
     @property
     def signing_input(self) -> bytes:
-        """What the signature is over: header and payload as they stand in the compact form."""
+        """The data that is signed: the encoded header and payload, separated by a dot."""
         return self.compact.rpartition(".")[0].encode("ascii")
 
 
-class Jws(NamedTuple):
-    """A JWS that holds claims. Nothing in it is verified."""
+class SignedJwt(NamedTuple):
+    """An unverified JWS whose payload is a claims set."""
 
-    signed: Signed
+    parts: JwsParts
     claims: dict[str, Any]
     kid: str
 
     @property
     def compact(self) -> str:
-        """The token as it came, without the white space around it."""
-        return self.signed.compact
+        """The token in compact form."""
+        return self.parts.compact
 
     @property
     def header(self) -> dict[str, Any]:
-        """The header as it came: ``alg`` is ``RS256``."""
-        return self.signed.header
+        """The decoded header. Its ``alg`` is ``RS256``."""
+        return self.parts.header
 
 
 class Jwe(NamedTuple):
-    """A JWE in its decoded parts. Nothing in it is decrypted."""
+    """The decoded parts of a JWE that was not decrypted yet."""
 
     compact: str
     header: dict[str, Any]
@@ -115,207 +133,278 @@ class Jwe(NamedTuple):
 
     @property
     def associated_data(self) -> bytes:
-        """What the tag covers besides the ciphertext: the encoded header."""
+        """The additional authenticated data: the encoded header."""
         return self.compact.partition(".")[0].encode("ascii")
 
 
-def parse_jws(token: str, what: str, limits: TokenLimits = DEFAULT_LIMITS) -> Jws:
-    """Split and decode a JWS whose payload is a claims set, and which may be verified with RS256 alone.
+def parse_jws(token: str, token_name: str, limits: TokenLimits = DEFAULT_LIMITS) -> SignedJwt:
+    """Parse a JWS whose payload is a claims set. Only RS256 is accepted.
 
     Args:
-        token: the compact form; white space around it is removed.
-        what: what the token is, for messages: ``capture context``.
-        limits: how large it may be.
+        token: the compact form.
+        token_name: the name of the token in error messages, such as ``capture context``.
+        limits: maximum size of the token.
 
     Raises:
-        MalformedTokenError: a part breaks a rule of the compact form; the subclass says which.
-        UnsupportedAlgorithmError: ``alg`` is not RS256, or the header names extensions or a key of its own.
+        MalformedTokenError: a part violates a rule of the compact form; the subclass names the rule.
+        UnsupportedAlgorithmError: ``alg`` is not RS256, or the header names an extension or a key.
     """
-    signed = split_jws(token, what, limits)
-    if not signed.payload:
-        raise CompactFormError(f"the payload of the {what} is empty")
-    claims = read_object(signed.payload, f"payload of the {what}", limits)
-    kid = signed.header.get("kid")
+    parts = split_jws(token, token_name, limits)
+    if not parts.payload:
+        raise CompactFormError(f"the payload of the {token_name} is empty")
+    claims = parse_json_object(parts.payload, f"payload of the {token_name}", limits)
+    kid = parts.header.get("kid")
     if not isinstance(kid, str) or not kid:
-        raise TokenJsonError(f"the header of the {what} has no kid, or one that is not a text")
-    return Jws(signed, claims, kid)
+        raise TokenJsonError(f"the header of the {token_name} has no kid; expected a string")
+    return SignedJwt(parts, claims, kid)
 
 
-def split_jws(token: str, what: str, limits: TokenLimits = DEFAULT_LIMITS) -> Signed:
-    """Split and decode a JWS that may be verified with RS256 alone, whatever its payload is.
+def split_jws(token: str, token_name: str, limits: TokenLimits = DEFAULT_LIMITS) -> JwsParts:
+    """Parse a JWS whose payload can be any bytes. Only RS256 is accepted.
 
-    Args and errors are those of ``parse_jws``.
+    Arguments and errors are those of ``parse_jws``.
     """
-    token, parts = _split(token, 3, what, limits)
-    where = f"header of the {what}"
-    header = read_object(decode_part(parts[0], where), where, limits)
-    payload = decode_part(parts[1], f"payload of the {what}") if parts[1] else b""
-    signature = decode_part(parts[2], f"signature of the {what}")
+    parts = _split_parts(token, 3, token_name, limits)
+    part_name = f"header of the {token_name}"
+    header = parse_json_object(decode_part(parts[0], part_name), part_name, limits)
+    payload = decode_part(parts[1], f"payload of the {token_name}") if parts[1] else b""
+    signature = decode_part(parts[2], f"signature of the {token_name}")
     if header.get("alg") != "RS256":
-        raise UnsupportedAlgorithmError(f"the {what} is not signed with RS256, the only algorithm allowed for it")
-    _check_header(header, what)
-    return Signed(token, header, payload, signature)
+        raise UnsupportedAlgorithmError(f"the {token_name} is not signed with RS256, the only allowed algorithm")
+    _check_header(header, token_name)
+    return JwsParts(token, header, payload, signature)
 
 
-def parse_jwe(token: str, what: str, limits: TokenLimits = DEFAULT_LIMITS) -> Jwe:
-    """Split and decode a JWE. The ciphertext may be empty (RFC 7516 section 7.1), no other part.
+def parse_jwe(token: str, token_name: str, limits: TokenLimits = DEFAULT_LIMITS) -> Jwe:
+    """Parse a JWE. Only the ciphertext may be empty (RFC 7516 section 7.1).
 
     Args:
-        token: the compact form; white space around it is removed.
-        what: what the token is, for messages.
-        limits: how large it may be.
+        token: the compact form.
+        token_name: the name of the token in error messages, such as ``payment credentials``.
+        limits: maximum size of the token.
 
     Raises:
-        MalformedTokenError: a part breaks a rule of the compact form; the subclass says which.
-        UnsupportedAlgorithmError: the header names extensions, compression or a key of its own.
+        MalformedTokenError: a part violates a rule of the compact form; the subclass names the rule.
+        UnsupportedAlgorithmError: the header names an extension, compression or a key.
     """
-    token, parts = _split(token, 5, what, limits)
-    header = read_object(decode_part(parts[0], f"header of the {what}"), f"header of the {what}", limits)
-    encrypted_key = decode_part(parts[1], f"encrypted key of the {what}")
-    iv = decode_part(parts[2], f"initialization vector of the {what}")
-    ciphertext = decode_part(parts[3], f"ciphertext of the {what}") if parts[3] else b""
-    tag = decode_part(parts[4], f"tag of the {what}")
-    _check_header(header, what)
+    parts = _split_parts(token, 5, token_name, limits)
+    header = parse_json_object(
+        decode_part(parts[0], f"header of the {token_name}"), f"header of the {token_name}", limits
+    )
+    encrypted_key = decode_part(parts[1], f"encrypted key of the {token_name}")
+    iv = decode_part(parts[2], f"initialization vector of the {token_name}")
+    ciphertext = decode_part(parts[3], f"ciphertext of the {token_name}") if parts[3] else b""
+    tag = decode_part(parts[4], f"tag of the {token_name}")
+    _check_header(header, token_name)
     if "zip" in header:
-        raise UnsupportedAlgorithmError(f"the {what} is compressed (zip), which is not allowed for it")
+        raise UnsupportedAlgorithmError(f"the {token_name} is compressed (zip), which is not allowed")
     return Jwe(token, header, encrypted_key, iv, ciphertext, tag)
 
 
-def _split(token: str, count: int, what: str, limits: TokenLimits) -> tuple[str, list[str]]:
+def _split_parts(token: str, count: int, token_name: str, limits: TokenLimits) -> list[str]:
+    check_limits(limits)
     if not isinstance(token, str):
-        raise MalformedTokenError(f"the {what} must be a text, not {type(token).__name__}")
+        raise MalformedTokenError(f"the {token_name} must be a string, not {type(token).__name__}")
     if len(token) > limits.max_length:
-        raise TokenTooLargeError(f"the {what} is longer than {limits.max_length} characters")
-    token = token.strip(" \t\r\n")
+        raise TokenTooLargeError(f"the {token_name} is longer than {limits.max_length} characters")
     parts = token.split(".", count)
+    if parts[0] == "fc1":
+        raise CompactFormError(f"the {token_name} is a stored capture context; pass it to restore_capture_context")
     if len(parts) != count:
-        raise CompactFormError(f"the {what} does not have exactly {_IN_WORDS[count]} parts separated by dots")
-    return token, parts
+        raise CompactFormError(
+            f"the {token_name} does not have exactly {_NUMBER_NAMES[count]} parts separated by dots"
+            f"{_explain_number_of_parts(token)}"
+        )
+    return parts
 
 
-_IN_WORDS: Final = {3: "three", 5: "five"}
+_NUMBER_NAMES: Final = {3: "three", 5: "five"}
 
 
-def _check_header(header: dict[str, Any], what: str) -> None:
+def _explain_number_of_parts(token: str) -> str:
+    """Return what a string that is not a token probably is, to append to an error message. Does not quote it."""
+    stripped = token.strip()
+    if not stripped:
+        return ": it is empty"
+    if stripped in ("undefined", "null", "None", "[object Object]"):
+        return f": it is the word {stripped!r}, so the variable that was passed contains no token"
+    if stripped.startswith("{"):
+        return ": it is a JSON object; pass the string member that contains the token"
+    if "%2e" in stripped[:_MAX_SEARCHED].lower():
+        return ": it is percent-encoded; decode it first (urllib.parse.unquote)"
+    if re.fullmatch(r"[\w-]+(?:\.[\w-]*){4}", stripped, re.ASCII):
+        return ": it has five parts, so it is an encrypted token (JWE)"
+    return ""
+
+
+# Number of characters at the start of a malformed token that are searched for the cause.
+_MAX_SEARCHED: Final = 16 * 1024
+
+
+def _check_header(header: dict[str, Any], token_name: str) -> None:
     if "crit" in header or "b64" in header:
-        raise UnsupportedAlgorithmError(f"the header of the {what} asks for an extension (crit, b64); none is known")
+        raise UnsupportedAlgorithmError(
+            f"the header of the {token_name} requires an extension (crit, b64), which is not supported"
+        )
     for name in _KEY_MEMBERS:
         if name in header:
-            raise UnsupportedAlgorithmError(f"the header of the {what} names a key of its own ({name})")
+            raise UnsupportedAlgorithmError(
+                f"the header of the {token_name} contains or refers to a key ({name}), which is not allowed"
+            )
 
 
-def decode_part(part: str, where: str) -> bytes:
-    """The bytes of one part. Raises ``CompactFormError`` or ``Base64UrlError``."""
+def decode_part(part: str, part_name: str) -> bytes:
+    """Decode one part from base64url. Raises ``CompactFormError`` or ``Base64UrlError``."""
     if not part:
-        raise CompactFormError(f"the {where} is empty")
+        raise CompactFormError(f"the {part_name} is empty")
     match = _ALPHABET.match(part)
     end = match.end() if match else 0
     if end != len(part):
-        raise Base64UrlError(f"the {where} has a character at position {end} that base64url does not have", end)
+        name, advice = _describe_character(part, end)
+        raise Base64UrlError(f"the {part_name} has {name} at position {end} that is not base64url{advice}", end)
     try:
         data = binascii.a2b_base64(part.replace("-", "+").replace("_", "/") + "=" * (-len(part) % 4))
     except binascii.Error:
-        raise Base64UrlError(f"the {where} has a length that base64url cannot have", len(part)) from None
-    if part[-1] not in _LAST[len(part) % 4]:
-        # The last character may carry bits that decoding drops: several texts for one signature.
-        raise Base64UrlError(f"the {where} ends in bits that base64url must leave zero", len(part) - 1)
+        raise Base64UrlError(f"the {part_name} has a length that is impossible in base64url", len(part)) from None
+    if part[-1] not in _LAST_CHARACTERS[len(part) % 4]:
+        # Decoding ignores the last bits, so without this check a signature would have several valid encodings.
+        raise Base64UrlError(f"the {part_name} ends with bits that must be zero in base64url", len(part) - 1)
     return data
 
 
+_QUOTATION_MARK: Final = (
+    "a quotation mark",
+    "; pass the token without quotation marks (json.loads decodes a JSON string)",
+)
+_WHITE_SPACE: Final = ("white space", "; pass the token without white space (str.strip removes it at both ends)")
+_INVISIBLE: Final = ("an invisible character", "; remove it")
+# Characters that get into a token when it is copied, or when it is encoded once too often. For each one: its name in
+# messages, and what to do. Messages name no other character, because it could be part of the content.
+_WRONG_CHARACTERS: Final = {
+    **dict.fromkeys("\"'`\u201c\u201d\u2018\u2019\xab\xbb", _QUOTATION_MARK),
+    **dict.fromkeys(" \t\r\n\v\f\xa0\u2028\u2029\u3000", _WHITE_SPACE),
+    **dict.fromkeys("\0\ufeff\u200b\u200c\u200d\u2060\xad\u202e", _INVISIBLE),
+    "&": ("an ampersand (&)", "; decode HTML escapes first (html.unescape)"),
+    "%": ("a percent sign (%)", "; decode the percent-encoding first (urllib.parse.unquote)"),
+    "\\": ("a backslash", "; decode the JSON string first (json.loads)"),
+    "=": ("an equals sign (=)", "; remove the padding, or the name before the token"),
+    "+": ("a plus sign (+)", "; base64url uses - instead"),
+    "/": ("a slash (/)", "; base64url uses _ instead"),
+    "{": ("a brace ({)", "; pass the string member of the JSON object that contains the token"),
+    "}": ("a brace (})", "; pass only the string that contains the token"),
+    "[": ("a bracket ([)", "; pass only the string that contains the token"),
+    "]": ("a bracket (])", "; pass only the string that contains the token"),
+    "<": ("an angle bracket (<)", "; pass the token without markup around it"),
+    ">": ("an angle bracket (>)", "; pass the token without markup around it"),
+    ",": ("a comma", "; pass the token alone"),
+    ";": ("a semicolon", "; pass the token alone"),
+    ":": ("a colon", "; pass the token without a name before it"),
+}
+
+
+def _describe_character(part: str, position: int) -> tuple[str, str]:
+    """Return the name of the wrong character for an error message, and advice to append. Quotes no other character."""
+    before = part[: min(position, 16)].lower()
+    if part[position] == " " and before in ("bearer", "jwt", "token"):
+        return "a space", f"; pass the token without the word {before!r} before it"
+    return _WRONG_CHARACTERS.get(part[position], ("a character", ""))
+
+
 def encode_part(data: bytes) -> str:
-    """base64url without padding (RFC 7515 section 2)."""
-    text = binascii.b2a_base64(data, newline=False).decode("ascii")
-    return text.rstrip("=").replace("+", "-").replace("/", "_")
+    """Encode as base64url without padding (RFC 7515 section 2)."""
+    encoded = binascii.b2a_base64(data, newline=False).decode("ascii")
+    return encoded.rstrip("=").replace("+", "-").replace("/", "_")
 
 
-def read_object(data: bytes, where: str, limits: TokenLimits) -> dict[str, Any]:
-    """The JSON object in a part, read strictly. Raises a ``MalformedTokenError``."""
-    # Errors are raised outside of `except`: what the parser raises holds the whole text, and would go along as context.
+def parse_json_object(data: bytes, part_name: str, limits: TokenLimits) -> dict[str, Any]:
+    """Parse the JSON object in a decoded part. Stricter than ``json.loads``. Raises a ``MalformedTokenError``."""
+    # Errors are raised outside the `except` blocks. Otherwise their `__context__` would be the exception of the JSON
+    # parser, which contains the whole part.
     error: MalformedTokenError
     try:
-        text = data.decode("utf-8")
+        source = data.decode("utf-8")
     except UnicodeDecodeError as cause:
-        error = TokenJsonError(f"the {where} is not UTF-8 at byte {cause.start}", cause.start)
+        error = TokenJsonError(f"the {part_name} is not UTF-8 at byte {cause.start}", cause.start)
     else:
-        _check_depth(text, where, limits.max_depth)
+        _check_depth(source, part_name, limits.max_depth)
         try:
-            found = _decoder(limits.number_digits).decode(text)
-            if "\\" in text and _SURROGATE.search(text):
-                # Would fail later, wherever it is written out.
-                json.dumps(found, ensure_ascii=False).encode("utf-8")
-        except _Refused as cause:
-            error = cause.kind(f"the {where} {cause.rule}")
+            value = _decoder(limits.max_digits).decode(source)
+            if "\\" in source and _SURROGATE.search(source):
+                # Rejects a lone surrogate, which would fail later, when the value is encoded.
+                json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except _RuleViolation as cause:
+            error = cause.error_type(f"the {part_name} {cause.rule}")
         except json.JSONDecodeError as cause:
-            error = TokenJsonError(f"the {where} is not JSON at character {cause.pos}", cause.pos)
+            error = TokenJsonError(f"the {part_name} is not JSON at character {cause.pos}", cause.pos)
         except UnicodeEncodeError:
-            error = TokenJsonError(f"the {where} has half of a surrogate pair in a text")
+            error = TokenJsonError(f"the {part_name} has a string with a lone surrogate, which is not valid UTF-8")
         except (ValueError, RecursionError):
-            error = TokenJsonError(f"the {where} is not JSON that can be read")
+            error = TokenJsonError(f"the {part_name} is not JSON that can be parsed")
         else:
-            if isinstance(found, dict):
-                return found
-            error = TokenJsonError(f"the {where} is not a JSON object")
+            if isinstance(value, dict):
+                return value
+            error = TokenJsonError(f"the {part_name} is not a JSON object")
     raise error
 
 
-class _Refused(Exception):
-    """Carries a rule of ours, and what breaking it is called, through the parser."""
+class _RuleViolation(Exception):
+    """Raised inside the JSON parser, with the message and the type of the error that ``parse_json_object`` raises."""
 
-    def __init__(self, kind: type[MalformedTokenError], rule: str) -> None:
+    def __init__(self, error_type: type[MalformedTokenError], rule: str) -> None:
         super().__init__()
-        self.kind = kind
+        self.error_type = error_type
         self.rule = rule
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _Refused(DuplicateMemberError, "has the same member twice in one object")
-    return found
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _RuleViolation(DuplicateMemberError, "has the same member twice in one object")
+    return members
 
 
-def _constant(name: str) -> Any:
-    raise _Refused(TokenJsonError, "has a number that JSON does not have (NaN or Infinity)")
+def _reject_constant(name: str) -> Any:
+    raise _RuleViolation(TokenJsonError, "has a number that is not valid JSON (NaN or Infinity)")
 
 
 @cache
 def _decoder(digits: int) -> json.JSONDecoder:
-    """A parser for numbers of so many digits at most."""
+    """Return a JSON parser that limits the number of digits."""
 
-    def check(text: str) -> None:
-        if len(text) > digits:
-            raise _Refused(TokenJsonError, f"has a number of more than {digits} digits")
+    def check(literal: str) -> None:
+        if len(literal) > digits:
+            raise _RuleViolation(TokenJsonError, f"has a number of more than {digits} digits")
 
-    def integer(text: str) -> int:
-        check(text)
-        return int(text)
+    def parse_int(literal: str) -> int:
+        check(literal)
+        return int(literal)
 
-    def fraction(text: str) -> float:
-        check(text)
-        number = float(text)
+    def parse_float(literal: str) -> float:
+        check(literal)
+        number = float(literal)
         if isinf(number):
-            raise _Refused(TokenJsonError, "has a number that is too large")
+            raise _RuleViolation(TokenJsonError, "has a number that is too large")
         return number
 
     return json.JSONDecoder(
-        object_pairs_hook=_members, parse_int=integer, parse_float=fraction, parse_constant=_constant
+        object_pairs_hook=_unique_members, parse_int=parse_int, parse_float=parse_float, parse_constant=_reject_constant
     )
 
 
-def _check_depth(text: str, where: str, limit: int) -> None:
-    # Before the parser: it would recurse once for every bracket. Most tokens have too few brackets to be counted one by
-    # one.
-    if text.count("[") + text.count("{") <= limit:
+def _check_depth(source: str, part_name: str, limit: int) -> None:
+    # Checked before parsing, because the parser recurses for each level. Most tokens have fewer brackets than the
+    # limit, so the first comparison is enough.
+    if source.count("[") + source.count("{") <= limit:
         return
     depth = 0
-    for match in _BRACKETS.finditer(text):
-        found = match.group()
-        if found in ("[", "{"):
+    for match in _BRACKETS.finditer(source):
+        bracket = match.group()
+        if bracket in ("[", "{"):
             depth += 1
             if depth > limit:
                 position = match.start()
                 raise NestingError(
-                    f"the {where} is nested deeper than {limit} levels at character {position}", position
+                    f"the {part_name} is nested deeper than {limit} levels at character {position}", position
                 )
-        elif found in ("]", "}"):
+        elif bracket in ("]", "}"):
             depth -= 1

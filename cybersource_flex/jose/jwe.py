@@ -1,6 +1,7 @@
 """Encrypt and decrypt compact JWEs with RSA-OAEP and A256GCM, the only algorithms that the service uses.
 
-(RFC 7516; RFC 7518 sections 4.3 and 5.3.) Separate from ``compact``, because importing ``cryptography`` is slow.
+Standards: RFC 7516; RFC 7518 sections 4.3 and 5.3. This module is separate from ``compact``, because it imports
+``cryptography``, which is slow.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ __all__ = ["decrypt_jwe", "encrypt_jwe"]
 
 _ENC: Final = "A256GCM"
 _KEY_BYTES, _IV_BYTES, _TAG_BYTES = 32, 12, 16
-# RFC 7518 section 4.3: RSA-OAEP means SHA-1, which is not a weakness here.
+# RFC 7518 section 4.3 defines RSA-OAEP with SHA-1. OAEP does not need a collision-resistant hash, so SHA-1 is safe
+# here.
 _OAEP: Final = {
     "RSA-OAEP": OAEP(MGF1(SHA1()), SHA1(), None),  # noqa: S303
     "RSA-OAEP-256": OAEP(MGF1(SHA256()), SHA256(), None),
@@ -38,7 +40,7 @@ def encrypt_jwe(key: RSAPublicKey, alg: str, header: Mapping[str, object], plain
         key: the recipient's key.
         alg: ``RSA-OAEP`` or ``RSA-OAEP-256``.
         header: members of the protected header besides ``alg`` and ``enc``.
-        plaintext: what to encrypt.
+        plaintext: the data to encrypt.
 
     Returns:
         The compact JWE.
@@ -51,25 +53,29 @@ def encrypt_jwe(key: RSAPublicKey, alg: str, header: Mapping[str, object], plain
     return ".".join((protected, *map(encode_part, parts)))
 
 
-def decrypt_jwe(jwe: Jwe, key: RSAPrivateKey, alg: str, what: str) -> bytes:
+def decrypt_jwe(jwe: Jwe, key: RSAPrivateKey, alg: str, token_name: str) -> bytes:
     """Decrypt with an RSA private key (RFC 7516 section 5.2).
 
-    Every failure after the check of the algorithms raises the same error with the same message, so that whoever sent
-    the token learns nothing about the key from it.
+    Once the algorithms are checked, every failure raises the same error with the same message, so that the sender of
+    the token learns nothing about the key.
 
     Args:
         jwe: the parsed token.
         key: the recipient's key.
         alg: the only ``alg`` to accept: ``RSA-OAEP`` or ``RSA-OAEP-256``.
-        what: what the token is, for messages.
+        token_name: the name of the token in error messages, such as ``payment credentials``.
 
     Raises:
-        UnsupportedAlgorithmError: the token does not have this ``alg``, or not ``A256GCM``.
-        DecryptionError: the token was encrypted to another key, or was modified.
+        UnsupportedAlgorithmError: the header of the token has a different ``alg``, or an ``enc`` other than
+            ``A256GCM``.
+        DecryptionError: the token was encrypted to a different key, or was modified.
     """
     if (jwe.header.get("alg"), jwe.header.get("enc")) != (alg, _ENC):
-        raise UnsupportedAlgorithmError(f"wrong alg or enc in the header of the {what}; expected {alg} and {_ENC}")
-    # cryptography would accept other lengths of the IV, and would take a longer tag as part of the ciphertext.
+        raise UnsupportedAlgorithmError(
+            f"wrong alg or enc in the header of the {token_name}; expected {alg} and {_ENC}"
+        )
+    # Checked here, because cryptography accepts IVs of other lengths and treats the start of a longer tag as
+    # ciphertext.
     lengths = len(jwe.encrypted_key), len(jwe.iv), len(jwe.tag)
     if lengths == ((key.key_size + 7) // 8, _IV_BYTES, _TAG_BYTES):
         content_key = _decrypt_content_key(jwe.encrypted_key, key, _OAEP[alg])
@@ -77,12 +83,12 @@ def decrypt_jwe(jwe: Jwe, key: RSAPrivateKey, alg: str, what: str) -> bytes:
             return AESGCM(content_key).decrypt(jwe.iv, jwe.ciphertext + jwe.tag, jwe.associated_data)
         except InvalidTag:
             pass
-    raise DecryptionError(f"the {what} cannot be decrypted: it was encrypted to another key, or modified")
+    raise DecryptionError(f"the {token_name} cannot be decrypted: it was encrypted to a different key, or modified")
 
 
 def _decrypt_content_key(encrypted_key: bytes, key: RSAPrivateKey, padding: OAEP) -> bytes:
-    # RFC 7516 section 11.5: a random key instead of one that cannot be decrypted, so that this failure takes as long as
-    # a wrong tag.
+    # If the content key cannot be decrypted, a random one replaces it (RFC 7516 section 11.5). Otherwise an attacker
+    # could distinguish this failure from a wrong tag by its duration.
     substitute = os.urandom(_KEY_BYTES)
     try:
         content_key = key.decrypt(encrypted_key, padding)

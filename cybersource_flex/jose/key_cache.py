@@ -1,24 +1,26 @@
-"""In-memory cache of long-term public keys. Concurrent requests for a key share one fetch.
+"""``KeyCache``, an in-memory cache of long-term public keys, and ``PinnedKeys``, a fixed set of keys.
 
-The sender of a token chooses its ``kid``, and it may be forged. Two limits protect the host: an unknown ``kid`` is not
-requested again during the cooldown, and only ``MAX_MISSES`` unknown ones are requested within it. Tokens that came
-directly from the host are exempt from both limits: a flood of forged tokens must not keep a rotated key out.
+An attacker can send forged tokens with any ``kid``. Two limits protect the host from the resulting requests: an unknown
+``kid`` is not requested again during the cooldown, and at most ``MAX_MISSES`` unknown kids are requested per cooldown.
+Tokens that came directly from the host are exempt from both limits, so that a flood of forged tokens cannot delay the
+fetch of a new key.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from math import inf
 from typing import Any, Final
 
 from .._callables import check_function, check_result
-from .._deadline import remaining, without_deadline
-from .._lock import Lock
-from .._threads import TooManyThreadsError, start_in_thread
+from .._runtime.deadline import remaining, without_deadline
+from .._runtime.lock import ForkSafeLock
+from .._runtime.monotonic import monotonic
+from .._runtime.threads import TooManyThreadsError, start_in_thread
+from .._runtime.tracebacks import clear_locals_on_error
 from ..errors import (
     CallError,
     ConfigurationError,
@@ -30,65 +32,67 @@ from ..errors import (
     UnsupportedAlgorithmError,
     clone,
 )
-from .keys import KeySource, PublicKey, check_kid, check_source
+from .keys import KeySource, PublicKey, check_key_source, check_kid
 
 __all__ = ["KeyCache", "KeyCacheState", "PinnedKeys"]
 
 COOLDOWN: Final = 30.0
-# Unknown key ids that are requested within the cooldown. CyberSource has published only a handful of keys so far.
+# Maximum number of unknown key ids that are requested per cooldown. CyberSource has published only a few keys so far.
 MAX_MISSES: Final = 8
 MAX_KEYS: Final = 64
 
 
 class KeyCacheState:
-    """The cached keys, and the rules for which keys may be fetched. No I/O.
+    """The cached keys, and the rules that decide whether a key may be fetched. No I/O.
 
     Not thread-safe: the caller holds a lock around each call.
 
     Args:
         cooldown: seconds for which an unknown key id is not requested again.
-        max_misses: how many unknown key ids may be requested within that time.
-        clock: seconds, monotonic.
+        max_misses: how many unknown key ids may be requested per cooldown.
+        clock: function that returns the time of a monotonic clock in seconds.
     """
 
     def __init__(
-        self, *, cooldown: float = COOLDOWN, max_misses: int = MAX_MISSES, clock: Callable[[], float] = time.monotonic
+        self, *, cooldown: float = COOLDOWN, max_misses: int = MAX_MISSES, clock: Callable[[], float] = monotonic
     ) -> None:
         self._cooldown = cooldown
         self._max_misses = max_misses
         self._clock = clock
         self._keys: dict[str, PublicKey] = {}
-        # Unknown key ids that were requested, each with the time at which it expires: infinite during the request.
-        self._asked: dict[str, float] = {}
+        # The time until which an unknown key id is not requested again. Infinite while the key is being fetched.
+        self._blocked_until: dict[str, float] = {}
         self._refreshed: dict[str, float] = {}
 
     def get(self, kid: str) -> PublicKey | None:
         """The cached key, or None."""
         return self._keys.get(kid)
 
-    def check_allowed(self, kid: str, *, from_host: bool) -> None:
-        """Check that this key id may be requested now. The caller then calls ``store`` or ``record_miss``.
+    def start_fetch(self, kid: str, *, unthrottled: bool) -> None:
+        """Record the start of a fetch. When the fetch ends, call ``store``, ``record_miss`` or ``cancel_fetch``.
 
         Raises:
-            UnknownKeyError: it may not be requested before the cooldown has passed.
+            UnknownKeyError: this key id may not be requested until the cooldown has passed.
         """
-        if from_host:
+        if unthrottled:
             return
         now = self._clock()
-        self._asked = {name: until for name, until in self._asked.items() if until > now}
-        if kid in self._asked:
-            raise UnknownKeyError(f"the host gave no key for this kid less than {self._cooldown:g} s ago")
-        if len(self._asked) >= self._max_misses:
+        self._blocked_until = {name: until for name, until in self._blocked_until.items() if until > now}
+        if kid in self._blocked_until:
             raise UnknownKeyError(
-                f"too many unknown kids in the last {self._cooldown:g} s; no other is asked for until that has passed"
+                f"the host had no key {kid!r} less than {self._cooldown:g} s ago; the key was not fetched again"
             )
-        self._asked[kid] = inf
+        if len(self._blocked_until) >= self._max_misses:
+            raise UnknownKeyError(
+                f"the key {kid!r} was not fetched: too many unknown kids in {self._cooldown:g} s; try again later"
+            )
+        self._blocked_until[kid] = inf
 
-    def check_refresh(self, kid: str, *, from_host: bool) -> bool:
-        """Whether a cached key may be fetched again now: once per cooldown for each key id."""
+    def start_refresh(self, kid: str, *, unthrottled: bool) -> bool:
+        """Record the start of a refresh, and return True. Return False if the key was refreshed during the cooldown."""
         now = self._clock()
         last = self._refreshed.get(kid)
-        if not from_host and last is not None and now - last < self._cooldown:
+        if not unthrottled and last is not None and now - last < self._cooldown:
             return False
         self._refreshed[kid] = now
         return True
@@ -97,13 +101,13 @@ class KeyCacheState:
         """Store the key that the host returned.
 
         Raises:
-            UnknownKeyError: the JWK has another ``kid``.
-            UnsupportedAlgorithmError: it is not an RSA key of an acceptable size.
+            UnknownKeyError: the JWK has a different ``kid``.
+            UnsupportedAlgorithmError: the JWK is not an acceptable key. See ``PublicKey``.
         """
         key = PublicKey(jwk, f"public key {kid!r}")
         if key.kid is not None and key.kid != kid:
-            raise UnknownKeyError(f"the host answered with another key than {kid!r}")
-        self._asked.pop(kid, None)
+            raise UnknownKeyError(f"the host returned another key than requested; expected the kid {kid!r}")
+        self._blocked_until.pop(kid, None)
         self._keys.pop(kid, None)
         self._keys[kid] = key
         while len(self._keys) > MAX_KEYS:
@@ -113,55 +117,59 @@ class KeyCacheState:
         return key
 
     def record_miss(self, kid: str) -> None:
-        """Record that the host has no key for this key id."""
-        if kid in self._asked:
-            self._asked[kid] = self._clock() + self._cooldown
+        """Record that the host has no key for this key id. Misses of unthrottled fetches do not count."""
+        if self._blocked_until.get(kid) == inf:
+            self._blocked_until[kid] = self._clock() + self._cooldown
 
-    def withdraw(self, kid: str) -> None:
-        """Discard the record of a request: the host was not asked, or its response was not awaited."""
-        self._asked.pop(kid, None)
+    def cancel_fetch(self, kid: str) -> None:
+        """Discard the record of a fetch that was not sent, or for whose response no caller waits."""
+        # If the fetch was unthrottled, there can be an earlier miss, which still counts.
+        if self._blocked_until.get(kid) == inf:
+            del self._blocked_until[kid]
 
-    def give_up(self) -> None:
-        """Discard the records of requests in progress, whose callers no longer exist."""
-        self._asked = {name: until for name, until in self._asked.items() if until != inf}
+    def clear_in_flight(self) -> None:
+        """Discard the records of all fetches in progress, because the threads that ran them no longer exist."""
+        self._blocked_until = {name: until for name, until in self._blocked_until.items() if until != inf}
 
 
 class KeyCache:
-    """A thread-safe ``KeySource`` that caches the host's keys. Concurrent callers wait for one fetch for each key id.
+    """A thread-safe ``KeySource`` that caches the host's keys. Callers that need the same key share one fetch.
 
     Args:
-        fetch: returns the JWK for a key id from the host, or raises ``UnknownKeyError`` if the host has none. Not an
-            async function: ``AsyncKeyCache`` takes those.
-        state: the cached keys and the rules for fetching; by default a new one.
+        fetch: function that takes a key id and fetches the JWK with this id from the host. Raises ``UnknownKeyError``
+            if the host has no such key. Pass an async function to ``AsyncKeyCache`` instead.
+        state: the cached keys and the rules for fetching. None creates an empty cache.
 
     Raises:
-        ConfigurationError: ``fetch`` is not a function, or an async one.
+        ConfigurationError: ``fetch`` is not a function, or is an async function.
     """
 
     def __init__(self, fetch: Callable[[str], Mapping[str, Any]], state: KeyCacheState | None = None) -> None:
         check_function("fetch", fetch, "a function from a kid to a JWK (AsyncKeyCache takes an async one)")
         self._fetch = fetch
         self._state = KeyCacheState() if state is None else state
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         self._process = os.getpid()
         self._fetches: dict[str, _InFlight] = {}
         self._refreshes: dict[str, threading.Event] = {}
 
     def get(self, kid: str) -> PublicKey:
-        """Return the key with this id. See ``KeySource``. Every caller that waited receives the errors of the fetch."""
-        return self._get(kid, from_host=False)
+        """Return the key with this id. If a fetch fails, all callers that wait for it get the error."""
+        return self._get(kid, unthrottled=False)
 
     def unthrottled(self) -> KeySource:
-        """The same cache without limits on fetching, for tokens that came directly from the host.
+        """Return a view of this cache that has no limits on fetching, for tokens that came directly from the host.
 
-        An attacker cannot choose the key ids of such tokens.
+        An attacker cannot choose the key ids of these tokens.
         """
-        return _FromHost(self)
+        return _Unthrottled(self)
 
-    def _get(self, kid: str, *, from_host: bool) -> PublicKey:
-        key = self._state.get(kid)
+    def _get(self, kid: str, *, unthrottled: bool) -> PublicKey:
+        # The ids of cached keys were checked before, so only other ids are checked here.
+        key = self._state.get(kid) if isinstance(kid, str) else None
         if key is not None:
             return key
+        check_kid(kid)
         with self._lock:
             self._notice_fork()
             key = self._state.get(kid)
@@ -170,32 +178,34 @@ class KeyCache:
             in_flight = self._fetches.get(kid)
             is_leader = in_flight is None
             if in_flight is None:
-                self._state.check_allowed(kid, from_host=from_host)
+                self._state.start_fetch(kid, unthrottled=unthrottled)
                 in_flight = self._fetches[kid] = _InFlight()
         if is_leader and remaining() is None:
             self._fetch_key(kid, in_flight)
         elif is_leader:
-            # In a separate thread: this deadline does not apply to the other callers that wait for the key.
+            # The fetch runs in a separate thread, because other callers wait for the same key, and the deadline of this
+            # caller does not apply to them.
             try:
                 start_in_thread(lambda: self._fetch_for_waiters(kid, in_flight))
             except TooManyThreadsError as cause:
                 with self._lock:
-                    self._state.withdraw(kid)
+                    self._state.cancel_fetch(kid)
                 self._finish(kid, in_flight, _no_thread(cause))
         return in_flight.result(kid)
 
     def refresh(self, kid: str) -> PublicKey | None:
-        """Fetch the key again, at most once per cooldown. The cached key stays if the host cannot be reached."""
-        return self._refresh(kid, from_host=False)
+        """Fetch the key again, at most once per cooldown. Returns the cached key if the fetch fails."""
+        return self._refresh(kid, unthrottled=False)
 
-    def _refresh(self, kid: str, *, from_host: bool) -> PublicKey | None:
+    def _refresh(self, kid: str, *, unthrottled: bool) -> PublicKey | None:
+        check_kid(kid)
         with self._lock:
             self._notice_fork()
             done = self._refreshes.get(kid)
             is_leader = done is None
             if done is None:
-                if not self._state.check_refresh(kid, from_host=from_host):
-                    # Another caller may have fetched it since.
+                if not self._state.start_refresh(kid, unthrottled=unthrottled):
+                    # Another caller may have refreshed the key since this caller read it.
                     return self._state.get(kid)
                 done = self._refreshes[kid] = threading.Event()
         if not is_leader:
@@ -213,12 +223,12 @@ class KeyCache:
             done.set()
 
     def _notice_fork(self) -> None:
-        # The threads that were fetching when this process was forked do not exist in it: their fetches would never end.
+        # After a fork, the threads of the parent process do not exist in the child: their fetches would never end.
         if self._process != os.getpid():
             self._process = os.getpid()
             self._fetches = {}
             self._refreshes = {}
-            self._state.give_up()
+            self._state.clear_in_flight()
 
     def _fetch_key(self, kid: str, in_flight: _InFlight) -> None:
         try:
@@ -240,12 +250,12 @@ class KeyCache:
         in_flight.done.set()
 
     def _fetch_for_waiters(self, kid: str, in_flight: _InFlight) -> None:
-        # Every waiting caller raises the error.
+        # The error is not lost: `result` raises it in every caller that waits.
         with suppress(BaseException), without_deadline():
             self._fetch_key(kid, in_flight)
 
 
-class _FromHost:
+class _Unthrottled:
     """See ``KeyCache.unthrottled``."""
 
     __slots__ = ("_keys",)
@@ -254,30 +264,30 @@ class _FromHost:
         self._keys = keys
 
     def get(self, kid: str) -> PublicKey:
-        return self._keys._get(kid, from_host=True)
+        return self._keys._get(kid, unthrottled=True)
 
     def refresh(self, kid: str) -> PublicKey | None:
-        return self._keys._refresh(kid, from_host=True)
+        return self._keys._refresh(kid, unthrottled=True)
 
 
-def key_not_in_time(kid: str) -> ResponseTimeoutError:
-    """The exception for a key that was not fetched before the deadline of a caller."""
+def key_timeout_error(kid: str) -> ResponseTimeoutError:
+    """Return the exception for a key that was not fetched before the deadline of the caller."""
     return ResponseTimeoutError(
         f"the public key {kid!r} was not fetched before the deadline of the call",
         method="GET",
         path="/flex/v2/public-keys/{kid}",
         outcome="unknown",
-        repeatable=True,
+        retry_safe=True,
     )
 
 
 def _no_thread(cause: TooManyThreadsError) -> ConnectionFailedError:
     return ConnectionFailedError(
-        f"no thread could be started to fetch a public key in: {cause}",
+        f"no thread could be started to fetch a public key: {cause}",
         method="GET",
         path="/flex/v2/public-keys/{kid}",
         outcome="not_sent",
-        repeatable=True,
+        retry_safe=True,
     )
 
 
@@ -293,7 +303,7 @@ class _InFlight:
 
     def result(self, kid: str) -> PublicKey:
         if not self.done.wait(remaining()):
-            raise key_not_in_time(kid)
+            raise key_timeout_error(kid)
         if self.key is not None:
             return self.key
         if isinstance(self.error, FlexError):
@@ -301,27 +311,30 @@ class _InFlight:
             raise clone(self.error)
         if isinstance(self.error, Exception):
             raise self.error
-        # An exception that ends a thread, such as KeyboardInterrupt, is raised in that thread only.
-        raise UnknownKeyError("the fetch of this key was given up by the thread that made it")
+        # An exception that ends a thread, such as KeyboardInterrupt, is raised only in the thread that fetched the key.
+        raise UnknownKeyError(f"the public key {kid!r} was not fetched: the thread that fetched it was interrupted")
 
 
+@clear_locals_on_error
 class PinnedKeys:
     """A ``KeySource`` with a fixed set of keys, for programs that cannot reach the host or must not trust it for keys.
 
     Args:
-        jwks: the keys, each with its ``kid``, as ``GET /flex/v2/public-keys/{kid}`` returns them.
-        fallback: the ``KeySource`` for key ids that are not pinned; None rejects them.
+        jwks: the keys as JWKs with a ``kid``, as ``GET /flex/v2/public-keys/{kid}`` returns them.
+        fallback: where to look up key ids that are not pinned. None rejects tokens with such ids.
 
     Raises:
-        ConfigurationError: a key is not acceptable, has no ``kid``, or two have the same; or ``fallback`` is not a
-            ``KeySource``.
+        ConfigurationError: a key is not acceptable or has no ``kid``, two keys have the same ``kid``, or ``fallback``
+            is not a ``KeySource``.
     """
 
     def __init__(self, jwks: Iterable[Mapping[str, Any]], fallback: KeySource | None = None) -> None:
         self._keys: dict[str, PublicKey] = {}
         if fallback is not None:
-            check_source("fallback", fallback)
+            check_key_source("fallback", fallback)
         self._fallback = fallback
+        if isinstance(jwks, (str, bytes, Mapping)) or not isinstance(jwks, Iterable):
+            raise ConfigurationError(f"jwks must be a list of JWKs, not an object of type {type(jwks).__name__}")
         for jwk in jwks:
             try:
                 key = PublicKey(jwk, "pinned key")
@@ -334,15 +347,16 @@ class PinnedKeys:
 
     def get(self, kid: str) -> PublicKey:
         """See ``KeySource``."""
-        key = self._keys.get(kid)
+        key = self._keys.get(kid) if isinstance(kid, str) else None
         if key is not None:
             return key
+        check_kid(kid)
         if self._fallback is None:
-            raise UnknownKeyError("none of the pinned keys has the kid of this token")
+            raise UnknownKeyError(f"none of the pinned keys has the kid {kid!r}")
         return self._fallback.get(kid)
 
     def refresh(self, kid: str) -> PublicKey | None:
         """See ``KeySource``. A pinned key is never fetched again."""
-        if kid in self._keys or self._fallback is None:
+        if check_kid(kid) in self._keys or self._fallback is None:
             return None
         return self._fallback.refresh(kid)

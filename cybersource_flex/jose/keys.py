@@ -1,4 +1,4 @@
-"""RSA public keys: from a JWK to something that verifies and encrypts, and where long-term keys come from."""
+"""``PublicKey`` (RSA keys from JWKs), ``KeySource``, and ``verify_with_key_source``, which verifies a token."""
 
 from __future__ import annotations
 
@@ -9,82 +9,87 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from .._callables import check_methods, check_result
-from .._credentials import not_an_id
+from .._credential_detection import describe_non_id
 from ..errors import ConfigurationError, InvalidSignatureError, UnknownKeyError, UnsupportedAlgorithmError
-from .compact import Jws, Signed, encode_part
+from .compact import JwsParts, SignedJwt, encode_part
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from .primitives import RSAPublicKey
+    from .rsa import RSAPublicKey
 
-__all__ = ["KeySource", "PublicKey", "check_key", "check_kid", "check_source", "with_key"]
+__all__ = ["KeySource", "PublicKey", "check_key", "check_key_source", "check_kid", "verify_with_key_source"]
 
 _T = TypeVar("_T")
 
 MIN_BITS: Final = 2048
-# More would make each verification a gift to whoever chose the key.
+# Larger keys would make verification slow, and an attacker may choose the key.
 MAX_BITS: Final = 8192
 
 _PRIVATE_MEMBERS: Final = frozenset(("d", "p", "q", "dp", "dq", "qi"))
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
 
-# What a key may say that it is for. One-time keys are for both; published ones do not say.
+# Accepted values of `alg` in a JWK. A one-time key is used for both algorithms. Long-term keys have no `alg`.
 _ALGORITHMS: Final = ("RS256", "RSA-OAEP")
 
-# The official SDK's rule for a `kid` before it goes into a URL; a length is ours.
+# The characters that the official SDK allows in a `kid` in a URL. The maximum length is our addition.
 _SAFE_KID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def check_kid(kid: str) -> str:
-    """A ``kid`` that may become part of a URL's path. It comes from a token that is not verified yet.
+    """Check that the ``kid`` of an unverified token is safe in the path of a URL and in messages, and return it.
 
     Raises:
-        UnknownKeyError: too long, or with other characters than letters, digits, ``.``, ``_`` and ``-``, or with
-            ``..``; or a token or card number, which must not be part of a URL.
+        UnknownKeyError: the ``kid`` is not safe. It must have at most 64 characters: letters, digits, ``.``, ``_`` and
+            ``-``, without ``..``. It must not look like a token or card number.
     """
-    unsafe = not _SAFE_KID.fullmatch(kid) or ".." in kid or kid == "."
-    if unsafe or not_an_id(kid) is not None:
-        raise UnknownKeyError("the kid of the token is not a name that a key of this service can have")
+    unsafe = not isinstance(kid, str) or not _SAFE_KID.fullmatch(kid) or ".." in kid or kid == "."
+    if unsafe or describe_non_id(kid) is not None:
+        raise UnknownKeyError(
+            "the kid of the token is not a valid key id; expected up to 64 letters, digits, '.', '_' and '-'"
+        )
     return kid
 
 
 class PublicKey:
-    """An RSA public key out of a JWK (RFC 7517, RFC 7518 section 6.3.1).
+    """An RSA public key from a JWK (RFC 7517, RFC 7518 section 6.3.1).
 
     Args:
-        jwk: the key as JSON types. ``use`` and ``key_ops`` are not looked at: the service publishes the keys it signs
-            with as ``"use": "enc"``.
-        what: whose key it is, for messages.
+        jwk: the JWK, parsed from JSON. ``use`` and ``key_ops`` are ignored, because the service publishes its signature
+            keys with ``"use": "enc"``.
+        name: the name of the key in error messages.
 
     Raises:
-        UnsupportedAlgorithmError: for another algorithm, or not an RSA public key of 2048 to 8192 bits.
+        UnsupportedAlgorithmError: ``jwk`` is not an RSA public key of 2048 to 8192 bits, has a known weakness, or is
+            for an algorithm other than ``RS256`` and ``RSA-OAEP``.
     """
 
-    __slots__ = ("_made", "exponent", "kid", "modulus")
+    __slots__ = ("_cached_key", "exponent", "kid", "modulus")
 
-    def __init__(self, jwk: Mapping[str, Any], what: str = "public key") -> None:
+    def __init__(self, jwk: Mapping[str, Any], name: str = "public key") -> None:
         if not isinstance(jwk, Mapping) or jwk.get("kty") != "RSA":
-            raise UnsupportedAlgorithmError(f"the {what} is not an RSA key")
+            raise UnsupportedAlgorithmError(f"the {name} is not an RSA key; expected a JWK with kty RSA")
         if jwk.get("alg", "RS256") not in _ALGORITHMS:
-            raise UnsupportedAlgorithmError(f"the {what} is for another algorithm than RS256 and RSA-OAEP")
+            raise UnsupportedAlgorithmError(f"the {name} is for an unsupported algorithm; expected RS256 or RSA-OAEP")
         if not _PRIVATE_MEMBERS.isdisjoint(jwk):
-            raise UnsupportedAlgorithmError(f"the {what} has private parts in it")
-        modulus = _number(jwk.get("n"), "n", what)
-        exponent = 65537 if jwk.get("e") == "AQAB" else _number(jwk.get("e"), "e", what)
+            raise UnsupportedAlgorithmError(f"the {name} contains members of a private key; expected a public key")
+        modulus = _decode_uint(jwk.get("n"), "n", name)
+        exponent = 65537 if jwk.get("e") == "AQAB" else _decode_uint(jwk.get("e"), "e", name)
         if not MIN_BITS <= modulus.bit_length() <= MAX_BITS:
             raise UnsupportedAlgorithmError(
-                f"the {what} has {modulus.bit_length()} bits; from {MIN_BITS} to {MAX_BITS} are accepted"
+                f"the {name} has {modulus.bit_length()} bits; expected {MIN_BITS} to {MAX_BITS}"
             )
         if modulus % 2 == 0 or _is_roca(modulus):
-            raise UnsupportedAlgorithmError(f"the {what} has a modulus that can be factored")
+            raise UnsupportedAlgorithmError(f"the {name} has a weak modulus, which can be factored")
         if exponent < 3 or exponent % 2 == 0 or exponent.bit_length() > 32:
-            raise UnsupportedAlgorithmError(f"the {what} has an exponent that RSA keys do not have")
+            raise UnsupportedAlgorithmError(
+                f"the {name} has an invalid RSA exponent; expected an odd number from 3 to 2**32"
+            )
         self.modulus, self.exponent = modulus, exponent
         kid = jwk.get("kid")
         self.kid = kid if isinstance(kid, str) else None
-        # Made when it is used first: nothing that has passed the checks above can be refused then.
-        self._made: RSAPublicKey | None = None
+        # Created on first use. Creation cannot fail for a key that passed the checks above.
+        self._cached_key: RSAPublicKey | None = None
 
     def __repr__(self) -> str:
         return f"PublicKey(kid={self.kid!r})"
@@ -97,117 +102,135 @@ class PublicKey:
     def __hash__(self) -> int:
         return hash((self.kid, self.modulus))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.to_jwk(),)
+
     def to_jwk(self) -> dict[str, str]:
-        """The key as a JWK: what to pin, or to keep in a shared store."""
-        out = {"kty": "RSA", "n": _number_text(self.modulus), "e": _number_text(self.exponent)}
-        return out if self.kid is None else {**out, "kid": self.kid}
+        """Convert the key to a JWK, to pin it or to store it."""
+        jwk = {"kty": "RSA", "n": _encode_uint(self.modulus), "e": _encode_uint(self.exponent)}
+        return jwk if self.kid is None else {**jwk, "kid": self.kid}
 
     @property
     def _key(self) -> RSAPublicKey:
-        made = self._made
-        if made is None:
-            made = self._made = _primitives().public_key(self.modulus, self.exponent)
-        return made
+        key = self._cached_key
+        if key is None:
+            key = self._cached_key = _rsa_module().public_key(self.modulus, self.exponent)
+        return key
 
-    def verify(self, jws: Jws | Signed, what: str) -> None:
-        """Check an RS256 signature (RFC 7518 section 3.3).
+    def verify(self, jws: SignedJwt | JwsParts, token_name: str) -> None:
+        """Verify the RS256 signature of a token (RFC 7518 section 3.3). The verification functions call this method.
+
+        Args:
+            jws: the parsed token.
+            token_name: the name of the token in error messages, such as ``capture context``.
 
         Raises:
-            InvalidSignatureError: the signature does not fit.
+            InvalidSignatureError: the signature is invalid.
         """
-        signed = jws.signed if isinstance(jws, Jws) else jws
-        if not _primitives().verify(self._key, signed.signature, signed.signing_input):
-            raise InvalidSignatureError(f"the signature of the {what} does not fit its key and content")
+        parts = jws.parts if isinstance(jws, SignedJwt) else jws
+        if not isinstance(parts, JwsParts):
+            raise ConfigurationError(f"jws must be a parsed token, not {type(jws).__name__}")
+        if not _rsa_module().verify(self._key, parts.signature, parts.signing_input):
+            raise InvalidSignatureError(f"the signature of the {token_name} does not match its content and key")
 
     def encrypt(self, plaintext: bytes) -> str:
-        """A compact JWE (RFC 7516 section 5.1) to this key: ``RSA-OAEP``, ``A256GCM``, and this key's ``kid``."""
+        """Encrypt to a compact JWE (RFC 7516 section 5.1) with ``RSA-OAEP``, ``A256GCM`` and this key's ``kid``."""
+        if not isinstance(plaintext, bytes):
+            raise ConfigurationError(f"plaintext must be bytes, not {type(plaintext).__name__}")
         from .jwe import encrypt_jwe
 
         return encrypt_jwe(self._key, "RSA-OAEP", {"kid": str(self.kid)}, plaintext)
 
 
 @cache
-def _primitives() -> ModuleType:
-    from . import primitives
+def _rsa_module() -> ModuleType:
+    from . import rsa
 
-    return primitives
+    return rsa
 
 
 @cache
 def _roca_residues() -> tuple[tuple[int, frozenset[int]], ...]:
     primes = [p for p in range(3, 168, 2) if all(p % d for d in range(3, p, 2))]
-    found = [(p, frozenset(pow(65537, power, p) for power in range(p - 1))) for p in primes]
-    # Those first that tell the most keys apart.
-    return tuple(sorted(found, key=lambda entry: len(entry[1]) / entry[0]))
+    residues = [(p, frozenset(pow(65537, power, p) for power in range(p - 1))) for p in primes]
+    # The primes that exclude the most keys come first, so that most keys need only a few divisions.
+    return tuple(sorted(residues, key=lambda entry: len(entry[1]) / entry[0]))
 
 
 def _is_roca(modulus: int) -> bool:
-    """Whether the key comes from the chips that made primes out of powers of 65537 (CVE-2017-15361)."""
+    """Whether a modulus has the ROCA weakness (CVE-2017-15361): its primes were generated from powers of 65537."""
     return all(modulus % prime in residues for prime, residues in _roca_residues())
 
 
-def _number(text: Any, member: str, what: str) -> int:
-    if not isinstance(text, str) or len(text) > 2048 or not _BASE64URL.fullmatch(text):
-        raise UnsupportedAlgorithmError(f"the {what} has no readable member {member}")
+def _decode_uint(value: Any, member: str, name: str) -> int:
+    if not isinstance(value, str) or len(value) > 2048 or not _BASE64URL.fullmatch(value):
+        raise UnsupportedAlgorithmError(f"the {name} has a missing or invalid member {member}; expected base64url")
     try:
-        data = binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4))
+        data = binascii.a2b_base64(value.replace("-", "+").replace("_", "/") + "=" * (-len(value) % 4))
     except binascii.Error:
-        raise UnsupportedAlgorithmError(f"the {what} has no readable member {member}") from None
+        raise UnsupportedAlgorithmError(
+            f"the {name} has a missing or invalid member {member}; expected base64url"
+        ) from None
     return int.from_bytes(data, "big")
 
 
-def _number_text(number: int) -> str:
+def _encode_uint(number: int) -> str:
     return encode_part(number.to_bytes((number.bit_length() + 7) // 8, "big"))
 
 
 class KeySource(Protocol):
-    """Where long-term keys come from: this package's cache over the host, or something that a fleet shares. Called from
-    any thread. Bound to one host: a key of another is no key here.
+    """Interface for objects that provide long-term keys, such as ``KeyCache`` or a store that several servers share.
+
+    The methods may be called from any thread. An implementation must return the keys of one host only.
     """
 
     def get(self, kid: str) -> PublicKey:
-        """The key that goes by ``kid``, a name that ``check_kid`` has passed.
+        """Return the key with the id ``kid``.
+
+        The caller has already checked that ``kid`` is safe in a URL and in messages.
 
         Raises:
-            UnknownKeyError: there is none.
+            UnknownKeyError: the host has no key with this id.
         """
         ...
 
     def refresh(self, kid: str) -> PublicKey | None:
-        """The key anew from where it comes from, after a signature did not fit the one ``get`` gave. None, or the
-        same key again, where there is no newer one; errors of fetching are the source's to keep to itself.
+        """Fetch the key again. Called if a signature is invalid for the key that ``get`` returned.
+
+        Returns None or the same key if the host has no newer key. Must not raise if the host cannot be reached.
         """
         ...
 
 
-def check_source(name: str, keys: object) -> None:
-    """Check that an argument is a source of keys. Raises ``ConfigurationError`` for one whose methods are awaited."""
+def check_key_source(name: str, keys: object) -> None:
+    """Check that an argument is a ``KeySource`` with synchronous methods. Raises ``ConfigurationError``."""
     check_methods(name, keys, ("get", "refresh"), "a KeySource such as PinnedKeys([...])")
 
 
 def check_key(name: str, key: Any) -> PublicKey:
-    """Check what the method of a source returned. Raises ``ConfigurationError`` if it cannot verify."""
+    """Check that a method of a key source returned a key. Raises ``ConfigurationError``."""
     if callable(getattr(key, "verify", None)):
         return key  # type: ignore[no-any-return]
     check_result(name, key)
     raise ConfigurationError(f"{name} must return a PublicKey, not an object of type {type(key).__name__}")
 
 
-def with_key(keys: KeySource, kid: str, verify: Callable[[PublicKey], _T]) -> _T:
-    """Verify with a key from a source, which is asked for it anew where the signature does not fit.
+def verify_with_key_source(keys: KeySource, kid: str, verify: Callable[[PublicKey], _T]) -> _T:
+    """Verify a token with a key from a key source. If the signature is invalid, refresh the key and verify once more.
 
     Args:
-        keys: the source.
-        kid: name of the key.
-        verify: verifies with a key, or raises ``InvalidSignatureError``.
+        keys: the key source.
+        kid: id of the key.
+        verify: function that verifies the token with a key. Raises ``InvalidSignatureError`` if the signature is
+            invalid.
     """
     key = check_key("get of the KeySource", keys.get(kid))
     try:
         return verify(key)
     except InvalidSignatureError:
-        # The host may have another key under the old name by now.
-        fresh = keys.refresh(kid)
-        if fresh is None or fresh == key:
+        # The host may have published a new key under the same id.
+        refreshed = keys.refresh(kid)
+        if refreshed is None or refreshed == key:
             raise
-        fresh = check_key("refresh of the KeySource", fresh)
-    return verify(fresh)
+        refreshed = check_key("refresh of the KeySource", refreshed)
+    return verify(refreshed)

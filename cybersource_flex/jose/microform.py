@@ -1,9 +1,9 @@
-"""Card or bank account data for a capture context of Microform: which of them it allows, and their shape on the wire.
+"""Check card or bank account data against a capture context of Microform, and convert the data to JSON.
 
-(CyberSource Digital Accept guide, Microform Integration v2, "Server-Side Setup" and "eCheck".)
+Source: CyberSource Digital Accept guide, Microform Integration v2, "Server-Side Setup" and "eCheck".
 
-A Microform context lists no fields. Its ``allowedPaymentTypes`` says what it is for: ``CARD``, ``CHECK`` or both. The
-service's own browser library captures one of them for each token.
+A Microform context lists payment types instead of fields: ``allowedPaymentTypes`` contains ``CARD``, ``CHECK`` or both.
+A token contains the data of one payment type.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from typing import Any, Final, NamedTuple
 
 from ..errors import InvalidDataError
 from .capture_context import CaptureContext
-from .field_data import UNNAMED, nested, shown
+from .field_data import HIDDEN_NAME, displayable_name, unflatten
 
 __all__ = ["microform_data"]
 
 
-class _Kind(NamedTuple):
-    """Data of one payment type.
+class _PaymentType(NamedTuple):
+    """The fields of one payment type.
 
     Attributes:
-        what: words for messages.
-        prefix: where its fields are in the nested shape.
-        fields: the fields below.
-        required: those without which there is no token.
+        description: the name of this type's data in error messages.
+        prefix: dotted path before the names of the fields.
+        fields: names of the fields.
+        required: the required fields.
     """
 
-    what: str
+    description: str
     prefix: str
     fields: tuple[str, ...]
     required: tuple[str, ...]
 
 
-_KINDS: Final = {
-    "CARD": _Kind(
+_PAYMENT_TYPES: Final = {
+    "CARD": _PaymentType(
         "card data",
         "paymentInformation.card.",
         ("number", "securityCode", "expirationMonth", "expirationYear", "type"),
         ("number",),
     ),
-    "CHECK": _Kind(
+    "CHECK": _PaymentType(
         "bank account data",
         "paymentInformation.bank.",
         ("routingNumber", "account.number", "account.numberConfirm", "account.type"),
@@ -50,70 +50,70 @@ _KINDS: Final = {
     ),
 }
 
-# Contexts before Microform 2.1 do not name payment types, and are for cards.
+# A context of a Microform version before 2.1 has no `allowedPaymentTypes`, and is for cards.
 _DEFAULT: Final = ("CARD",)
-# Payment types are shown in messages if they look like names.
+# A message shows a payment type only if it matches this pattern, because the context may contain any string.
 _TYPE_NAME: Final = re.compile(r"[A-Z][A-Z_]{0,31}")
 
 
 def microform_data(context: CaptureContext, values: Mapping[str, str]) -> dict[str, Any]:
-    """The member ``data`` of the plaintext.
+    """Check the captured data, and return it as the member ``data`` of the plaintext to encrypt.
 
     Args:
         context: the verified capture context.
-        values: strings by dotted path. All published shapes are accepted: below ``paymentInformation.card`` and
-            ``paymentInformation.bank``, below ``CARD`` and ``CHECK``, and bare names.
+        values: the captured strings by field name. All published forms of a field name are accepted:
+            ``paymentInformation.card.number``, ``CARD.number`` and ``number``.
 
     Raises:
-        InvalidDataError: the context does not allow this payment type, there are two of them, a required field is
+        InvalidDataError: the context does not allow the payment type, there are two payment types, a required field is
             missing, or a field does not exist.
     """
     types = _payment_types(context)
-    takes = f"the capture context takes {_described(types)} (allowedPaymentTypes)"
-    found: dict[str, dict[str, str]] = {}
+    allowed = f"the capture context allows {_join_types(types)} (allowedPaymentTypes)"
+    values_by_type: dict[str, dict[str, str]] = {}
     for path, value in values.items():
-        name, leaf = _kind_of(path)
+        name, leaf = _split_path(path)
         if name is None:
-            field = shown(path)
-            raise InvalidDataError(f"{field or UNNAMED} is not a field that Microform captures; {takes}", field=field)
-        kind = _KINDS[name]
-        field = f"{kind.prefix}{leaf}" if leaf in kind.fields else kind.prefix.rstrip(".")
+            field = displayable_name(path)
+            raise InvalidDataError(f"{field or HIDDEN_NAME} is not a field of Microform; {allowed}", field=field)
+        payment_type = _PAYMENT_TYPES[name]
+        field = f"{payment_type.prefix}{leaf}" if leaf in payment_type.fields else payment_type.prefix.rstrip(".")
         if name not in types:
-            raise InvalidDataError(f"{field} is {kind.what}, and {takes}", field=field)
-        if leaf not in kind.fields:
-            raise InvalidDataError(f"{field} has only the fields {', '.join(kind.fields)}", field=field)
-        if leaf in found.setdefault(name, {}):
-            raise InvalidDataError(f"{field} is given twice", field=field)
-        found[name][leaf] = value
-    if len(found) > 1:
-        raise InvalidDataError("card data and bank account data are given together; a token is for one of them")
-    for name in found or [known for known in types if known in _KINDS][:1]:
-        kind = _KINDS[name]
-        for leaf in kind.required:
-            if leaf not in found.get(name, {}):
-                field = kind.prefix + leaf
-                raise InvalidDataError(f"{field} is required and missing; {takes}", field=field)
-    if not found:
-        raise InvalidDataError(f"the data has no field; {takes}")
-    # Cards by bare names, which every version knows. Bank accounts have one shape, and it names the payment type.
-    return dict(found["CARD"]) if "CARD" in found else {"CHECK": nested(found["CHECK"])}
+            raise InvalidDataError(f"{field} is {payment_type.description}, and {allowed}", field=field)
+        if leaf not in payment_type.fields:
+            raise InvalidDataError(f"{field} has only the fields {', '.join(payment_type.fields)}", field=field)
+        if leaf in values_by_type.setdefault(name, {}):
+            raise InvalidDataError(f"{field} occurs twice", field=field)
+        values_by_type[name][leaf] = value
+    if len(values_by_type) > 1:
+        raise InvalidDataError("the data contains a card and a bank account; expected only one of the two")
+    for name in values_by_type or [type_name for type_name in types if type_name in _PAYMENT_TYPES][:1]:
+        payment_type = _PAYMENT_TYPES[name]
+        for leaf in payment_type.required:
+            if leaf not in values_by_type.get(name, {}):
+                field = payment_type.prefix + leaf
+                raise InvalidDataError(f"{field} is required, but missing; {allowed}", field=field)
+    if not values_by_type:
+        raise InvalidDataError(f"the data has no fields; {allowed}")
+    # Every Microform version accepts card fields without a prefix. Bank account fields must be nested in "CHECK".
+    return dict(values_by_type["CARD"]) if "CARD" in values_by_type else {"CHECK": unflatten(values_by_type["CHECK"])}
 
 
 def _payment_types(context: CaptureContext) -> tuple[str, ...]:
-    # A list of something else than strings is read as empty: then nothing is sent.
+    # If `allowedPaymentTypes` is present but invalid, no payment type is allowed, so that no data is sent.
     return _DEFAULT if context.data.get("allowedPaymentTypes") is None else context.allowed_payment_types
 
 
-def _kind_of(path: str) -> tuple[str | None, str]:
-    """The payment type of a field, and its name below; None for one that belongs to no payment type."""
-    for name, kind in _KINDS.items():
-        for prefix in (kind.prefix, f"{name}."):
+def _split_path(path: str) -> tuple[str | None, str]:
+    """Split a dotted path into payment type and field name. The payment type is None if no type has the field."""
+    for name, payment_type in _PAYMENT_TYPES.items():
+        for prefix in (payment_type.prefix, f"{name}."):
             if path.startswith(prefix):
                 return name, path.removeprefix(prefix)
-        if path in kind.fields:
+        if path in payment_type.fields:
             return name, path
     return None, path
 
 
-def _described(types: tuple[str, ...]) -> str:
-    return " or ".join(filter(_TYPE_NAME.fullmatch, types)) or "no payment type that is known here"
+def _join_types(types: tuple[str, ...]) -> str:
+    return " or ".join(filter(_TYPE_NAME.fullmatch, types)) or "no known payment type"

@@ -1,19 +1,29 @@
-"""Payment credentials: the card behind a transient token, in full, for whoever may hold it (PCI DSS scope).
+"""Open payment credentials: the full card number of a transient token, for systems in the scope of PCI DSS.
 
-(CyberSource Unified Checkout guide, "Payment Credentials".) A JWE to a key of the merchant's; inside it a JWS under a
-long-term Flex key.
+Source: CyberSource Unified Checkout guide, "Payment Credentials".
+
+Payment credentials are a JWE that is encrypted with the merchant's public key. The JWE contains a JWS that is signed
+with a long-term key of CyberSource.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from .._sealed import sealed
+from .._runtime.tracebacks import clear_locals_on_error
 from ..errors import ConfigurationError, DecryptionError, InvalidClaimError
-from .compact import DEFAULT_LIMITS, TokenLimits, parse_jwe, parse_jws
-from .keys import KeySource, PublicKey, check_kid, with_key
-from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
+from .compact import DEFAULT_LIMITS, TokenLimits, check_limits, parse_jwe, parse_jws
+from .keys import KeySource, PublicKey, check_key_source, check_kid, verify_with_key_source
+from .verified import (
+    DEFAULT_LEEWAY,
+    VerifiedToken,
+    check_options,
+    check_times,
+    reject_deviations,
+    require_str_claim,
+)
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -24,39 +34,38 @@ __all__ = ["PaymentCredentials", "UnverifiedCredentials", "open_payment_credenti
 
 ISSUER: Final = "https://flex.visa.com"
 _ALG: Final = "RSA-OAEP-256"
-_WHAT: Final = "payment credentials"
+_TOKEN_NAME: Final = "payment credentials"
 
 
-class PaymentCredentials(Verified):
-    """Payment credentials that were decrypted and verified. **Holds a full card number or network token**: guard it as
-    you would guard the card. Its repr shows none of it; it cannot be pickled.
+class PaymentCredentials(VerifiedToken):
+    """Payment credentials that were decrypted and verified. They contain a **full card number or network token**.
 
-    ``claims`` and ``jwt`` are the decrypted content.
+    ``claims`` and ``jwt`` are the decrypted content. The card number must not be logged or stored by accident.
+    Therefore the ``repr`` shows no claims, the object cannot be pickled, and ``json`` and ``pickle`` raise an error for
+    ``claims``.
     """
 
     __slots__ = ()
 
-    #: For code that decides what may be stored or logged.
+    #: Always True. Code that stores or logs objects can test for this attribute.
     contains_card_number: Final = True
 
     @property
     def subject(self) -> str | None:
-        """Claim ``sub``: the merchant the credentials were made for."""
-        found = self.claims.get("sub")
-        return found if isinstance(found, str) else None
+        """Claim ``sub``: the merchant that the credentials were created for. None if there is no such claim."""
+        subject = self.claims.get("sub")
+        return subject if isinstance(subject, str) else None
 
     def reveal(self) -> Mapping[str, Any]:
-        """``paymentInformation``: ``card`` or ``tokenizedCard`` with ``number``, expiry and what else there is, in
-        full.
-        """
-        found = self.claims.get("paymentInformation")
-        return found if isinstance(found, Mapping) else {}
+        """Return the claim ``paymentInformation``: ``card`` or ``tokenizedCard``, with full number and expiry date."""
+        payment_information = self.claims.get("paymentInformation")
+        return payment_information if isinstance(payment_information, Mapping) else {}
 
     def __repr__(self) -> str:
         return f"<PaymentCredentials expires_at={self.expires_at:%Y-%m-%dT%H:%M:%SZ}>"
 
 
-@sealed
+@clear_locals_on_error
 def open_payment_credentials(
     token: str,
     private_key: RSAPrivateKey,
@@ -64,54 +73,65 @@ def open_payment_credentials(
     *,
     now: float | None = None,
     leeway: float = DEFAULT_LEEWAY,
+    strict: bool = False,
     limits: TokenLimits = DEFAULT_LIMITS,
     host_time: HostTime | None = None,
-    from_host: bool = False,
+    received_from_host: bool = False,
 ) -> PaymentCredentials:
-    """Decrypt payment credentials and verify what is inside.
+    """Decrypt payment credentials and verify the JWS inside.
 
     Args:
-        token: the JWE as the service gave it.
-        private_key: the merchant's key, whose public half the service has.
-        keys: where the long-term key comes from.
+        token: the JWE that the service returned.
+        private_key: the merchant's private key. It belongs to the public key that encrypted the JWE.
+        keys: source of the long-term keys.
         now: seconds since the epoch; None for this machine's clock.
         leeway: seconds by which the clocks may differ.
-        limits: how large the token may be.
-        host_time: the host's clock compared with this machine's: ``client.clock.host_time()``. Credentials that have
-            expired by either clock are refused.
-        from_host: True for credentials in a response of the host: "not yet valid" is then judged by ``host_time`` too.
+        strict: whether to raise ``InvalidClaimError`` for credentials that have ``warnings``.
+        limits: maximum size of the token.
+        host_time: the difference between the host's clock and this machine's: ``client.clock.host_time()``. None if
+            unknown. Credentials that have expired by either clock are rejected.
+        received_from_host: pass True if your program received the credentials directly from the host. The credentials
+            are then rejected as "not yet valid" only if both clocks say so.
 
     Raises:
-        MalformedTokenError: not a JWE, or what is inside not a JWS, in strict compact form.
-        UnsupportedAlgorithmError: not ``RSA-OAEP-256`` with ``A256GCM``, or the JWS not ``RS256``.
-        DecryptionError: the private key does not fit, or the token was changed.
+        MalformedTokenError: ``token`` is not a JWE in strict compact form, or its content is not a JWS in that form.
+        UnsupportedAlgorithmError: the JWE does not use ``RSA-OAEP-256`` and ``A256GCM``, or the JWS does not use
+            ``RS256``.
+        DecryptionError: the JWE was encrypted to a different key, or modified.
         UnknownKeyError, InvalidSignatureError, InvalidClaimError, ExpiredTokenError, TokenNotYetValidError: the JWS
-            inside is not what it has to be.
+            inside is invalid.
+        ConfigurationError: an argument besides ``token`` is wrong.
     """
-    opened = UnverifiedCredentials(token, private_key, limits)
-    return with_key(
+    check_options(now=now, leeway=leeway, host_time=host_time, strict=strict)
+    check_limits(limits)
+    check_key_source("keys", keys)
+    unverified = UnverifiedCredentials(token, private_key, limits)
+    return verify_with_key_source(
         keys,
-        opened.kid,
-        lambda key: opened.verify(key, now=now, leeway=leeway, host_time=host_time, from_host=from_host),
+        unverified.kid,
+        lambda key: unverified.verify(
+            key, now=now, leeway=leeway, strict=strict, host_time=host_time, received_from_host=received_from_host
+        ),
     )
 
 
 class UnverifiedCredentials:
-    """Payment credentials that were decrypted and are believed in nothing but the name of their key. Arguments and
-    errors are those of ``open_payment_credentials``.
+    """Decrypted but unverified payment credentials. Call ``verify`` with the key whose id is ``kid``.
+
+    Arguments and errors are those of ``open_payment_credentials``.
 
     Attributes:
-        kid: name of the long-term key.
+        kid: id of the long-term key that signed the JWS inside.
     """
 
-    __slots__ = ("_jws", "kid")
+    __slots__ = ("_jwt", "kid")
 
     def __init__(self, token: str, private_key: RSAPrivateKey, limits: TokenLimits = DEFAULT_LIMITS) -> None:
-        inner = _decrypt(token, private_key, limits)
-        if not inner.isascii():
-            raise DecryptionError(f"what is inside the {_WHAT} is not a JWS")
-        self._jws = parse_jws(inner.decode("ascii"), f"JWS inside the {_WHAT}", limits)
-        self.kid = check_kid(self._jws.kid)
+        content = _decrypt(token, private_key, limits)
+        if not content.isascii():
+            raise DecryptionError(f"the decrypted content of the {_TOKEN_NAME} is not a JWS")
+        self._jwt = parse_jws(content.decode("ascii"), f"JWS inside the {_TOKEN_NAME}", limits)
+        self.kid = check_kid(self._jwt.kid)
 
     def verify(
         self,
@@ -119,17 +139,38 @@ class UnverifiedCredentials:
         *,
         now: float | None = None,
         leeway: float = DEFAULT_LEEWAY,
+        strict: bool = False,
         host_time: HostTime | None = None,
-        from_host: bool = False,
+        received_from_host: bool = False,
     ) -> PaymentCredentials:
-        """The credentials, once everything has been checked."""
-        key.verify(self._jws, f"JWS inside the {_WHAT}")
-        claims = self._jws.claims
-        if text_claim(claims, "iss", _WHAT) != ISSUER:
-            raise InvalidClaimError(f"the {_WHAT} were not issued by {ISSUER}", claim="iss")
-        check_times(claims, _WHAT, now=now, leeway=leeway, host_time=host_time, from_host=from_host)
-        text_claim(claims, "jti", _WHAT)
-        return PaymentCredentials._from(self._jws)
+        """Verify the signature and the claims, and return the credentials."""
+        key.verify(self._jwt, f"JWS inside the {_TOKEN_NAME}")
+        claims = self._jwt.claims
+        if require_str_claim(claims, "iss", _TOKEN_NAME) != ISSUER:
+            raise InvalidClaimError(f"the {_TOKEN_NAME} have a wrong issuer (iss); expected {ISSUER}", claim="iss")
+        deviations = check_times(
+            claims,
+            _TOKEN_NAME,
+            now=now,
+            leeway=leeway,
+            usual_lifetime=None,
+            host_time=host_time,
+            received_from_host=received_from_host,
+        )
+        require_str_claim(claims, "jti", _TOKEN_NAME)
+        if strict:
+            reject_deviations(deviations, _TOKEN_NAME)
+        return PaymentCredentials._create(self._jwt, _freeze(claims), deviations)
+
+
+def _freeze(value: Any) -> Any:
+    """Return a read-only copy of parsed JSON that ``json`` and ``pickle`` reject.
+
+    Otherwise a session, cache or log could store the card number by accident.
+    """
+    if isinstance(value, dict):
+        return MappingProxyType({key: _freeze(entry) for key, entry in value.items()})
+    return tuple(map(_freeze, value)) if isinstance(value, list) else value
 
 
 def _decrypt(token: str, private_key: RSAPrivateKey, limits: TokenLimits) -> bytes:
@@ -139,4 +180,4 @@ def _decrypt(token: str, private_key: RSAPrivateKey, limits: TokenLimits) -> byt
 
     if not isinstance(private_key, RSAPrivateKey):
         raise ConfigurationError(f"private_key must be an RSAPrivateKey, not {type(private_key).__name__}")
-    return decrypt_jwe(parse_jwe(token, _WHAT, limits), private_key, _ALG, _WHAT)
+    return decrypt_jwe(parse_jwe(token, _TOKEN_NAME, limits), private_key, _ALG, _TOKEN_NAME)

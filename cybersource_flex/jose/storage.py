@@ -1,13 +1,12 @@
-"""A verified capture context as a text, to keep between the two steps: in a session, in Redis, in a signed cookie.
+"""Store a verified capture context as a string between two requests: in a session, in Redis, in a signed cookie.
 
-What is safe where:
+A stored context contains no secret, but an attacker must not be able to replace it:
 
-- **Sealed** (with a key), the text may be kept anywhere, the browser included: a changed one, one that was not sealed
-  here, and one that was sealed for another session (``bind``) are refused. It is not secret; there is nothing secret
-  in it.
-- **Unsealed**, the text belongs into a store that the client cannot write to. Its signature is verified again when it
-  is restored, so nobody can invent one; but whoever can write to the store can put in another genuine context, one
-  they asked for themselves, and then have any card of theirs accepted in this place.
+- **With a key**, the string has a MAC (message authentication code) and can be stored anywhere, also in the browser.
+  Restoring rejects a string that was modified, or that was stored with a different key or ``session_id``.
+- **Without a key**, store the string where the browser cannot write. Restoring verifies the signature of the context
+  again, so a forged context is rejected. But an attacker who can write to the store can insert a genuine context of
+  their own, and the server then accepts the tokens that they create with it.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ import hmac
 import zlib
 from typing import TYPE_CHECKING, Final
 
-from .._sealed import sealed
+from .._runtime.tracebacks import clear_locals_on_error
 from ..errors import ConfigurationError, InvalidSignatureError, MalformedTokenError
 from .capture_context import CaptureContext, UnverifiedContext
-from .compact import DEFAULT_LIMITS, TokenLimits
-from .keys import KeySource, PublicKey, with_key
-from .verified import DEFAULT_LEEWAY
+from .compact import DEFAULT_LIMITS, TokenLimits, check_limits, encode_part
+from .keys import KeySource, PublicKey, check_key_source, verify_with_key_source
+from .verified import DEFAULT_LEEWAY, check_options
 
 if TYPE_CHECKING:
     from ..transport import HostTime
@@ -31,100 +30,123 @@ __all__ = ["StoredContext", "restore_capture_context", "store_capture_context"]
 
 _PREFIX: Final = "fc1."
 _MIN_KEY_BYTES: Final = 16
-# A transient token made in a context's last second lives for this long, in seconds; after that the context is useless.
+# Seconds for which a transient token is valid. A token that was created in the last second of its context expires this
+# long after the context. Therefore an expired context can still be restored for this long.
 TOKEN_LIFETIME: Final = 900
 
 
-@sealed
-def store_capture_context(context: CaptureContext, key: str | bytes | None = None, *, bind: str = "") -> str:
-    """A context as a text of letters, digits, ``.``, ``-`` and ``_``; about four fifths as long as its JWT.
+@clear_locals_on_error
+def store_capture_context(context: CaptureContext, key: str | bytes | None = None, *, session_id: str = "") -> str:
+    """Convert a context to a string of letters, digits, ``.``, ``-`` and ``_``, about 20 % shorter than the JWT.
 
     Args:
         context: the verified capture context.
-        key: seals the text: 16 bytes at least, secret, the same on all servers. None leaves it unsealed.
-        bind: whom it is for, a session's id; restoring takes the same. Needs a key.
+        key: secret key of the MAC, at least 16 bytes, the same on all servers. None stores the context without a MAC.
+        session_id: id of the session that the context belongs to. Pass the same id to restore the context. Requires
+            ``key``. With the empty string, the context is not bound to a session.
 
     Raises:
-        ConfigurationError: the key is too short, or ``bind`` comes without one.
+        ConfigurationError: ``context`` is not a verified context, the key is too short, or ``session_id`` was passed
+            without a key.
     """
     if not isinstance(context, CaptureContext):
         raise ConfigurationError(f"context must be a verified CaptureContext, not {type(context).__name__}")
+    secret, session = _mac_arguments(key, session_id)
     header, payload, signature = (base64.urlsafe_b64decode(part + "==") for part in context.jwt.split("."))
     packed = zlib.compress(len(header).to_bytes(2, "big") + header + payload, 9)
     body = len(signature).to_bytes(2, "big") + signature + packed
-    return f"{_PREFIX}{_text(body)}.{_text(_mac(key, bind, body))}"
+    mac = b"" if secret is None else _mac(secret, session, body)
+    return f"{_PREFIX}{encode_part(body)}.{encode_part(mac)}"
 
 
-@sealed
+@clear_locals_on_error
 def restore_capture_context(
-    text: str,
+    stored: str,
     keys: KeySource,
     key: str | bytes | None = None,
     *,
-    bind: str = "",
+    session_id: str = "",
     now: float | None = None,
     leeway: float = DEFAULT_LEEWAY,
     limits: TokenLimits = DEFAULT_LIMITS,
     host_time: HostTime | None = None,
 ) -> CaptureContext:
-    """The context that was stored. Sealed, it is believed for the seal; unsealed, its signature is verified again.
+    """Restore a stored context. Verify its MAC if a key is passed, otherwise its signature.
 
     Args:
-        text: what ``store_capture_context`` gave.
-        keys: where the long-term key comes from; not asked where there is a seal.
-        key: what it was sealed with. Where it is given, an unsealed text is refused.
-        bind: whom it was for.
+        stored: the string that ``store_capture_context`` returned.
+        keys: source of the long-term keys. Not used if ``key`` is passed.
+        key: the key that was passed to ``store_capture_context``. None if the context was stored without a key. If a
+            key is passed, a context without a MAC is rejected.
+        session_id: the session id that was passed to ``store_capture_context``.
         now: seconds since the epoch; None for this machine's clock.
         leeway: seconds by which the clocks may differ.
-        limits: how large the context may be.
-        host_time: the host's clock compared with this machine's: ``client.clock.host_time()``. The context came from
-            the host, so it is "not yet valid" only where both clocks say so; a sealed one is not unless ``now`` is
-            given, because it was verified before it was sealed.
+        limits: maximum size of the context.
+        host_time: the difference between the host's clock and this machine's: ``client.clock.host_time()``. None if
+            unknown. A context without a MAC is rejected as "not yet valid" only if both clocks say so, because it came
+            from the host. A context with a MAC was verified before it was stored. It is checked for "not yet valid"
+            only if ``now`` is passed.
 
     Raises:
-        MalformedTokenError: not such a text.
-        InvalidSignatureError: the seal, or the signature, does not fit.
-        ExpiredTokenError: no transient token of this context can be valid any more.
-        TokenError: the context in it is not acceptable.
+        MalformedTokenError: the string is not a stored context.
+        InvalidSignatureError: the MAC or the signature does not match.
+        ExpiredTokenError: the context and all transient tokens created with it have expired.
+        TokenError: verification rejects the context; see ``verify_capture_context``.
+        ConfigurationError: an argument besides ``stored`` is wrong.
     """
-    stored = StoredContext(text, key, bind=bind, limits=limits)
-    if stored.sealed:
-        return stored.accept(now=now, leeway=leeway, host_time=host_time)
-    return with_key(keys, stored.kid, lambda key: stored.verify(key, now=now, leeway=leeway, host_time=host_time))
+    check_options(now=now, leeway=leeway, host_time=host_time)
+    if key is None:
+        check_key_source("keys", keys)
+    context = StoredContext(stored, key, session_id=session_id, limits=limits)
+    if context.authenticated:
+        return context.trust_mac(now=now, leeway=leeway, host_time=host_time)
+    return verify_with_key_source(
+        keys, context.kid, lambda key: context.verify(key, now=now, leeway=leeway, host_time=host_time)
+    )
 
 
 class StoredContext:
-    """A stored context that was read, and its seal checked where it has one. Arguments and errors are those of
-    ``restore_capture_context``.
+    """A stored context after parsing. If a key was passed, the MAC was verified too.
+
+    Arguments and errors are those of ``restore_capture_context``.
 
     Attributes:
-        kid: name of the long-term key.
-        sealed: whether it is believed for its seal, with ``accept``; else it is verified again, with ``verify``.
+        kid: id of the long-term key that signed the context.
+        authenticated: whether the MAC was verified. If so, call ``trust_mac``, otherwise ``verify``.
     """
 
-    __slots__ = ("_unverified", "kid", "sealed")
+    __slots__ = ("_unverified", "authenticated", "kid")
 
     def __init__(
-        self, text: str, key: str | bytes | None = None, *, bind: str = "", limits: TokenLimits = DEFAULT_LIMITS
+        self, stored: str, key: str | bytes | None = None, *, session_id: str = "", limits: TokenLimits = DEFAULT_LIMITS
     ) -> None:
-        body, seal = _split(text, limits)
-        if key is None and seal:
-            raise ConfigurationError("the stored context is sealed; restoring it takes the sealing key")
-        if not hmac.compare_digest(seal, _mac(key, bind, body)):
+        # The caller's own arguments are checked before the string, which may come from an attacker.
+        check_limits(limits)
+        secret, session = _mac_arguments(key, session_id)
+        body, mac = _split(stored, limits)
+        if secret is None:
+            if mac:
+                raise InvalidSignatureError(
+                    "the stored context has a MAC, but no key was passed; pass the key that it was stored with"
+                )
+        elif not hmac.compare_digest(mac, _mac(secret, session, body)):
             raise InvalidSignatureError(
-                "the seal of the stored context does not fit: changed, or sealed for something else"
+                "the MAC of the stored context does not match: the string was modified, or stored with a different "
+                "key or session_id"
             )
-        self._unverified = UnverifiedContext(_token(body, limits), limits)
+        self._unverified = UnverifiedContext(_unpack_jwt(body, limits), limits)
         self.kid = self._unverified.kid
-        self.sealed = key is not None
+        self.authenticated = key is not None
 
-    def accept(
+    def trust_mac(
         self, *, now: float | None = None, leeway: float = DEFAULT_LEEWAY, host_time: HostTime | None = None
     ) -> CaptureContext:
-        """The context, for its seal."""
-        if not self.sealed:
-            raise InvalidSignatureError("the stored context has no seal to believe it for")
-        return self._unverified.accept(now=now, leeway=leeway, grace=TOKEN_LIFETIME, host_time=host_time)
+        """Return the context without verifying its signature again, because its MAC was verified."""
+        if not self.authenticated:
+            raise InvalidSignatureError(
+                "trust_mac needs a stored context whose MAC was verified; this one has no MAC, so call verify"
+            )
+        return self._unverified.verify_claims(now=now, leeway=leeway, grace=TOKEN_LIFETIME, host_time=host_time)
 
     def verify(
         self,
@@ -134,61 +156,90 @@ class StoredContext:
         leeway: float = DEFAULT_LEEWAY,
         host_time: HostTime | None = None,
     ) -> CaptureContext:
-        """The context, for its signature under the long-term key named ``kid``."""
+        """Verify the signature with the long-term key whose id is ``kid``, and return the context."""
         return self._unverified.verify(
-            key, now=now, leeway=leeway, grace=TOKEN_LIFETIME, host_time=host_time, from_host=True
+            key, now=now, leeway=leeway, grace=TOKEN_LIFETIME, host_time=host_time, received_from_host=True
         )
 
 
-def _mac(key: str | bytes | None, bind: str, body: bytes) -> bytes:
-    if not isinstance(bind, str):
-        raise ConfigurationError(f"bind must be a string, not {type(bind).__name__}")
+def _mac_arguments(key: str | bytes | None, session_id: str) -> tuple[bytes | None, bytes]:
+    """Check the key and the session id, and return them as bytes. Raises ``ConfigurationError``."""
+    if not isinstance(session_id, str):
+        raise ConfigurationError(f"session_id must be a string, not {type(session_id).__name__}")
     if key is None:
-        if bind:
-            raise ConfigurationError("bind needs a sealing key: without one anybody could bind anew")
-        return b""
+        if session_id:
+            raise ConfigurationError(
+                "session_id was passed without a key; pass both, because only a MAC can bind a context to a session"
+            )
+        return None, b""
     if not isinstance(key, (str, bytes)):
-        raise ConfigurationError(f"the sealing key must be a string or bytes, not {type(key).__name__}")
-    secret = key.encode("utf-8") if isinstance(key, str) else key
+        raise ConfigurationError(f"the key of stored contexts must be a string or bytes, not {type(key).__name__}")
+    secret = _encode(key, "the key of stored contexts") if isinstance(key, str) else key
     if len(secret) < _MIN_KEY_BYTES:
-        raise ConfigurationError(f"the sealing key is too short; at least {_MIN_KEY_BYTES} bytes are needed")
-    owner = bind.encode("utf-8")
-    return hmac.digest(secret, _PREFIX.encode("ascii") + len(owner).to_bytes(4, "big") + owner + body, "sha256")
+        raise ConfigurationError(
+            f"the key of stored contexts has {len(secret)} bytes; expected at least {_MIN_KEY_BYTES} bytes"
+        )
+    return secret, _encode(session_id, "session_id")
 
 
-def _split(text: str, limits: TokenLimits) -> tuple[bytes, bytes]:
-    if not isinstance(text, str) or not text.startswith(_PREFIX) or len(text) > limits.max_length:
-        raise MalformedTokenError("this is not a stored capture context")
-    body, dot, seal = text.removeprefix(_PREFIX).partition(".")
+def _encode(value: str, name: str) -> bytes:
+    try:
+        return value.encode("utf-8")
+    except UnicodeEncodeError:
+        pass
+    # Raised outside the `except` block, because a UnicodeEncodeError contains the whole string.
+    raise ConfigurationError(f"{name} contains a lone surrogate, which is not a character")
+
+
+def _mac(secret: bytes, session: bytes, body: bytes) -> bytes:
+    return hmac.digest(secret, _PREFIX.encode("ascii") + len(session).to_bytes(4, "big") + session + body, "sha256")
+
+
+def _split(stored: str, limits: TokenLimits) -> tuple[bytes, bytes]:
+    if not isinstance(stored, str):
+        raise MalformedTokenError(f"the stored capture context must be a string, not {type(stored).__name__}")
+    if not stored.startswith(_PREFIX) or len(stored) > limits.max_length:
+        raise MalformedTokenError(f"the string is not a stored capture context{_explain_start(stored)}")
+    body, dot, mac = stored.removeprefix(_PREFIX).partition(".")
     try:
         if not dot:
             raise ValueError
-        return _bytes(body), _bytes(seal)
+        return _decode(body), _decode(mac)
     except ValueError:
         raise MalformedTokenError("the stored capture context is damaged") from None
 
 
-def _token(body: bytes, limits: TokenLimits) -> str:
-    """The JWT, put together again to the letter."""
+def _explain_start(stored: str) -> str:
+    """Return what a string that is not a stored context probably is, to append to an error message."""
+    if not stored:
+        return ": it is empty"
+    if stored.startswith("ey"):
+        return ": it is a JWT or JWE; pass a JWT to verify_capture_context"
+    if stored.lstrip("\"' \t\r\n").startswith(_PREFIX):
+        return ": it starts with white space or a quotation mark; pass the string that store_capture_context returned"
+    return ""
+
+
+def _unpack_jwt(body: bytes, limits: TokenLimits) -> str:
+    """Return the JWT exactly as it was stored."""
     size = int.from_bytes(body[:2], "big")
     signature, packed = body[2 : 2 + size], body[2 + size :]
-    unpacker = zlib.decompressobj()
+    decompressor = zlib.decompressobj()
     try:
-        # To a limit: a few bytes can unpack to gigabytes.
-        content = unpacker.decompress(packed, limits.max_length)
+        # The output is limited, because a few bytes can decompress to gigabytes.
+        content = decompressor.decompress(packed, limits.max_length)
     except zlib.error:
         raise MalformedTokenError("the stored capture context is damaged") from None
-    if not unpacker.eof or unpacker.unused_data:
+    if not decompressor.eof or decompressor.unused_data:
         raise MalformedTokenError("the stored capture context is damaged or too large")
     end = 2 + int.from_bytes(content[:2], "big")
-    return ".".join(_text(part) for part in (content[2:end], content[end:], signature))
+    return ".".join(encode_part(part) for part in (content[2:end], content[end:], signature))
 
 
-def _text(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-
-
-def _bytes(text: str) -> bytes:
-    if not text.isascii() or _text(data := base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))) != text:
-        raise ValueError("not base64url in the one way that it can be written")
+def _decode(encoded: str) -> bytes:
+    if not encoded.isascii():
+        raise ValueError("base64url has only ASCII characters")
+    data = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+    if encode_part(data) != encoded:
+        raise ValueError("not the canonical base64url encoding of these bytes")
     return data

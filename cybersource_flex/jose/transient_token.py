@@ -1,41 +1,57 @@
-"""The transient token: what a merchant pays with in place of the card, for 15 minutes.
+"""Verify transient tokens: JWTs that replace the card in payment requests. They are valid for 15 minutes.
 
-(CyberSource Digital Accept guide, Flex API, "Transient Token".)
+Source: CyberSource Digital Accept guide, Flex API, "Transient Token".
+
+The signature proves that a token is genuine. CyberSource creates it with the one-time key of the capture context, and
+uses that key for nothing else. Therefore only a few claims are checked. The attribute ``warnings`` lists other
+differences from published tokens.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from .._sealed import sealed
-from ..errors import InvalidClaimError, UnknownKeyError
+from .._immutable import ReadOnlyDict
+from .._runtime.tracebacks import clear_locals_on_error
+from ..errors import InvalidArgumentTypeError, InvalidClaimError, UnknownKeyError
 from .capture_context import CaptureContext
-from .compact import DEFAULT_LIMITS, TokenLimits, parse_jws
-from .verified import DEFAULT_LEEWAY, Verified, check_times, text_claim
+from .compact import DEFAULT_LIMITS, TokenLimits, check_limits, parse_jws
+from .field_data import HIDDEN_NAME, displayable_name
+from .verified import (
+    DEFAULT_LEEWAY,
+    Deviation,
+    VerifiedToken,
+    audience_deviations,
+    check_options,
+    check_times,
+    reject_deviations,
+    require_str_claim,
+)
 
 if TYPE_CHECKING:
     from ..transport import HostTime
 
 __all__ = ["TransientToken", "verify_transient_token"]
 
-_WHAT: Final = "transient token"
-# What an object in the claims is, before and after they were made unchangeable. Asking for a Mapping is dear.
-_OBJECT: Final = (dict, MappingProxyType)
-_ISSUER: Final = re.compile(r"Flex/[0-9]{2}")
-# Published ids have 64 characters; the length is not documented, the alphabet of what goes into a URL is a safe one.
-_JTI: Final = re.compile(r"[0-9A-Za-z_-]{16,128}")
+_TOKEN_NAME: Final = "transient token"
+_EMPTY: Final[Mapping[str, Any]] = ReadOnlyDict()
+# The forms in published tokens. Other forms are accepted with a warning, because later versions may differ.
+ISSUER_PATTERN: Final = re.compile(r"Flex/[0-9]{2}")
+JTI_PATTERN: Final = re.compile(r"[0-9A-Z]{64}")
+_TYPE: Final = re.compile(r"[a-z]{1,16}-[0-9]{1,4}(\.[0-9]{1,4}){0,3}")
 
 
-class TransientToken(Verified):
-    """A transient token that was verified with the key of the capture context it was made for.
+class TransientToken(VerifiedToken):
+    """A transient token that was verified with the one-time key of its capture context.
 
-    ``jwt`` goes into ``tokenInformation.transientTokenJwt`` of a payment, or ``jti`` into ``tokenInformation.jti``.
+    To pay with the token, send ``jwt`` as ``tokenInformation.transientTokenJwt`` of the payment request, or ``jti`` as
+    ``tokenInformation.jti``.
 
     Attributes:
-        type: kind of the capture context it was made for.
+        type: product and version of the token: ``api-0.1.0``. Its capture context is for the same product, but may have
+            a different version.
     """
 
     __slots__ = ("type",)
@@ -44,132 +60,177 @@ class TransientToken(Verified):
 
     @property
     def content(self) -> Mapping[str, Any]:
-        """What was captured, as far as it may be shown: a tree as in the request, leaves like ``{"value": "12"}``.
-        Empty
-        in tokens that do not say it.
+        """The captured data that may be shown, nested like the fields, with each value as ``{"value": "12"}``.
+
+        Empty if the token contains no captured data.
         """
         content = self.claims.get("content")
-        return content if isinstance(content, Mapping) else {}
+        return content if isinstance(content, Mapping) else _EMPTY
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What Unified Checkout tells about the capture. Empty in other tokens."""
+        """Details about the capture that Unified Checkout adds. Empty in tokens of other products."""
         metadata = self.claims.get("metadata")
-        return metadata if isinstance(metadata, Mapping) else {}
+        return metadata if isinstance(metadata, Mapping) else _EMPTY
 
     @property
     def masked_number(self) -> str | None:
-        """The card number as ``XXXXXXXXXXXX1111``, where the token says it."""
-        # Microform 0.11 said it in another place.
-        return _text(self._number().get("maskedValue")) or self._old("number")
+        """The card number as ``XXXXXXXXXXXX1111``, or None if the token does not contain it."""
+        # Tokens of Microform 0.11 have the number in the claim `data`.
+        return _non_empty_str(self._number().get("maskedValue")) or self._legacy_field("number")
 
     @property
     def bin(self) -> str | None:
-        """The first six or eight digits of the card number, where the token says them."""
-        return _text(self._number().get("bin"))
+        """The first six or eight digits of the card number, or None if the token does not contain them."""
+        return _non_empty_str(self._number().get("bin"))
 
     @property
     def card_types(self) -> tuple[str, ...]:
-        """Three-digit codes of the card's types: the one that was given or chosen, else those that were detected."""
-        given = _text(self._card("card", "type").get("value")) or _text(
+        """Three-digit codes of card types: the captured type, or if none was captured, the detected types."""
+        captured = _non_empty_str(self._card("card", "type").get("value")) or _non_empty_str(
             self._card("tokenizedCard", "type").get("value")
         )
-        given = given or self._old("type")
-        if given:
-            return (given,)
+        captured = captured or self._legacy_field("type")
+        if captured:
+            return (captured,)
         detected = self._number().get("detectedCardTypes")
-        return tuple(code for code in detected if isinstance(code, str)) if isinstance(detected, tuple) else ()
+        return tuple(code for code in detected if isinstance(code, str)) if isinstance(detected, list) else ()
 
     @property
     def payment_credentials_references(self) -> Mapping[str, str]:
-        """References for ``payment_credentials``, by the organisation that may use them. Empty in most tokens."""
-        found = self.claims.get("paymentCredentialsReference")
-        return found if isinstance(found, Mapping) else {}
+        """References to pass to ``payment_credentials``, by the id of the organisation that may use the reference.
+
+        Empty in most tokens.
+        """
+        references = self.claims.get("paymentCredentialsReference")
+        return references if isinstance(references, Mapping) else _EMPTY
 
     def _number(self) -> Mapping[str, Any]:
         return self._card("card", "number") or self._card("tokenizedCard", "number")
 
-    def _card(self, kind: str, name: str) -> Mapping[str, Any]:
-        return _leaf(self.content, ("paymentInformation", kind, name)) or {}
+    def _card(self, group: str, name: str) -> Mapping[str, Any]:
+        return _get_path(self.content, ("paymentInformation", group, name)) or {}
 
-    def _old(self, name: str) -> str | None:
-        old = self.claims.get("data")
-        return _text(old.get(name)) if isinstance(old, Mapping) else None
+    def _legacy_field(self, name: str) -> str | None:
+        data = self.claims.get("data")
+        return _non_empty_str(data.get(name)) if isinstance(data, Mapping) else None
 
     def __repr__(self) -> str:
         return f"<TransientToken {self.type} expires_at={self.expires_at:%Y-%m-%dT%H:%M:%SZ}>"
 
 
-@sealed
+@clear_locals_on_error
 def verify_transient_token(
     token: str,
     context: CaptureContext,
     *,
     now: float | None = None,
     leeway: float = DEFAULT_LEEWAY,
+    strict: bool = False,
     limits: TokenLimits = DEFAULT_LIMITS,
     host_time: HostTime | None = None,
-    from_host: bool = False,
+    received_from_host: bool = False,
 ) -> TransientToken:
-    """Verify a transient token with the one-time key of the capture context it was made for.
+    """Verify a transient token with the one-time key of its capture context.
 
-    The proof is worth as much as the context: it must be one that this server asked for and kept, never one that came
-    from the browser together with the token.
+    The context must be one that this server requested and stored. A context that the browser sent together with the
+    token proves nothing.
 
     Args:
-        token: the JWT as the service or the browser gave it.
+        token: the JWT from the service or the browser.
         context: the verified capture context.
         now: seconds since the epoch; None for this machine's clock.
         leeway: seconds by which the clocks may differ.
-        limits: how large the token may be.
-        host_time: the host's clock compared with this machine's: ``client.clock.host_time()``. A token that has expired
-            by either clock is refused.
-        from_host: True for a token in a response of the host, never for one from the browser: "not yet valid" is then
-            judged by ``host_time`` too.
+        strict: whether to raise ``InvalidClaimError`` for a token that has ``warnings``.
+        limits: maximum size of the token.
+        host_time: the difference between the host's clock and this machine's: ``client.clock.host_time()``. None if
+            unknown. A token that has expired by either clock is rejected.
+        received_from_host: pass True if your program received the token directly from the host, False if it came from
+            the browser. If True, the token is rejected as "not yet valid" only if both clocks say so.
 
     Raises:
-        MalformedTokenError: not a JWS in strict compact form.
-        UnsupportedAlgorithmError: another algorithm than RS256.
-        UnknownKeyError: made for another capture context.
-        InvalidSignatureError: not signed with that key, or changed since.
-        ExpiredTokenError, TokenNotYetValidError: its time is not now.
-        InvalidClaimError: another claim is not what it has to be.
+        MalformedTokenError: ``token`` is not a JWS in strict compact form.
+        UnsupportedAlgorithmError: the algorithm is not RS256.
+        UnknownKeyError: the token was created with a different capture context.
+        InvalidSignatureError: the token was signed with a different key, or modified.
+        ExpiredTokenError, TokenNotYetValidError: the token has expired, or was issued in the future.
+        InvalidClaimError: another claim is invalid.
+        ConfigurationError, InvalidArgumentTypeError: an argument besides ``token`` is wrong.
     """
+    check_options(now=now, leeway=leeway, host_time=host_time, strict=strict)
+    check_limits(limits)
     if not isinstance(context, CaptureContext):
-        raise TypeError(f"context must be a CaptureContext, which verification makes, not {type(context).__name__}")
-    jws = parse_jws(token, _WHAT, limits)
-    if jws.kid != context.key.kid:
-        raise UnknownKeyError(f"the {_WHAT} was not made for this capture context: its kid names another key")
-    context.key.verify(jws, _WHAT)
-    claims = jws.claims
-    if not _ISSUER.fullmatch(text_claim(claims, "iss", _WHAT)):
-        raise InvalidClaimError(f"the {_WHAT} was not issued by Flex", claim="iss")
-    kind = text_claim(claims, "type", _WHAT)
-    if kind != context.type:
-        raise InvalidClaimError(f"the {_WHAT} is of another type than its capture context", claim="type")
-    check_times(claims, _WHAT, now=now, leeway=leeway, host_time=host_time, from_host=from_host)
-    if not _JTI.fullmatch(text_claim(claims, "jti", _WHAT)):
-        raise InvalidClaimError(f"the claim jti of the {_WHAT} is not an id", claim="jti")
-    _check_content(claims.get("content"), context)
-    return TransientToken._from(jws, type=kind)
+        raise InvalidArgumentTypeError(
+            f"context must be a verified CaptureContext, not {type(context).__name__}", argument="context"
+        )
+    jwt = parse_jws(token, _TOKEN_NAME, limits)
+    if jwt.kid != context.key.kid:
+        raise UnknownKeyError(
+            f"the {_TOKEN_NAME} was created for another capture context; pass the context that the page used"
+        )
+    context.key.verify(jwt, _TOKEN_NAME)
+    claims = jwt.claims
+    token_type = require_str_claim(claims, "type", _TOKEN_NAME)
+    # The products differ in how they capture fields, so a token must be of the product that the context is for.
+    if _product(token_type) != _product(context.type):
+        raise InvalidClaimError(
+            f"the type of the {_TOKEN_NAME} does not match the type of its capture context", claim="type"
+        )
+    deviations = check_times(
+        claims, _TOKEN_NAME, now=now, leeway=leeway, host_time=host_time, received_from_host=received_from_host
+    )
+    # Required, because servers use the jti to detect a token that was used before (RFC 7519 section 4.1.7).
+    jti = require_str_claim(claims, "jti", _TOKEN_NAME)
+    deviations += audience_deviations(claims)
+    issuer = claims.get("iss")
+    if not isinstance(issuer, str) or not ISSUER_PATTERN.fullmatch(issuer):
+        deviations.append(Deviation("iss", "iss is not Flex/ and two digits"))
+    if not JTI_PATTERN.fullmatch(jti):
+        deviations.append(Deviation("jti", "jti does not have 64 characters of 0-9 and A-Z"))
+    deviations += _type_deviations(token_type, context)
+    deviations += _content_deviations(claims.get("content"), context)
+    if strict:
+        reject_deviations(deviations, _TOKEN_NAME)
+    return TransientToken._create(jwt, deviations=deviations, type=token_type)
 
 
-def _check_content(content: Any, context: CaptureContext) -> None:
-    """A token that says what was captured must have what the context required. Not every token says it."""
+def _product(token_type: str) -> str:
+    """Return the product in the type of a context or token: ``api`` for ``api-0.1.0``."""
+    name = token_type.partition("-")[0]
+    # Both names mean Unified Checkout: tokens for contexts of the type gda have the type uc.
+    return "gda" if name == "uc" else name
+
+
+def _type_deviations(token_type: str, context: CaptureContext) -> list[Deviation]:
+    if not _TYPE.fullmatch(token_type):
+        return [Deviation("type", "type is not a name and a version")]
+    if token_type != context.type:
+        return [Deviation("type", "type has another version than the type of the capture context")]
+    return []
+
+
+def _content_deviations(content: Any, context: CaptureContext) -> list[Deviation]:
+    """Return a deviation for each required field of the context that is missing in the claim ``content``."""
     if content is None:
-        return
+        return []
     if not isinstance(content, Mapping):
-        raise InvalidClaimError(f"the claim content of the {_WHAT} is not an object", claim="content")
-    for path in context.required_fields:
-        if _leaf(content, path.split(".")) is None:
-            raise InvalidClaimError(f"the {_WHAT} lacks {path}, which its capture context requires", claim="content")
+        return [Deviation("content", "content is not an object")]
+    missing = [path for path in context.required_fields if _get_path(content, path.split(".")) is None]
+    return [
+        Deviation("content", f"content lacks {displayable_name(path) or HIDDEN_NAME}, which the context requires")
+        for path in missing[:_MAX_MISSING]
+    ]
 
 
-def _leaf(tree: Any, path: Sequence[str]) -> Mapping[str, Any] | None:
+# Maximum number of missing fields that are reported.
+_MAX_MISSING: Final = 8
+
+
+def _get_path(tree: Any, path: Sequence[str]) -> Mapping[str, Any] | None:
     for name in path:
-        tree = tree.get(name) if isinstance(tree, _OBJECT) else None
-    return tree if isinstance(tree, _OBJECT) else None
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree if isinstance(tree, dict) else None
 
 
-def _text(value: Any) -> str | None:
+def _non_empty_str(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None

@@ -1,6 +1,6 @@
 """Load RSA public keys and verify RS256 signatures.
 
-Separate from ``keys``, because importing ``cryptography`` is slow.
+This module is separate from ``keys``, because it imports ``cryptography``, which is slow.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _RS256 = (PKCS1v15(), SHA256())
 
 
 def public_key(modulus: int, exponent: int) -> RSAPublicKey:
-    """A key of these numbers. Raises ``ValueError`` where they make none."""
+    """Return the RSA key with this modulus and exponent. Raises ``ValueError`` if they are invalid."""
     return RSAPublicNumbers(exponent, modulus).public_key()
 
 
 def verify(key: RSAPublicKey, signature: bytes, data: bytes) -> bool:
-    """Whether an RS256 signature fits (RFC 7518 section 3.3)."""
+    """Whether an RS256 signature is valid (RFC 7518 section 3.3)."""
     try:
         key.verify(signature, data, *_RS256)
     except InvalidSignature:
