@@ -7,8 +7,8 @@
         e.auth     # {"merchant_id": ..., "key_id": ..., "secret_key": ...}
         e.requests # each request, the status of its response, and why it was rejected
 
-It accepts shared secrets, P12 files, meta keys and access tokens. `Merchant` defines who may call, and the emulator
-issues credentials like the Business Center:
+It accepts shared secrets, P12 files, meta keys and access tokens. A `Merchant` defines who may call. Like the Business
+Center, the emulator issues credentials:
 
     e.make_p12("password")               # bytes of a P12 file; portfolio=True for a meta key
     e.make_response_mle_p12("password")  # the key for encrypted responses
@@ -16,19 +16,20 @@ issues credentials like the Business Center:
     e.issue_access_token()               # and e.revoke_access_token(token)
     Emulator(tls=True)                   # https; e.write_ca(path), e.issue_client_certificate(name)
 
-It injects faults, with any of `SCENARIOS`:
+It injects the faults that `SCENARIOS` lists:
 
     e.queue_scenarios(["status-503;retry-after=1", "reset-during", "ok"])  # for the next three requests
     e.inject_random_faults(rate=0.05, seed=1)                              # at random
     Emulator(scenario="latency;seconds=2")                                 # for all requests
     v-c-emulator-scenario: truncated                                       # as a header, for one request
 
-It checks requests as the real host does: signatures line by line, the JWE, the fields that the capture context
-requests. It imports nothing of the rest of this package and no JOSE library, so that it does not repeat a mistake of
-the client. It holds fake keys and stores requests in memory: never send it real card data.
+It checks requests as the real host does: the signature, the encrypted card data (JWE), and the fields that the capture
+context requests. From the rest of this package it imports only a clock and exceptions, and it uses no JOSE library, so
+it does not repeat a mistake of the client. It holds fake keys and stores requests in memory: never send it real card
+data.
 
 The modules: `emulator` is the `Emulator` class; `server` handles HTTP, `auth` authenticates requests, `operations`
-carries them out, `faults` injects faults; `jose` signs and encrypts tokens.
+carries them out, `faults` injects faults; `browser` has the files for browsers; `jose` signs and encrypts tokens.
 """
 
 from __future__ import annotations
@@ -39,10 +40,13 @@ try:
     from .faults.scenarios import SCENARIOS, Scenario, ScenarioKind
     from .server.messages import RecordedRequest
 except ModuleNotFoundError as error:
-    if error.name is not None and error.name.split(".")[0] in {"starlette", "uvicorn", "h11", "anyio"}:
-        raise ImportError(
-            f"the emulator needs {error.name!r}: install this package with its extra 'emulator'"
-        ) from error
+    name = (error.name or "").partition(".")[0]
+    if name in {"starlette", "uvicorn", "h11", "anyio"}:
+        from ..errors import MissingDependencyError
+
+        raise MissingDependencyError(
+            f"the emulator needs {name!r}: pip install 'cybersource-flex[emulator]'", name=name
+        ) from None
     raise
 
 __all__ = ["Emulator", "Merchant", "RecordedRequest", "SCENARIOS", "Scenario", "ScenarioKind"]  # noqa: RUF022 (as `sorted` has it)

@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from cryptography.hazmat.primitives import serialization
 from starlette.routing import Router
 
+from ..errors import ConfigurationError, EmulatorError
+from .arguments import check_list, check_seconds, check_str
 from .auth.auth_context import AuthContext
 from .auth.certificates import CertificateIssuer
 from .auth.credentials import CredentialStore, Merchant
+from .browser.studio import Studio
+from .client_environment import (
+    ClientFiles,
+    claim_format_variables,
+    credential_variables,
+    p12_variables,
+    request_mle_variables,
+    response_mle_variables,
+    tls_variables,
+)
 from .faults.scenario_selector import ScenarioEntry, ScenarioSelector
 from .faults.scenarios import Scenario
 from .operations.store import EmulatorClock, Settings, Store
-from .server.app import AppContext, make_app
-from .server.http_server import (
-    ClientCertificates,
-    HttpServer,
-    ServerTls,
+from .options import check_addresses, check_certificates, check_claim_format, check_numbers
+from .profile import options_from_profile
+from .server.addresses import (
     certificate_names,
     is_loopback,
     local_host_names,
+    public_host_names,
     server_url,
 )
+from .server.app import AppContext, make_app
+from .server.error_responses import ErrorFormat
+from .server.http_server import ClientCertificates, HttpServer, ServerTls
 from .server.messages import RecordedRequest, RequestLog
+
+LOGGER = logging.getLogger("cybersource_flex.emulator")
+
+
+def _system_time() -> float:
+    # Looked up in each call, because tools that freeze the time replace the function.
+    return time.time()
 
 
 class SharedSecretCredentials(TypedDict):
@@ -38,47 +61,76 @@ class SharedSecretCredentials(TypedDict):
     merchant_id: str
     key_id: str
     secret_key: str
+    portfolio_id: NotRequired[str]
 
 
 class Emulator:
     """A local Flex host for tests.
 
     Use it as a context manager, or call `start` and `stop`. After `stop` it can be started again and keeps its
-    address, keys and stored tokens, like a host that was unavailable for a while. Credentials can be created and
-    faults injected while it is running, from any thread.
+    address, keys and stored tokens, like a host that was unavailable for a while. While it is running, any thread may
+    create credentials and inject faults.
 
-    A request gets the scenario named by its own header `v-c-emulator-scenario`; otherwise the next queued scenario;
-    otherwise a random fault; otherwise `scenario`.
+    A request gets the first of these scenarios: the one that its header `v-c-emulator-scenario` names, the next queued
+    one, a random fault, the default `scenario`.
 
     Args:
-        host: address to bind. Must be a loopback address, unless `allow_remote`.
+        host: address to bind. Must be a loopback address, unless `allow_remote`. With 0.0.0.0 and ::, which need
+            `public_url`, the emulator listens on all addresses of the machine; :: includes those of IPv4.
         port: port to bind; 0 selects a free one.
+        allow_remote: permit that other machines reach the emulator. `tls` is then on by default, and there is no
+            studio. Anyone who reaches the emulator can select scenarios, and use its memory and CPU time.
+        public_url: the URL under which clients reach the emulator, if it is not that of `host` and `port`, such as
+            "https://flex.example:8443". Needs `allow_remote`. Its host is in the certificate, and signatures may
+            cover it.
         merchants: the merchants that may call; by default one merchant with a random key.
-        tls: serve https. The certificate is issued by a throwaway CA for the local host names and `signed_hosts`.
-            Clients must trust `ca_pem`.
-        client_certificates: with `tls`, whether clients must ("required") or may ("optional") present a certificate
-            from `issue_client_certificate`. It authenticates the connection, not the merchant.
+        tls: serve https; by default only with `allow_remote`. The certificate is issued by a throwaway CA for the
+            local host names, the host of `public_url` and `signed_hosts`. Clients must trust `ca_pem`.
+        server_certificate: private key and certificate chain (PEM) for https, instead of a certificate of the throwaway
+            CA. For clients that already trust its CA, such as browsers.
+        client_certificates: whether clients must ("required") or may ("optional") present a certificate from
+            `issue_client_certificate`. Needs `tls`. The certificate authenticates the connection, not the merchant.
         request_mle: private key and certificate (PEM) for encrypted requests; generated by default.
-        accept_rsa_oaep: accept encrypted requests with `alg` RSA-OAEP too, as in one example of the guide.
+        accept_rsa_oaep: also accept encrypted requests with `alg` RSA-OAEP, which one example of the guide uses.
         signed_hosts: host names that a signature may cover, in addition to the emulator's and the real service's.
-        clock: returns seconds since the epoch. Pass another clock to test expiry.
+        clock: returns seconds since the epoch; by default `time.time`, which freezegun and time-machine can change.
+            Pass another clock to test expiry without them.
         clock_tolerance: maximum difference in seconds between the `Date` of an HTTP Signature and the clock. The
             real value is unpublished.
         jwt_leeway: seconds that `iat` of a request's JWT may be in the future and `exp` in the past. The real value
             is unpublished.
-        context_uses: maximum number of transient tokens per capture context; None for no limit. That there is a
-            limit is documented, the number is not.
+        claim_format: CyberSource's documents and SDKs disagree on some claims of a JWT. By default all variants of a
+            claim are accepted. For a claim in this dictionary, only the given variant is accepted. Names and values
+            are those of `JwtClaimFormat`: `{"response_mle_claim": "v-c-response-mle-kid"}`.
+        context_uses: maximum number of transient tokens per capture context; None for no limit. The real host has a
+            limit, but its value is unpublished.
+        quota_details: if a context was used too often, the error also has an entry in `details`, with the reason
+            `RESOURCE_QUOTA_EXCEEDED`. A public program expects that.
+        microform_error_list: Microform sessions report errors as `{"errors": [{"code", "location", "message",
+            "reason"}]}`, with a JSONPath as location. A public program reads this body; the documented one has
+            `responseStatus`.
         payment_credentials: generate a key pair and let `GET /flex/v2/payment-credentials` return unmasked cards.
-            Off by default; card numbers are stored beyond the request only when it is on.
+            If False, no card number is stored after its request.
         check_luhn: reject card numbers with a wrong check digit. Whether the real host does is unpublished.
         check_expiry: reject expired cards. Whether the real host does is unpublished.
         extra_fields: dotted paths below `fields` that sessions may request, in addition to the documented ones.
-        include_rejection_header: add the reason for a 401 as header `v-c-emulator-rejection`. The real host sends no
-            reason. `RecordedRequest.rejection_reason` has it in any case.
-        allow_remote: permit a host that is not loopback. The emulator holds fake keys and is not hardened.
+        loopback_origins: accept http with any loopback host, such as http://127.0.0.1:3000, in `targetOrigins`.
+            The documentation allows only http://localhost; developers report that the real host rejects others.
+        include_rejection_header: send the reason for a 401 in the header `v-c-emulator-rejection`. The real host sends
+            no reason. With or without the header, `RecordedRequest.rejection_reason` has the reason.
+        studio: serve the studio, the page at the emulator's address, unless `allow_remote`. Every program on this
+            machine can read the shared secrets of `merchants` from it.
         record_limit: number of requests that `requests` keeps.
+        record_bytes: bytes of memory that the kept requests may use. The oldest requests are dropped first.
         key_pool: number of one-time RSA keys. They are generated at start and used in turn, each time with a new kid.
         scenario: the default scenario: one of `SCENARIOS`, as a string or `Scenario`.
+        profile: a report of `cybersource-flex probe`: its path, or its content. The emulator then behaves like the host
+            of the report: where the report contradicts an assumption, the option that imitates the host is set, even if
+            another value is passed. Of `claim_format`, only the claims of the report are replaced.
+
+    Attributes:
+        claim_format: the accepted variant of each claim for which only one is accepted.
+        unsupported: the assumptions that `profile` contradicts and no option can imitate.
     """
 
     def __init__(
@@ -86,61 +138,88 @@ class Emulator:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        allow_remote: bool = False,
+        public_url: str | None = None,
         merchants: Sequence[Merchant] | None = None,
-        tls: bool = False,
+        tls: bool | None = None,
+        server_certificate: tuple[bytes, bytes] | None = None,
         client_certificates: ClientCertificates | None = None,
         request_mle: tuple[bytes, bytes] | None = None,
         accept_rsa_oaep: bool = False,
         signed_hosts: Iterable[str] = (),
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = _system_time,
         clock_tolerance: float = 300.0,
         jwt_leeway: float = 60.0,
+        claim_format: Mapping[str, str] | None = None,
         context_uses: int | None = 10,
+        quota_details: bool = False,
+        microform_error_list: bool = False,
         payment_credentials: bool = False,
         check_luhn: bool = True,
         check_expiry: bool = True,
         extra_fields: Iterable[str] = (),
+        loopback_origins: bool = False,
         include_rejection_header: bool = True,
-        allow_remote: bool = False,
+        studio: bool = True,
         record_limit: int = 10_000,
+        record_bytes: int = 64 << 20,
         key_pool: int = 2,
         scenario: Scenario | str | None = None,
+        profile: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     ) -> None:
-        if not allow_remote and not is_loopback(host):
-            raise ValueError(f"host {host!r} is not loopback: the emulator is a test tool, say allow_remote=True")
-        if not 0 <= port <= 65535:
-            raise ValueError(f"port {port} is not between 0 and 65535")
-        if key_pool < 1 or record_limit < 0 or (context_uses is not None and context_uses < 1):
-            raise ValueError("key_pool and context_uses must be at least 1, record_limit at least 0")
-        if clock_tolerance < 0 or jwt_leeway < 0:
-            raise ValueError("clock_tolerance and jwt_leeway are seconds, not less than 0")
-        if isinstance(signed_hosts, str) or isinstance(extra_fields, str):
-            raise ValueError("signed_hosts and extra_fields must be lists of strings, not one string")
-        if client_certificates not in (None, "optional", "required"):
-            raise ValueError('client_certificates must be None, "optional" or "required"')
-        if client_certificates is not None and not tls:
-            raise ValueError("client_certificates needs tls=True")
-        self._host, self._signed_hosts = host, tuple(signed_hosts)
+        observed, self.unsupported = ({}, ()) if profile is None else options_from_profile(profile)
+        clock_tolerance = observed.get("clock_tolerance", clock_tolerance)
+        jwt_leeway = observed.get("jwt_leeway", jwt_leeway)
+        context_uses = observed.get("context_uses", context_uses)
+        check_luhn = observed.get("check_luhn", check_luhn)
+        check_expiry = observed.get("check_expiry", check_expiry)
+        loopback_origins = observed.get("loopback_origins", loopback_origins)
+        microform_error_list = observed.get("microform_error_list", microform_error_list)
+        tls = (allow_remote or server_certificate is not None) if tls is None else tls
+        check_numbers(
+            port=port,
+            key_pool=key_pool,
+            record_limit=record_limit,
+            record_bytes=record_bytes,
+            context_uses=context_uses,
+            clock_tolerance=clock_tolerance,
+            jwt_leeway=jwt_leeway,
+        )
+        public_url = check_addresses(host, public_url, allow_remote=allow_remote, tls=tls)
+        check_certificates(server_certificate, client_certificates, tls=tls)
+        signed_hosts = check_list("signed_hosts", signed_hosts, str)
+        extra_fields = check_list("extra_fields", extra_fields, str)
+        if merchants is not None:
+            merchants = check_list("merchants", merchants, Merchant)
+        self._host, self._signed_hosts, self._public_url = host, signed_hosts, public_url
+        self._has_studio = studio and not allow_remote
         self._clock = EmulatorClock(clock)
         self._scenarios = ScenarioSelector(scenario)
         self._credentials = CredentialStore([Merchant.generate()] if merchants is None else merchants)
         self._certificates = CertificateIssuer(clock, request_mle)
-        self._tls = ServerTls(certificate_names(host, self._signed_hosts), client_certificates) if tls else None
+        names = certificate_names(host, signed_hosts, public_url)
+        self._tls = ServerTls(names, client_certificates, server_certificate) if tls else None
         self._mle_algorithms = ("RSA-OAEP-256", "RSA-OAEP") if accept_rsa_oaep else ("RSA-OAEP-256",)
         self._clock_tolerance, self._jwt_leeway = clock_tolerance, jwt_leeway
+        self.claim_format = {**check_claim_format(claim_format), **observed.get("claim_format", {})}
         self._settings = Settings(
             clock=self._clock,
             context_uses=context_uses,
+            quota_details=quota_details,
             payment_credentials=payment_credentials,
             check_luhn=check_luhn,
             check_expiry=check_expiry,
             extra_fields=frozenset(extra_fields),
+            loopback_origins=loopback_origins,
             key_pool=key_pool,
         )
+        self._microform_errors = ErrorFormat.ERRORS if microform_error_list else ErrorFormat.RESPONSE_STATUS
         self._include_rejection_header = include_rejection_header
-        self._request_log = RequestLog(record_limit)
+        self._request_log = RequestLog(record_limit, record_bytes)
         self._app_context: AppContext | None = None
         self._server = HttpServer(host, port, self._tls)
+        self._uses_request_mle = request_mle is not None
+        self._client_files = ClientFiles()
 
     def __repr__(self) -> str:
         state = "running" if self._server.running else "not running"
@@ -158,12 +237,12 @@ class Emulator:
         self.stop()
 
     def start(self) -> Emulator:
-        """Serve from a thread. Returns when requests can be sent; RuntimeError when the port is in use."""
+        """Start the server in a thread and return when it accepts requests. EmulatorError if the port is in use."""
         self._server.start(self._make_app)
         return self
 
     def stop(self) -> None:
-        """Stop serving and wait for the thread to end. Does nothing when it is not running."""
+        """Stop the server and wait for its thread to end. Does nothing if the emulator is not running."""
         self._server.stop()
 
     def serve(self, on_ready: Callable[[Emulator], None] | None = None) -> None:
@@ -176,16 +255,16 @@ class Emulator:
 
     @property
     def url(self) -> str:
-        """Scheme, host and port, without a trailing slash."""
+        """Scheme, host and port that clients use, without a trailing slash: `public_url`, if it was passed."""
         if self._app_context is None:
-            raise RuntimeError("the emulator has no address before it is started")
+            raise EmulatorError("the emulator has no address before it is started")
         return self._app_context.store.origin
 
     # Recorded requests
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The last requests, oldest first; a copy. A request is recorded before its response is sent."""
+        """The last requests, oldest first, as a new list. A request is recorded before its response is sent."""
         return self._request_log.all()
 
     def clear(self) -> None:
@@ -196,41 +275,65 @@ class Emulator:
 
     @property
     def auth(self) -> SharedSecretCredentials:
-        """Shared secret of the first merchant, as keyword arguments of a signer."""
+        """Shared secret of the first merchant, as keyword arguments of a signer. EmulatorError if there is none."""
         first = self._credentials.merchants[0]
         if first.key_id is None or first.secret_key is None:
-            raise RuntimeError(f"merchant {first.merchant_id!r} has no shared secret: see make_p12")
-        return {"merchant_id": first.merchant_id, "key_id": first.key_id, "secret_key": first.secret_key}
+            raise EmulatorError(f"merchant {first.merchant_id!r} has no shared secret: see environ and make_p12")
+        auth: SharedSecretCredentials = {
+            "merchant_id": first.merchant_id,
+            "key_id": first.key_id,
+            "secret_key": first.secret_key,
+        }
+        if first.portfolio_id is not None:
+            auth["portfolio_id"] = first.portfolio_id
+        return auth
 
     @property
     def environ(self) -> dict[str, str]:
-        """URL and credentials of the first merchant, as environment variables for a client."""
-        auth, portfolio_id = self.auth, self._credentials.merchants[0].portfolio_id
-        variables = {
-            "CYBERSOURCE_AUTH": "jwt_shared_secret",
-            "CYBERSOURCE_ENVIRONMENT": self.url,
-            "CYBERSOURCE_MERCHANT_ID": auth["merchant_id"],
-            "CYBERSOURCE_KEY_ID": auth["key_id"],
-            "CYBERSOURCE_SECRET_KEY": auth["secret_key"],
-        }
-        if portfolio_id is not None:
-            variables["CYBERSOURCE_PORTFOLIO_ID"] = portfolio_id
+        """Everything that a client of the first merchant needs, as environment variables.
+
+        - The credential is the merchant's shared secret, else its access token, else a new P12 file.
+        - With `tls`, the CA is included (not with `server_certificate`), and with `client_certificates` a client
+          certificate.
+        - If `request_mle` was passed, requests are encrypted. If the merchant has `response_mle_certificates`,
+          responses are encrypted. With an access token, neither is encrypted.
+
+        Files that the variables name are in a temporary folder, which is deleted with the emulator.
+        """
+        first, files = self._credentials.merchants[0], self._client_files
+        portfolio = first.portfolio_id is not None
+        credentials = credential_variables(first) or files.variables(
+            "p12", partial(p12_variables, first, partial(self.make_p12, portfolio=portfolio))
+        )
+        variables = {"CYBERSOURCE_ENVIRONMENT": self.url, **credentials}
+        if self._tls is not None:
+            variables |= files.variables("tls", partial(tls_variables, self._tls, first))
+        if credentials["CYBERSOURCE_AUTH"] != "bearer":
+            if self._uses_request_mle:
+                certificate = self.request_mle_certificate_pem
+                variables |= files.variables("request_mle", partial(request_mle_variables, certificate))
+            if first.response_mle_certificates:
+                # Clients look for the certificate of the merchant or portfolio that signs.
+                make_p12 = partial(self.make_response_mle_p12, portfolio=portfolio)
+                variables |= files.variables("response_mle", partial(response_mle_variables, make_p12))
+            variables |= claim_format_variables(self.claim_format)
         return variables
 
     def make_p12(
         self, password: str, merchant: str | None = None, *, portfolio: bool = False, days: float = 365
     ) -> bytes:
-        """Create a P12 file as merchants download it, for JWTs with a certificate. Each call generates a new key.
+        """Create a P12 file for signing JWTs, like the one that merchants download. Each call generates a new key.
 
-        The file contains the private key and its certificate (CN the merchant's id, `serialNumber` 22 digits), and
-        the certificates CyberSource_SJC_US and CyberSourceCertAuth.
+        The file contains the private key, its certificate, and the certificates CyberSource_SJC_US and
+        CyberSourceCertAuth. In the key's certificate, the CN is the merchant's id and `serialNumber` has 22 digits.
 
         Args:
             password: password of the file.
             merchant: id of the merchant; by default the first merchant.
-            portfolio: create a meta key: CN is the merchant's portfolio, and all its merchants may use it.
-            days: validity of the certificate from the emulator's current time; a negative number is how long ago
-                it expired.
+            portfolio: create a meta key. The CN is the id of the merchant's portfolio, and all merchants of the
+                portfolio may use the key.
+            days: days for which the certificate is valid, from the emulator's current time. With a negative number,
+                it expired that many days ago.
         """
         return self._make_p12(password, merchant, portfolio, days, response_mle=False)
 
@@ -246,7 +349,7 @@ class Emulator:
         merchant = self._merchant(merchant_id, portfolio)
         name = merchant.portfolio_id if portfolio else merchant.merchant_id
         if name is None:
-            raise ValueError(f"merchant {merchant.merchant_id!r} has no portfolio_id")
+            raise ConfigurationError(f"merchant {merchant.merchant_id!r} has no portfolio_id")
         certificate, content = self._certificates.make_p12(name, password, days)
         self._credentials.add_certificate(certificate, response_mle=response_mle)
         return content
@@ -260,7 +363,7 @@ class Emulator:
     def credentials_key_pem(self) -> bytes:
         """Private key (PKCS #8, PEM) that decrypts the responses of payment-credentials."""
         if self._app_context is None:
-            raise RuntimeError("the emulator has no keys before it is started")
+            raise EmulatorError("the emulator has no keys before it is started")
         return self._app_context.store.credentials_key_pem()
 
     def issue_access_token(self, merchant: str | None = None) -> str:
@@ -270,16 +373,18 @@ class Emulator:
         return token
 
     def revoke_access_token(self, token: str) -> None:
-        """Respond with 401 to this access token from now on."""
+        """Revoke an access token: requests with it get a 401 from now on."""
         self._credentials.revoke_token(token)
 
     @property
     def ca_pem(self) -> bytes:
-        """Certificate (PEM) of the CA for https, for clients to trust."""
+        """Certificate (PEM) of the CA that clients must trust for https. EmulatorError with `server_certificate`."""
         return self._require_tls().ca_pem
 
     def write_ca(self, path: str | os.PathLike[str]) -> None:
         """Write `ca_pem` to a file."""
+        if not isinstance(path, (str, os.PathLike)):
+            raise ConfigurationError(f"path must be a string or a path object, not {type(path).__name__}")
         Path(path).write_bytes(self.ca_pem)
 
     def issue_client_certificate(self, name: str) -> tuple[bytes, bytes]:
@@ -288,24 +393,25 @@ class Emulator:
 
     def _require_tls(self) -> ServerTls:
         if self._tls is None:
-            raise RuntimeError("the emulator has no certificates for https: create it with tls=True")
+            raise EmulatorError("the emulator has no certificates for https: create it with tls=True")
         return self._tls
 
     def _merchant(self, merchant_id: str | None, portfolio: bool = False) -> Merchant:
-        """The merchant with this id. If it is listed several times, with `portfolio` the entry that has one."""
+        """The merchant with this id. If it is listed several times, `portfolio` selects the entry with a portfolio."""
         merchants = self._credentials.merchants
         if merchant_id is None:
             merchant_id = merchants[0].merchant_id
+        check_str("merchant", merchant_id)
         matching = [merchant for merchant in merchants if merchant.merchant_id == merchant_id]
         if not matching:
-            raise ValueError(f"merchant {merchant_id!r} is not one of the emulator's merchants")
+            raise ConfigurationError(f"merchant {merchant_id!r} is not one of the emulator's merchants")
         return next((merchant for merchant in matching if portfolio and merchant.portfolio_id), matching[0])
 
     # Fault injection
 
     @property
     def scenario(self) -> Scenario | None:
-        """The default scenario, for requests without another one. May be set to a `Scenario` or a string."""
+        """The default scenario, for requests that get no other one. Can be set to a `Scenario` or a string."""
         return self._scenarios.default
 
     @scenario.setter
@@ -315,12 +421,12 @@ class Emulator:
     def queue_scenarios(self, entries: Iterable[ScenarioEntry], path: str | None = None) -> None:
         """Set the scenarios of the next requests, one entry each, in order of arrival.
 
-        Replaces the queue for the same path. A request uses up its entry even if the scenario has no effect on it.
+        Replaces an earlier queue for the same path. A request uses up its entry even if its scenario has no effect.
 
         Args:
             entries: strings like "status-503;retry-after=1", `Scenario`, or None or "ok" for a normal response.
-            path: only for requests with this path, without the query; a trailing "*" matches any path that begins
-                so. A queue for a path takes precedence over the queue for all paths.
+            path: use the queue only for requests with this path, without the query. "/flex/*" stands for all paths
+                that begin with "/flex/". A queue for a path is used before the queue for all paths.
         """
         self._scenarios.queue(entries, path)
 
@@ -335,7 +441,7 @@ class Emulator:
 
         Args:
             rate: share of the requests, from 0 (none) to 1 (all).
-            seed: with the same seed, the same number of requests has the same faults in the same order of arrival.
+            seed: makes runs repeatable. With the same seed, the n-th request to arrive gets the same fault.
             scenarios: scenarios to choose from, with equal probability; by default resets, broken responses, 429,
                 500, 502 and 503.
             path: as for `queue_scenarios`.
@@ -343,21 +449,22 @@ class Emulator:
         self._scenarios.set_random_faults(rate, seed, scenarios, path)
 
     def shift_clock(self, seconds: float) -> None:
-        """Set the emulator's clock ahead by this many seconds; 0 corrects it."""
+        """Set the emulator's clock ahead of the correct time by this many seconds. 0 corrects the clock."""
+        check_seconds("seconds", seconds)
         self._clock.shift = float(seconds)
 
     def rotate_key(self, same_kid: bool = False) -> str:
         """Sign capture contexts with a new long-term key from now on.
 
         Args:
-            same_kid: replace the old key under its kid; its contexts can then no longer be verified. Otherwise the
-                new key has a new kid, and the old one can still be fetched.
+            same_kid: give the new key the kid of the old one. Contexts that the old key signed can then no longer be
+                verified. By default the new key has a new kid, and the old key can still be fetched.
 
         Returns:
             The kid of the new key.
         """
         if self._app_context is None:
-            raise RuntimeError("the emulator has no keys before it is started")
+            raise EmulatorError("the emulator has no keys before it is started")
         return self._app_context.store.rotate_key(same_kid)
 
     def reset_faults(self) -> None:
@@ -366,6 +473,8 @@ class Emulator:
         self._clock.shift = 0.0
 
     def _url(self, port: int) -> str:
+        if self._public_url is not None:
+            return self._public_url
         return server_url("http" if self._tls is None else "https", self._host, port)
 
     def _make_app(self, port: int) -> Router:
@@ -374,12 +483,18 @@ class Emulator:
         return make_app(self._app_context)
 
     def _make_app_context(self, port: int) -> AppContext:
+        if self._tls is None and not is_loopback(self._host):
+            LOGGER.warning("the emulator serves http, so keys, tokens and card data cross the network unencrypted")
+        hosts = local_host_names(self._host, port)
+        if self._public_url is not None:
+            hosts |= public_host_names(self._public_url, port)
         auth_context = AuthContext(
             self._credentials,
-            hosts=(*self._signed_hosts, *local_host_names(self._host, port)),
+            hosts=(*self._signed_hosts, *hosts),
             clock=self._clock,
             clock_tolerance=self._clock_tolerance,
             jwt_leeway=self._jwt_leeway,
+            claim_format=self.claim_format,
         )
         return AppContext(
             store=Store(self._settings, origin=self._url(port)),
@@ -389,4 +504,16 @@ class Emulator:
             scenarios=self._scenarios,
             include_rejection_header=self._include_rejection_header,
             mle_algorithms=self._mle_algorithms,
+            microform_errors=self._microform_errors,
+            studio=self._make_studio(port) if self._has_studio else None,
+        )
+
+    def _make_studio(self, port: int) -> Studio:
+        return Studio(
+            merchants=self._credentials.merchants,
+            claim_format=self.claim_format,
+            environ=lambda: self.environ,
+            scenarios=self._scenarios,
+            request_log=self._request_log,
+            hosts=local_host_names(self._host, port),
         )

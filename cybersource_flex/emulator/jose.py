@@ -20,15 +20,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
-# RSA-OAEP in JOSE uses SHA-1 for the hash and for MGF1 (RFC 7518, 4.3). Flex requires it, and it is not a weakness
-# there.
+# RSA-OAEP in JOSE uses SHA-1 for the hash and for MGF1 (RFC 7518, 4.3). Flex requires RSA-OAEP, and SHA-1 is not a
+# weakness there.
 OAEP_SHA1 = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)  # noqa: S303
 OAEP_SHA256 = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
 _OAEP = {"RSA-OAEP": OAEP_SHA1, "RSA-OAEP-256": OAEP_SHA256}
 
 
 def encode(data: bytes) -> str:
-    """base64url without padding."""
+    """Encode as base64url without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
@@ -42,13 +42,34 @@ def decode(encoded: str) -> bytes:
     return data
 
 
+class DuplicateMemberError(ValueError):
+    """A JSON object has a member twice. Parsers disagree about which of the two values counts.
+
+    Attributes:
+        name: name of the member.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the member {name[:60]!a} occurs twice")
+        self.name = name
+
+
 def parse_json(data: bytes | str) -> Any:
-    """Parse strict JSON: UTF-8, no NaN. ValueError for anything else, including too deep nesting."""
+    """Parse strict JSON: UTF-8, no NaN, no member twice. ValueError for anything else, including too deep nesting."""
     try:
         string = data.decode("utf-8") if isinstance(data, bytes) else data
-        return json.loads(string, parse_constant=_reject_constant)
+        return json.loads(string, parse_constant=_reject_constant, object_pairs_hook=_unique_members)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    parsed: dict[str, Any] = {}
+    for name, value in members:
+        if name in parsed:
+            raise DuplicateMemberError(name)
+        parsed[name] = value
+    return parsed
 
 
 def _reject_constant(name: str) -> None:
@@ -81,7 +102,7 @@ def sign_input(key: rsa.RSAPrivateKey, signed: str) -> str:
 
 
 def public_jwk(key: rsa.RSAPublicKey, kid: str) -> dict[str, str]:
-    """An RSA public key as JWK members, without `use`: its position differs between the two documents."""
+    """An RSA public key as JWK members. Callers add `use`, because its position is not always the same."""
     numbers = key.public_numbers()
     return {
         "kty": "RSA",
@@ -134,7 +155,7 @@ class CompactJwe:
 
     @classmethod
     def parse(cls, jwe: str, algorithms: Sequence[str] = ("RSA-OAEP",)) -> CompactJwe:
-        """Parse and check: `alg`, A256GCM, 96-bit IV, 128-bit tag, no compression, no `crit`."""
+        """Parse a JWE. It must have one of the algorithms, A256GCM, a 96-bit IV, a 128-bit tag, no `zip`, no `crit`."""
         parts = jwe.split(".")
         if len(parts) != 5 or not all(parts):
             raise JweError("a compact JWE has five parts, none empty")

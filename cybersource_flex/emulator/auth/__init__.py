@@ -1,1 +1,1 @@
-"""Authentication of requests: credentials, certificates, the check of each scheme, encrypted bodies."""
+"""Package of the emulator's authentication: credentials, certificates, the check of each scheme."""

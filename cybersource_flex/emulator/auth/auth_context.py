@@ -1,4 +1,4 @@
-"""What all authentication schemes share: credentials, accepted hosts, the clock, and the `jti` replay check."""
+"""``AuthContext``, ``Caller``, ``AuthenticationError`` and the `jti` replay check: shared by all schemes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import base64
 import hashlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 
 from .certificates import Certificate
 from .credentials import CredentialStore, Merchant, ResponseMleKey, SigningKey
 
-# Hosts of the real REST API, which a client may sign although it connects to the emulator.
+# Hosts of the real REST API. A client may sign one of them although it connects to the emulator.
 REAL_HOSTS: frozenset[str] = frozenset(
     {
         "apitest.cybersource.com",
@@ -68,7 +68,7 @@ def _bytes(value: str | bytes) -> bytes:
 
 
 class UsedTokenIds:
-    """The `jti` values used before (replay check). Values are removed once their token would be too old anyway."""
+    """The `jti` values used before (replay check). A value is removed when its token is too old to be accepted."""
 
     def __init__(self) -> None:
         self._expiries: OrderedDict[tuple[str, str], float] = OrderedDict()
@@ -87,14 +87,16 @@ class UsedTokenIds:
 
 
 class AuthContext:
-    """What requests are authenticated against.
+    """The credentials, hosts and time limits that requests are checked against.
 
     Args:
         credentials: merchants and their keys.
-        hosts: accepted signed hosts in addition to the real service's; compared in lower case.
+        hosts: hosts that a signature may cover in addition to the real service's, in any letter case.
         clock: returns seconds since the epoch.
         clock_tolerance: maximum difference in seconds between `Date` and the clock (HTTP Signature).
         jwt_leeway: seconds that `iat` may be in the future and `exp` in the past.
+        claim_format: the only accepted variant of a disputed claim, by claim (see `jwt.CLAIM_VARIANTS`). For claims
+            that are not in this dictionary, all variants are accepted.
     """
 
     def __init__(
@@ -105,12 +107,14 @@ class AuthContext:
         clock: Callable[[], float],
         clock_tolerance: float,
         jwt_leeway: float,
+        claim_format: Mapping[str, str] | None = None,
     ) -> None:
         self.credentials = credentials
         self.hosts = REAL_HOSTS | {host.lower() for host in hosts}
         self.clock = clock
         self.clock_tolerance = clock_tolerance
         self.jwt_leeway = jwt_leeway
+        self.claim_format = claim_format or {}
         self.used_token_ids = UsedTokenIds()
 
     def key(self, key_id: str) -> SigningKey:
@@ -120,14 +124,14 @@ class AuthContext:
             return key
         if self.credentials.is_x509_serial(key_id):
             raise AuthenticationError(
-                "kid is the serial number of the certificate: it must be the serialNumber attribute of its subject"
+                "kid is the X.509 serial number of the certificate: expected the serialNumber attribute of its subject"
             )
         raise AuthenticationError(f"key id {quoted(key_id)} is unknown here")
 
     def merchant_for(self, key: SigningKey, merchant_id: str) -> Merchant:
         """Return the merchant with this id if it may use the key, or raise `AuthenticationError`."""
         if merchant_id not in key.merchants:
-            raise AuthenticationError(f"merchant {quoted(merchant_id)} does not belong to that key id")
+            raise AuthenticationError(f"merchant {quoted(merchant_id)} may not use the key with this key id")
         return key.merchants[merchant_id]
 
     def check_validity(self, certificate: Certificate) -> None:
@@ -143,4 +147,4 @@ class AuthContext:
     def check_host(self, host: str, name: str) -> None:
         """Raise `AuthenticationError` if a signed host is neither the emulator's nor the real service's."""
         if host.lower() not in self.hosts:
-            raise AuthenticationError(f"{name} {quoted(host)} is neither this host nor one of the real service")
+            raise AuthenticationError(f"{name} {quoted(host)} is neither this host nor a host of the real service")

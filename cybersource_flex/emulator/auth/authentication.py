@@ -40,5 +40,5 @@ def _authenticate_access_token(auth_context: AuthContext, request: ReceivedReque
     if merchant is None:
         raise AuthenticationError("the access token was revoked")
     if request.headers.get("v-c-merchant-id", merchant.merchant_id) != merchant.merchant_id:
-        raise AuthenticationError("header v-c-merchant-id names another merchant than the access token")
+        raise AuthenticationError("header v-c-merchant-id names a different merchant than the access token")
     return Caller(merchant, "access-token")

@@ -13,31 +13,35 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from ...errors import ConfigurationError
+from ..arguments import check_list, check_str
 from .certificates import Certificate, load_public_key
 
 # A certificate (PEM or DER), or a key id and a public key.
 CertificateOrKey = bytes | str | tuple[str, bytes | str]
+_ENTRY_TYPES = (bytes, str, tuple)
 
 
 @dataclass(frozen=True)
 class Merchant:
     """A merchant of the emulator, with any of the credentials that merchants have.
 
-    List a merchant more than once to give it several shared secrets, or its own key and a meta key.
+    To give a merchant several shared secrets, or both its own key and a meta key, list it more than once.
 
     Args:
         merchant_id: the transacting merchant's id.
         key_id: id of the shared secret, a UUID at the real host.
         secret_key: the shared secret in base64, as the Business Center shows it. Not part of the repr.
-        portfolio_id: with a meta key, the id of the portfolio that created the key. The signed merchant line and the
-            claim `iss` then contain it, while the transacting merchant stays in the header or in
-            `v-c-merchant-id`. Several merchants may share one meta key: list each with the same key id,
-            secret and portfolio, or the same certificate and portfolio.
-        certificates: for JWTs signed with a P12, each PEM or DER. The CN of the subject must be the merchant's id, or
-            the portfolio's (any letter case): then it is a meta key. The key id is the subject's `serialNumber`.
+        portfolio_id: if the key is a meta key, the id of the portfolio that created it. Requests then contain the
+            portfolio's id in the signed merchant line or the claim `iss`, and the transacting merchant's id in the
+            header or claim `v-c-merchant-id`. If several merchants share a meta key, list each of them with the same
+            portfolio, and with the same key id and secret or the same certificate.
+        certificates: certificates (PEM or DER) of the keys that sign JWTs. The CN of the subject must be the
+            id of the merchant, or for a meta key the id of the portfolio, in any letter case. The key id is the
+            subject's `serialNumber`.
         access_tokens: OAuth bearer tokens, opaque strings. Not part of the repr.
-        response_mle_certificates: keys to which responses may be encrypted. Certificates as above, or pairs of a key
-            id and a public key.
+        response_mle_certificates: keys to which responses may be encrypted. Each is a certificate as in
+            `certificates`, or a pair of a key id and a public key.
     """
 
     merchant_id: str
@@ -55,16 +59,16 @@ class Merchant:
         for name in names:
             value = getattr(self, name)
             if not isinstance(value, str) or not value or value != value.strip():
-                raise ValueError(f"{name} of a merchant must be a string without surrounding spaces, and not empty")
+                raise ConfigurationError(f"{name} of a merchant must be a non-empty string without surrounding spaces")
+        if self.portfolio_id is not None:
+            check_str("portfolio_id of a merchant", self.portfolio_id)
         if self.portfolio_id is not None and not self.portfolio_id:
-            raise ValueError("portfolio_id of a merchant must be None or not empty")
+            raise ConfigurationError("portfolio_id of a merchant must be None or a non-empty string")
         for name in ("certificates", "access_tokens", "response_mle_certificates"):
             value = getattr(self, name)
-            if isinstance(value, (str, bytes)):
-                raise ValueError(f"{name} of a merchant must be a list, not one {type(value).__name__}")
-            object.__setattr__(self, name, tuple(value))
+            object.__setattr__(self, name, check_list(f"{name} of a merchant", value, *_ENTRY_TYPES))
         if any(not isinstance(token, str) or token.split() != [token] for token in self.access_tokens):
-            raise ValueError("access_tokens of a merchant must be strings without spaces, and not empty")
+            raise ConfigurationError("each of a merchant's access_tokens must be a non-empty string without spaces")
         if self.secret_key is not None:
             _ = self.secret
         _ = self.signing_certificates(), self.response_keys()
@@ -73,28 +77,28 @@ class Merchant:
     def secret(self) -> bytes:
         """The HMAC key: the decoded secret."""
         if self.secret_key is None:
-            raise ValueError(f"merchant {self.merchant_id!r} has no shared secret")
+            raise ConfigurationError(f"merchant {self.merchant_id!r} has no shared secret")
         try:
             decoded = base64.b64decode(self.secret_key, validate=True)
         except (binascii.Error, ValueError):
             # "from None": the cause's message may contain the secret.
-            raise ValueError(f"secret_key of merchant {self.merchant_id!r} is not base64") from None
+            raise ConfigurationError(f"secret_key of merchant {self.merchant_id!r} is not base64") from None
         if not decoded:
-            raise ValueError(f"secret_key of merchant {self.merchant_id!r} decodes to nothing")
+            raise ConfigurationError(f"secret_key of merchant {self.merchant_id!r} decodes to nothing")
         return decoded
 
     @property
     def key_owner(self) -> str:
-        """The owner of the shared secret: the portfolio with a meta key, otherwise the merchant itself."""
+        """The owner of the shared secret: if it is a meta key, the portfolio; otherwise the merchant itself."""
         return self.portfolio_id or self.merchant_id
 
     def owner_of(self, certificate: Certificate) -> str:
-        """The merchant or the portfolio, as registered; ValueError when the certificate belongs to neither."""
+        """The id of the certificate's owner, merchant or portfolio. ConfigurationError if it belongs to neither."""
         for owner in (self.merchant_id, self.portfolio_id):
             if owner is not None and owner.lower() == certificate.common_name.lower():
                 return owner
         expected = " or ".join(repr(name) for name in (self.merchant_id, self.portfolio_id) if name is not None)
-        raise ValueError(f"the CN of the certificate is {certificate.common_name!r}: expected {expected}")
+        raise ConfigurationError(f"the CN of the certificate is {certificate.common_name!r}: expected {expected}")
 
     def signing_certificates(self) -> list[tuple[str, Certificate]]:
         """Owner and certificate of each key that may sign JWTs."""
@@ -112,12 +116,12 @@ class Merchant:
         return keys
 
     def response_key(self, certificate: Certificate) -> ResponseMleKey:
-        """The key of a certificate, as a key to which responses may be encrypted."""
+        """Convert a certificate to a key to which responses may be encrypted."""
         return ResponseMleKey(certificate.key_id, certificate.public_key, self.owner_of(certificate))
 
     @classmethod
     def generate(cls, merchant_id: str = "emulated_merchant", portfolio_id: str | None = None) -> Merchant:
-        """A merchant with a random shared secret; with `portfolio_id`, a meta key of that portfolio."""
+        """Create a merchant with a random shared secret. With `portfolio_id`, the secret is a meta key."""
         secret_key = base64.b64encode(secrets.token_bytes(32)).decode("ascii")
         return cls(merchant_id, str(uuid.uuid4()), secret_key, portfolio_id)
 
@@ -141,7 +145,8 @@ class SigningKey:
 
     Attributes:
         owner: the portfolio if it is a meta key, otherwise the merchant.
-        encoded_secret: a shared secret before base64 decoding, to recognise requests signed with it by mistake.
+        encoded_secret: the shared secret before base64 decoding. Used to detect requests that were signed with the
+            encoded secret by mistake.
         merchants: the merchants that may use the key, by id; more than one only for a meta key.
     """
 
@@ -162,11 +167,11 @@ class CredentialStore:
         self._lock = threading.Lock()
         self.merchants = tuple(merchants)
         self._keys: dict[str, SigningKey] = {}
-        # By hash, because a dictionary lookup compares tokens character by character.
+        # By the hash of the token, because a lookup by the token itself would not take constant time.
         self._tokens: dict[bytes, Merchant | None] = {}
         self._response_keys: dict[str, dict[str, ResponseMleKey]] = {}
         if not self.merchants:
-            raise ValueError("the emulator needs at least one merchant")
+            raise ConfigurationError("the emulator needs at least one merchant")
         for merchant in self.merchants:
             if merchant.key_id is not None and merchant.secret_key is not None:
                 self._add_key(merchant, merchant.key_id, merchant.key_owner, merchant.secret, merchant.secret_key)
@@ -189,7 +194,7 @@ class CredentialStore:
         return self._response_keys.get(merchant_id, {}).get(key_id)
 
     def has_token(self, token: str) -> bool:
-        """Whether it is an access token, including revoked ones."""
+        """Whether this is a known access token. A revoked one is still known."""
         return _hash(token) in self._tokens
 
     def token_merchant(self, token: str) -> Merchant | None:
@@ -201,18 +206,18 @@ class CredentialStore:
         with self._lock:
             holder = self._tokens.get(_hash(token))
             if holder is not None and holder.merchant_id != merchant.merchant_id:
-                raise ValueError("two merchants have the same access token")
+                raise ConfigurationError("two merchants have the same access token")
             self._tokens = {**self._tokens, _hash(token): merchant}
 
     def revoke_token(self, token: str) -> None:
-        """Revoke an access token. It is still stored, so that the rejection reason can say so."""
+        """Revoke an access token. It is still stored, so that requests with it are rejected as revoked."""
         with self._lock:
             if self._tokens.get(_hash(token)) is None:
-                raise ValueError("there is no such access token")
+                raise ConfigurationError("there is no such access token")
             self._tokens = {**self._tokens, _hash(token): None}
 
     def add_certificate(self, certificate: Certificate, *, response_mle: bool) -> None:
-        """Register a certificate for all merchants whose id, or whose portfolio's id, is its CN."""
+        """Register a certificate for every merchant whose merchant id or portfolio id is the CN of the certificate."""
         for merchant in self.merchants:
             if certificate.common_name not in (merchant.merchant_id, merchant.portfolio_id):
                 continue
@@ -237,10 +242,10 @@ class CredentialStore:
             if existing is not None:
                 merchants = existing.merchants
                 if merchant.merchant_id in merchants:
-                    raise ValueError(f"merchant {merchant.merchant_id!r} is listed twice with key {key_id!r}")
+                    raise ConfigurationError(f"merchant {merchant.merchant_id!r} is listed twice with key {key_id!r}")
                 if existing.secret_or_certificate != secret_or_certificate or existing.owner != owner:
-                    raise ValueError(
-                        f"key {key_id!r} is shared: all its merchants need the same portfolio_id and secret"
+                    raise ConfigurationError(
+                        f"key {key_id!r} is shared by several merchants: all need the same portfolio_id and secret"
                     )
             merchants = {**merchants, merchant.merchant_id: merchant}
             key = SigningKey(key_id, owner, secret_or_certificate, encoded_secret, merchants)
@@ -253,4 +258,6 @@ class CredentialStore:
 
 
 def _hash(token: str) -> bytes:
+    if not isinstance(token, str):
+        raise ConfigurationError(f"token must be a string, not {type(token).__name__}")
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,8 +1,8 @@
-"""HTTP Signature: check an HMAC over selected headers and the request line, sent in the `Signature` header.
+"""HTTP Signature: check the HMAC in the `Signature` header, which covers the request line and selected headers.
 
-The order of the signed lines is fixed. The request line is named `request-target` without parentheses, which were
-dropped in March 2024. The signed merchant line contains the owner of the key, which with a meta key differs from the
-header `v-c-merchant-id`.
+The order of the signed lines is fixed. The request line is named `request-target`, without the parentheses that were
+used until March 2024. The signed merchant line contains the owner of the key. If the key is a meta key, the owner is
+not the merchant in the header `v-c-merchant-id`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def authenticate_http_signature(auth_context: AuthContext, request: ReceivedRequ
         raise AuthenticationError("algorithm of the signature must be HmacSHA256")
     names = _signed_names(request.method)
     if "(" in parameters["headers"]:
-        raise AuthenticationError("(request-target) is signed with parentheses: they were dropped in 2024")
+        raise AuthenticationError(
+            "(request-target) is signed with parentheses: expected request-target without them, as since March 2024"
+        )
     if parameters["headers"] != " ".join(names):
         raise AuthenticationError(
             f"headers= must list {' '.join(names)!r} in this order, not {quoted(parameters['headers'])}"
@@ -54,7 +56,7 @@ def authenticate_http_signature(auth_context: AuthContext, request: ReceivedRequ
         raise AuthenticationError(
             _explain_mismatch(auth_context, key, secret, merchant, lines, names, parameters["signature"])
         )
-    # Checked after the signature, when the sender is authenticated.
+    # Checked after the signature, because only then is the sender authenticated.
     auth_context.check_host(lines["host"], "the signed host")
     _check_date(auth_context, lines["date"])
     return Caller(merchant, "http-signature")
@@ -89,7 +91,7 @@ def _checked_digest(request: ReceivedRequest) -> str:
     if not digest.startswith("SHA-256="):
         raise AuthenticationError("header digest must begin with SHA-256=")
     if not equal(digest, "SHA-256=" + sha256_base64(request.body)):
-        raise AuthenticationError("header digest is not that of the body received")
+        raise AuthenticationError("header digest does not match the received body")
     return digest
 
 
@@ -108,16 +110,16 @@ def _explain_mismatch(
     names: tuple[str, ...],
     signature: str,
 ) -> str:
-    """The reason for a wrong signature. Tries the common mistakes."""
+    """The reason why the signature is wrong. Tries the common mistakes."""
     if equal(_sign(key.encoded_secret.encode("utf-8"), lines, names), signature):
         return "the signature was made with the undecoded secret: it must be base64-decoded first"
     for host in auth_context.hosts:
         if equal(_sign(secret, {**lines, "host": host}, names), signature):
-            return f"the signed host is {host}, the Host header says {quoted(lines['host'])}"
+            return f"the signed host is {host}, but the Host header says {quoted(lines['host'])}"
     swapped = {**lines, "v-c-merchant-id": merchant.merchant_id}
     if key.owner != merchant.merchant_id and equal(_sign(secret, swapped, names), signature):
         return "with a meta key the signed v-c-merchant-id line must contain the portfolio id"
-    return "the signature does not match: another secret, or other lines than those received"
+    return "the signature does not match: it was made with another secret, or over other lines than those received"
 
 
 def _check_date(auth_context: AuthContext, date: str) -> None:

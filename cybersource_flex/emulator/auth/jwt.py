@@ -1,7 +1,7 @@
-"""JWT version 2: check a token signed with a shared secret or a certificate, in `Authorization: Bearer`.
+"""JWT version 2: check the token in `Authorization: Bearer`, signed with a shared secret or a certificate.
 
-Each request needs a new token. Where sources disagree, both variants are accepted: `request-method` in either case,
-`digestAlgorithm` or `digest-algorithm`.
+Each request needs a new token. Published sources disagree on some claims. All variants of such a claim are accepted,
+unless `claim_format` of the emulator selects one.
 """
 
 from __future__ import annotations
@@ -18,12 +18,26 @@ from .credentials import Merchant, ResponseMleKey, SigningKey
 # Seconds from iat to exp; the real host rejects more.
 MAXIMUM_LIFETIME = 120
 
+# The variants of claims on which the published sources disagree.
+CLAIM_VARIANTS: dict[str, tuple[str, ...]] = {
+    "method_case": ("upper", "lower"),
+    "digest_algorithm_claim": ("digestAlgorithm", "digest-algorithm"),
+    "digest_algorithm": ("SHA-256", "sha-256"),
+    "response_mle_claim": ("v-c-response-mle-kid", "v-c-api-response-mle-kid"),
+    "resource_path": ("path-and-query", "path"),
+}
+
 _HMAC = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 
 
 def authenticate_jwt(auth_context: AuthContext, request: ReceivedRequest, token: str) -> Caller:
     """Return the caller, or raise `AuthenticationError`."""
     header, claims, signed, signature = _parse(token)
+    if "x5c" in header and "v-c-jwt-version" not in claims:
+        raise AuthenticationError(
+            "the token has the certificate in x5c, as in the retired JWT scheme that SDKs used until 2025: "
+            "expected version 2, with kid in the header and the claims iss, jti, exp and v-c-jwt-version"
+        )
     algorithm = _string(header, "alg", "header member")
     if algorithm not in _HMAC and algorithm not in jose.RSA_ALGORITHMS:
         raise AuthenticationError(f"alg {quoted(algorithm)} is not accepted here")
@@ -38,17 +52,17 @@ def authenticate_jwt(auth_context: AuthContext, request: ReceivedRequest, token:
     merchant = auth_context.merchant_for(key, _string(claims, "v-c-merchant-id"))
     if _string(claims, "iss") != key.owner:
         raise AuthenticationError(
-            "iss must be the owner of the key: the portfolio with a meta key, otherwise the merchant"
+            "iss must be the owner of the key: if it is a meta key, the portfolio; otherwise the merchant"
         )
     if claims.get("v-c-jwt-version") != "2":
         raise AuthenticationError('v-c-jwt-version must be the string "2"')
     _check_request(auth_context, request, claims)
-    _check_digest(request, claims)
+    _check_digest(auth_context, request, claims)
     _check_times(auth_context, claims)
     response_key = _response_key(auth_context, key, merchant, claims)
     jti = _string(claims, "jti")
-    # Last, so that a token rejected for another reason does not use up its jti. No token with this jti can pass
-    # after its lifetime and twice the leeway, for any value of iat.
+    # Checked last, so that a token rejected for another reason does not use up its jti. The jti is kept for the maximum
+    # lifetime and twice the leeway. After that, the same token is rejected as expired, independently of its iat.
     ttl = MAXIMUM_LIFETIME + 2 * auth_context.jwt_leeway
     if not auth_context.used_token_ids.add(key.key_id, jti, now=auth_context.clock(), ttl=ttl):
         raise AuthenticationError("jti was used before")
@@ -68,14 +82,17 @@ def _parse(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
 
 
 def _verify(key: SigningKey, algorithm: str, signed: bytes, signature: bytes) -> None:
-    """Raise for a wrong signature. The registered key determines the kind of algorithm, never the token."""
+    """Raise for a wrong signature.
+
+    The kind of algorithm is taken from the registered key, never from the token.
+    """
     secret = key.secret_or_certificate
     if isinstance(secret, Certificate):
         if algorithm not in jose.RSA_ALGORITHMS:
             raise AuthenticationError(f"alg {algorithm} does not match the key: kid names a certificate")
         if not jose.verifies(secret.public_key, algorithm, signed, signature):
             raise AuthenticationError(
-                "the signature of the token does not match: not the private key of that certificate"
+                "the signature of the token does not match: it was not made with the private key of that certificate"
             )
         return
     if algorithm not in _HMAC:
@@ -85,15 +102,15 @@ def _verify(key: SigningKey, algorithm: str, signed: bytes, signature: bytes) ->
         return
     if equal(hmac.new(key.encoded_secret.encode("utf-8"), signed, digest).digest(), signature):
         raise AuthenticationError("the token was signed with the undecoded secret: it must be base64-decoded first")
-    raise AuthenticationError("the signature of the token does not match: another secret")
+    raise AuthenticationError("the signature of the token does not match: it was made with another secret")
 
 
 def _response_key(
     auth_context: AuthContext, key: SigningKey, merchant: Merchant, claims: dict[str, Any]
 ) -> ResponseMleKey | None:
-    """The key to which the token asks the response to be encrypted, if any."""
-    name = "v-c-response-mle-kid"
-    if name not in claims:
+    """The key for encrypting the response, if the token asks for an encrypted response."""
+    name = _claim_name(auth_context, claims, "response_mle_claim")
+    if name is None:
         return None
     key_id = _string(claims, name)
     response_key = auth_context.credentials.response_key(merchant.merchant_id, key_id)
@@ -102,7 +119,9 @@ def _response_key(
             f"{name} {quoted(key_id)} names no response key of merchant {quoted(merchant.merchant_id)}"
         )
     if response_key.owner is not None and response_key.owner != key.owner:
-        raise AuthenticationError(f"{name} must name a certificate of {quoted(key.owner)}, who owns the signing key")
+        raise AuthenticationError(
+            f"{name} must name a certificate of {quoted(key.owner)}, the owner of the signing key"
+        )
     return response_key
 
 
@@ -111,48 +130,72 @@ def _string(members: dict[str, Any], name: str, kind: str = "claim") -> str:
         raise AuthenticationError(f"{kind} {name} is missing")
     value = members[name]
     if not isinstance(value, str) or not value:
-        raise AuthenticationError(f"{kind} {name} must be a string and not empty")
+        raise AuthenticationError(f"{kind} {name} must be a non-empty string")
     return value
 
 
-def _number(claims: dict[str, Any], name: str) -> float:
+def _number(claims: dict[str, Any], name: str) -> int:
     if name not in claims:
         raise AuthenticationError(f"claim {name} is missing")
     value = claims[name]
-    # A Boolean is an int in Python, 1e999 parses to infinity, and JSON allows integers of any length.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e12:
-        raise AuthenticationError(f"claim {name} must be a number of seconds")
+    # A Boolean is an int in Python, and JSON allows integers of any length.
+    if isinstance(value, bool) or not isinstance(value, int) or not abs(value) < 1e12:
+        raise AuthenticationError(f"claim {name} must be a whole number of seconds")
     return value
 
 
 def _check_request(auth_context: AuthContext, request: ReceivedRequest, claims: dict[str, Any]) -> None:
     method = _string(claims, "request-method")
-    if method not in (request.method, request.method.lower()):
-        raise AuthenticationError(f"request-method {quoted(method)} is not that of the request")
+    cases = {"upper": request.method, "lower": request.method.lower()}
+    if method not in cases.values():
+        raise AuthenticationError(f"request-method {quoted(method)} is not the method of the request")
+    _check_variant(auth_context, "method_case", [name for name, cased in cases.items() if cased == method])
     auth_context.check_host(_string(claims, "request-host"), "request-host")
     path = _string(claims, "request-resource-path")
-    if path != request.target:
-        raise AuthenticationError(f"request-resource-path {quoted(path)} is not {quoted(request.target)}, as received")
+    paths = {"path-and-query": request.target, "path": request.target.partition("?")[0]}
+    if path not in paths.values():
+        raise AuthenticationError(f"request-resource-path {quoted(path)} is not the received {quoted(request.target)}")
+    _check_variant(auth_context, "resource_path", [name for name, received in paths.items() if received == path])
 
 
-def _check_digest(request: ReceivedRequest, claims: dict[str, Any]) -> None:
-    names = [name for name in ("digestAlgorithm", "digest-algorithm") if name in claims]
+def _claim_name(auth_context: AuthContext, claims: dict[str, Any], setting: str) -> str | None:
+    """The name under which the token has a disputed claim; None if it has none."""
+    names = [name for name in CLAIM_VARIANTS[setting] if name in claims]
+    if len(names) > 1:
+        raise AuthenticationError(
+            f"claims {' and '.join(names)} are two names of the same claim: send only one of them"
+        )
+    if names:
+        _check_variant(auth_context, setting, names)
+    return names[0] if names else None
+
+
+def _check_variant(auth_context: AuthContext, setting: str, sent: list[str]) -> None:
+    """Raise if none of the variants that were sent is the accepted one."""
+    accepted = auth_context.claim_format.get(setting)
+    if accepted is not None and accepted not in sent:
+        raise AuthenticationError(f"{setting} is {sent[0]}, but this emulator accepts only {accepted}")
+
+
+def _check_digest(auth_context: AuthContext, request: ReceivedRequest, claims: dict[str, Any]) -> None:
     if request.method not in METHODS_WITH_DIGEST:
-        if names or "digest" in claims:
+        if not claims.keys().isdisjoint(("digest", *CLAIM_VARIANTS["digest_algorithm_claim"])):
             raise AuthenticationError(
                 f"{request.method} has no body, so there must be no digest and no digestAlgorithm"
             )
         return
     digest = _string(claims, "digest")
-    if not names:
+    name = _claim_name(auth_context, claims, "digest_algorithm_claim")
+    if name is None:
         raise AuthenticationError("claim digestAlgorithm is missing")
-    # The guide's table says lower case, its example and all published code say SHA-256.
-    if any(claims[name] not in ("SHA-256", "sha-256") for name in names):
-        raise AuthenticationError(f"{names[0]} must be SHA-256")
+    # The guide's table has lower case. The guide's example and all published code have upper case.
+    if claims[name] not in CLAIM_VARIANTS["digest_algorithm"]:
+        raise AuthenticationError(f"{name} must be SHA-256")
+    _check_variant(auth_context, "digest_algorithm", [claims[name]])
     if digest.startswith("SHA-256="):
         raise AuthenticationError("the claim digest must not begin with SHA-256=")
     if not equal(digest, sha256_base64(request.body)):
-        raise AuthenticationError("the claim digest is not that of the body received")
+        raise AuthenticationError("the claim digest does not match the received body")
 
 
 def _check_times(auth_context: AuthContext, claims: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Message-level encryption: decrypt encrypted request bodies, encrypt responses. Only for callers with a JWT.
 
-An encrypted body is a JWE in a JSON object with one member. How the real host treats encrypted requests and requests
-for encrypted responses for the operations here is unpublished. The emulator supports both.
+An encrypted body is a JWE in a JSON object with one member. It is unpublished whether the real host's operations accept
+encrypted requests and encrypt responses. The emulator does both.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ def decrypt_request(
     try:
         envelope = jose.parse_object(body)
     except ValueError:
-        # Not encrypted: the operation reports the invalid body.
+        # The body is not encrypted. The operation reports that it is invalid.
         return None
     if _MEMBER not in envelope:
         return None
     if caller.scheme != "jwt":
-        raise AuthenticationError(f"{_MEMBER} needs authentication with a JWT, this is {caller.scheme}")
+        raise AuthenticationError(f"{_MEMBER} needs authentication with a JWT, but the scheme is {caller.scheme}")
     jwe_string = envelope[_MEMBER]
     if len(envelope) != 1 or not isinstance(jwe_string, str):
-        raise _api_error(f"The body must have the one member {_MEMBER}, a string")
+        raise _api_error(f"The body must have only the member {_MEMBER}, a string")
     key, certificate = certificates.request_mle()
     try:
         jwe = jose.CompactJwe.parse(jwe_string, algorithms)
@@ -57,7 +57,7 @@ def _api_error(message: str) -> ApiError:
 
 
 def encrypt_response(response: Response, key: ResponseMleKey, now: int) -> Response:
-    """The response, of any status, encrypted to the caller's key."""
+    """Encrypt a response of any status to the caller's key."""
     header: dict[str, object] = {"alg": "RSA-OAEP-256", "enc": "A256GCM", "kid": key.key_id, "iat": now}
     body = json.dumps({"encryptedResponse": jose.encrypt(key.public_key, header, response.body)}).encode("ascii")
     return replace(response, media_type="application/json", body=body)

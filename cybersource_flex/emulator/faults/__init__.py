@@ -1,1 +1,1 @@
-"""Fault injection: the scenarios, their selection for a request, and how each changes the response."""
+"""Package of fault injection: scenarios, their selection, and how each changes the response."""

@@ -1,7 +1,6 @@
 """Send a response, normally or with a fault of the connection: delays, resets, truncation, invalid HTTP.
 
-Only this module waits. A wait ends when the connection ends, so it delays neither a client that closed the connection
-nor a stopping server.
+All waits are in this module. A wait ends when the connection ends, so it does not delay the stop of the server.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def _content_length(body: bytes) -> tuple[bytes, bytes]:
 
 
 async def send_response(writer: ResponseWriter, scenario: Scenario | None) -> None:
-    """Send a response, with the fault of the scenario if it affects the connection."""
+    """Send a response. If the scenario is a fault of the connection, send it with this fault."""
     fault = None if scenario is None else _FAULTS.get(scenario.name)
     if scenario is None or fault is None:
         await writer.send_normally()
@@ -91,7 +90,8 @@ async def _slow_drip(writer: ResponseWriter, scenario: Scenario) -> None:
             await writer.send_part(bytes([byte]))
         await writer.finish()
         return
-    # Written without uvicorn, which cannot continue afterwards. So the response announces that the connection closes.
+    # The head is written without uvicorn, and uvicorn cannot continue on the connection afterwards. So the response
+    # announces that the connection closes.
     for byte in writer.head([*writer.headers, (b"connection", b"close")]):
         if not await connection.pause(interval):
             return
@@ -136,7 +136,7 @@ async def _wrong_length(writer: ResponseWriter, scenario: Scenario) -> None:
         return
     await writer.start(headers)
     await writer.send_part(body[:declared])
-    # Written before the end of the response, because uvicorn may close the connection at the end.
+    # The rest is written before uvicorn ends the response, because uvicorn may then close the connection.
     await writer.connection.write(body[declared:])
     await writer.finish()
 
@@ -153,12 +153,12 @@ async def _chunked_broken(writer: ResponseWriter, scenario: Scenario) -> None:
 
 async def _interim(writer: ResponseWriter, scenario: Scenario) -> None:
     statuses, connection = scenario.string("status").split(","), writer.connection
-    # Short lines, because the total size matters.
+    # The lines are short, because only their total size matters.
     headers = [(b"x-interim-%d" % line, block) for line, block in enumerate(_blocks(scenario.count("size"), 1000))]
     heads = [_head(int(status), headers) for status in statuses]
     for number in range(scenario.count("count")):
         await connection.write(heads[number % len(heads)])
-        # Writing does not wait while the client reads, or is gone: other clients want a response too.
+        # A write never yields while the client reads or after it disconnects, but other requests need the event loop.
         await asyncio.sleep(0)
         if connection.lost:
             return
@@ -174,8 +174,8 @@ async def _second_response(writer: ResponseWriter, scenario: Scenario) -> None:
     second = _head(200, [(b"content-type", b"application/json"), _content_length(_SECOND)]) + _SECOND
     connection, seconds = writer.connection, scenario.number("seconds")
     if seconds == 0:
-        # In one write, so that the client cannot send its next request in between: it would take the second response
-        # for the response to that request.
+        # Both are sent in one write. Otherwise the client could send its next request in between, and would take the
+        # second response for the response to that request.
         with connection.one_write() as extra:
             await writer.send_normally()
             extra.append(second)
@@ -244,7 +244,7 @@ async def _endless_headers(writer: ResponseWriter, scenario: Scenario) -> None:
     for number, block in enumerate(_blocks(scenario.count("size"))):
         if connection.lost:
             return
-        # Lines of moderate length, because their number matters.
+        # The lines have a moderate length, because the number of lines matters.
         lines = range(number * 64, number * 64 + 64)
         await connection.write(
             b"".join(b"x-endless-%d: %s\r\n" % (line, block[:1000]) for line in lines) if many else block

@@ -1,9 +1,10 @@
-"""Faults of the content: error statuses of a gateway, wrong bodies and headers, invalid tokens."""
+"""Faults of the content: gateway errors, changed bodies and headers, faulty tokens. Also signs valid tokens."""
 
 from __future__ import annotations
 
 import json
 import struct
+import uuid
 import zlib
 from dataclasses import replace
 from email.utils import formatdate
@@ -32,7 +33,7 @@ _UNKNOWN: dict[str, object] = {
 
 
 def gateway_response(context: RequestContext) -> Response | None:
-    """The response of a gateway if the scenario is one: the operation is not carried out. Otherwise None."""
+    """The response of a gateway, if the scenario asks for one instead of carrying out the operation. Otherwise None."""
     scenario = context.scenario
     if scenario is None:
         return None
@@ -64,7 +65,7 @@ def gateway_response(context: RequestContext) -> Response | None:
 
 
 def error_with_status(status: int) -> ApiError:
-    """The error for a status that is a parameter of a scenario."""
+    """The error for the status that a scenario has as a parameter."""
     reason, message = {
         400: (Reason.INVALID_DATA, "Invalid data"),
         403: (Reason.FORBIDDEN, "Not permitted"),
@@ -102,7 +103,7 @@ def _unauthorized(scenario: Scenario) -> Response:
 
 def with_unknown_members(response: Response) -> Response:
     """Add undocumented members and values to a JSON response. Other responses are returned unchanged."""
-    if response.media_type != "application/json":
+    if response.media_type.partition(";")[0] not in ("application/json", "application/hal+json"):
         return response
     value: Any = json.loads(response.body)
     if not isinstance(value, dict):
@@ -120,7 +121,7 @@ def with_unknown_members(response: Response) -> Response:
 
 
 def with_replaced_body(response: Response, scenario: Scenario) -> Response:
-    """Apply the scenarios that change the body or its headers after everything else."""
+    """Apply a scenario that changes the body or headers of the finished response."""
     name = scenario.name
     if name == "html-200":
         return _page(200, b"Welcome")
@@ -138,7 +139,7 @@ def with_replaced_body(response: Response, scenario: Scenario) -> Response:
 
 @lru_cache(maxsize=2)
 def gzip_spaces(size: int) -> bytes:
-    """gzip of this many spaces. Repeats one compressed block, which is much faster than compressing them all."""
+    """Compress this many spaces with gzip. One compressed block is repeated, which is much faster."""
     spaces = b" " * _MIB
     compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     # After a full flush there are no references to earlier data, so the block can be repeated.
@@ -155,9 +156,15 @@ def gzip_spaces(size: int) -> bytes:
 
 
 def sign(context: RequestContext, key: rsa.RSAPrivateKey, header: dict[str, object], payload: dict[str, object]) -> str:
-    """Sign a JWS. It is invalid if the scenario is `malformed-jwt`, and has unknown members with `unknown-members`."""
+    """Sign a JWS.
+
+    The scenario `malformed-jwt` makes the JWS invalid. `unknown-members` and `unusual-claims` make it differ from
+    published ones, but it stays valid.
+    """
     if context.active_scenario("unknown-members"):
         return jose.sign_rs256(key, {**header, "emulatorExtra": "unknown"}, _extended_claims(payload))
+    if (unusual := context.active_scenario("unusual-claims")) is not None:
+        return jose.sign_rs256(key, header, _unusual_claims(payload, unusual.string("claim")))
     scenario = context.active_scenario("malformed-jwt")
     if scenario is None:
         return jose.sign_rs256(key, header, payload)
@@ -175,8 +182,33 @@ def sign(context: RequestContext, key: rsa.RSAPrivateKey, header: dict[str, obje
     return {"truncated": token[:-20], "two-parts": token.rpartition(".")[0], "quoted": f'"{token}"'}[kind]
 
 
+def unusual_jti(context: RequestContext) -> str | None:
+    """A `jti` in an unusual form, if the scenario `unusual-claims` asks for one. Otherwise None."""
+    scenario = context.active_scenario("unusual-claims")
+    return str(uuid.uuid4()) if scenario is not None and scenario.string("claim") in ("all", "jti") else None
+
+
+def _unusual_claims(payload: dict[str, object], changed: str) -> dict[str, object]:
+    """Change one claim, or "all", to a form that no published context or token has."""
+    claims: dict[str, Any] = dict(payload)
+    names = ("iss", "type", "content", "times", "path") if changed == "all" else (changed,)
+    if "times" in names:
+        claims |= {"iat": claims["iat"] + 0.25, "exp": claims["exp"] + 0.25}
+    if "path" in names and isinstance(claims.get("flx"), dict):
+        claims["flx"] = {**claims["flx"], "path": "/flex/v3/tokens"}
+    # Only transient tokens have the claims below.
+    if isinstance(claims.get("type"), str):
+        if "iss" in names:
+            claims["iss"] = "Flex/100"
+        if "type" in names:
+            claims["type"] = f"{claims['type'].partition('-')[0]}-99.0.0"
+        if "content" in names:
+            claims["content"] = {}
+    return claims
+
+
 def _extended_claims(payload: dict[str, object]) -> dict[str, object]:
-    """The claims with unknown members. Requested content is unchanged, so a correct client can use the token."""
+    """Add unknown members to the claims. Requested content is unchanged, so a correct client can use the token."""
     claims: dict[str, Any] = {**payload, **_UNKNOWN}
     if isinstance(claims.get("flx"), dict):
         claims["flx"] = {**claims["flx"], **_UNKNOWN, "jwk": {**claims["flx"]["jwk"], "emulatorExtra": "unknown"}}
@@ -201,6 +233,6 @@ def _extended_content(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def used_token() -> ApiError:
-    """The error with which payments report a used token; that of payment-details is unpublished."""
+    """The error that payments return for a used token. The error of payment-details is unpublished."""
     detail = ErrorDetail("tokenInformation.jti", "The transient token was used")
     return ApiError(400, Reason.INVALID_DATA, "The transient token was used", [detail])

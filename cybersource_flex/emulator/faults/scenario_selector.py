@@ -6,15 +6,18 @@ import random
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
+from types import NoneType
 
+from ...errors import ConfigurationError
+from ..arguments import check_list, check_number, check_str
 from ..server.messages import ReceivedRequest
 from .scenarios import HEADER, Scenario, to_scenario
 
 # An entry of a queue: a scenario, its string, or None for a normal response.
 ScenarioEntry = Scenario | str | None
 
-# The default random faults: typical of an overloaded network or host, and quick. Without close-after: a client may send
-# its next request before it notices the close, and that request would not be recorded.
+# The default random faults: typical of an overloaded network or host, and quick. close-after is left out: a client may
+# send its next request before it notices the close, and that request would not be recorded.
 DEFAULT_RANDOM_FAULTS = (
     "reset-before",
     "reset-during",
@@ -31,7 +34,7 @@ class ScenarioSelector:
     """Queues of scenarios, random faults and the default scenario. Thread-safe.
 
     Args:
-        default: the scenario of requests without another one.
+        default: the scenario of requests that get no other one.
     """
 
     def __init__(self, default: ScenarioEntry) -> None:
@@ -52,9 +55,7 @@ class ScenarioSelector:
 
     def queue(self, entries: Iterable[ScenarioEntry], path: str | None) -> None:
         """Set the scenarios of the next requests. All entries are parsed first, so an error changes nothing."""
-        if isinstance(entries, str):
-            raise ValueError("entries must be a list of scenarios, not one string")
-        parsed = deque(to_scenario(entry) for entry in entries)
+        parsed = deque(map(to_scenario, check_list("entries", entries, str, Scenario, NoneType)))
         _check_pattern(path)
         with self._lock:
             self._queues.pop(path, None)
@@ -65,13 +66,15 @@ class ScenarioSelector:
         self, rate: float, seed: int | None, scenarios: Iterable[ScenarioEntry] | None, path: str | None
     ) -> None:
         """Inject random faults from now on."""
+        check_number("rate", rate)
+        if seed is not None:
+            check_number("seed", seed, whole=True)
         if not 0 <= rate <= 1:
-            raise ValueError("rate is a share of the requests, from 0 to 1")
-        if isinstance(scenarios, str):
-            raise ValueError("scenarios must be a list, not one string")
-        parsed = tuple(to_scenario(entry) for entry in (DEFAULT_RANDOM_FAULTS if scenarios is None else scenarios))
+            raise ConfigurationError("rate must be a share of the requests, from 0 to 1")
+        entries = DEFAULT_RANDOM_FAULTS if scenarios is None else scenarios
+        parsed = tuple(map(to_scenario, check_list("scenarios", entries, str, Scenario, NoneType)))
         if not parsed:
-            raise ValueError("random faults need at least one scenario")
+            raise ConfigurationError("random faults need at least one scenario")
         _check_pattern(path)
         with self._lock:
             self._random = random.Random(seed)  # noqa: S311
@@ -83,20 +86,30 @@ class ScenarioSelector:
             self._queues.clear()
             self._rate, self._default = 0.0, None
 
-    def select(self, request: ReceivedRequest) -> Scenario | None:
-        """The scenario of a received request. ScenarioError for an invalid value of its header."""
+    def select(self, request: ReceivedRequest, *, only_by_path: bool = False) -> Scenario | None:
+        """The scenario of a received request. ScenarioError if its header names an invalid one.
+
+        Args:
+            request: the received request.
+            only_by_path: use only the request's header and the queues for its path. This is for files that browsers
+                load. A page loads several files in any order, and these requests would use up the queue for all paths.
+        """
         header = request.headers.get(HEADER)
         if header is not None:
             return to_scenario(header)
         path = request.path
         with self._lock:
             for pattern in self._patterns(path):
+                if pattern is None and only_by_path:
+                    continue
                 queue = self._queues[pattern]
                 scenario = queue.popleft()
                 if not queue:
                     del self._queues[pattern]
                 return scenario
-            # One random number per request, so that the faults depend on the number of requests alone.
+            if only_by_path:
+                return None
+            # One random number is drawn per request, so that the faults depend only on the number of requests.
             if self._rate and _matches(self._path, path) and self._random.random() < self._rate:
                 return self._random.choice(self._faults)
         return self._default
@@ -117,5 +130,7 @@ def _matches(pattern: str, path: str) -> bool:
 
 
 def _check_pattern(path: str | None) -> None:
+    if path is not None:
+        check_str("path", path)
     if path is not None and (not path.startswith("/") or "*" in path[:-1] or "?" in path):
-        raise ValueError("path must begin with '/' and have no query; a '*' is allowed only at the end")
+        raise ConfigurationError("path must begin with '/' and have no query; a '*' is allowed only at the end")

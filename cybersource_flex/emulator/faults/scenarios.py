@@ -1,4 +1,4 @@
-"""The scenarios: faults that the emulator can show on demand, their parameters and descriptions."""
+"""The scenarios: faults that the emulator can inject on demand, their parameters and descriptions."""
 
 from __future__ import annotations
 
@@ -7,16 +7,35 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-# The request header that selects a scenario for its request, and the name of a normal response.
+from ...errors import ConfigurationError
+from ..arguments import check_str
+
+# The request header that selects the scenario of the request, and the entry that stands for a normal response.
 HEADER = "v-c-emulator-scenario"
 NORMAL = "ok"
 
-# Bytes: the maximum size of a body or of headers, also for endless ones.
+# Maximum size of a body or of headers, in bytes. Endless ones end there too.
 MAXIMUM_SIZE = 1 << 30
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-# Seconds: a longer wait is a mistake in a test.
+# Maximum wait in seconds. A longer one is a mistake in a test.
 _MAXIMUM_WAIT = 3600.0
 _RETRY_AFTER = re.compile(r"none|garbage|negative|huge|date(?:[+-][0-9]{1,9})?|-?[0-9]{1,30}(?:\.[0-9]{1,9})?")
+
+# Reasons with which `/flex/v2/tokens` rejects data. Only Microform's names for them are published.
+TOKEN_ERRORS = (
+    "CREATE_TOKEN_VALIDATION_SERVERSIDE",
+    "CREATE_TOKEN_CAPTURE_CONTEXT_NOT_FOUND",
+    "CREATE_TOKEN_CAPTURE_CONTEXT_USED_TOO_MANY_TIMES",
+    "CREATE_TOKEN_CARD_TYPE_NOT_ALLOWED",
+    "CREATE_TOKEN_DECRYPTION",
+    "CREATE_TOKEN_NO_DATA_SUBMITTED",
+    "CREATE_TOKEN_PLATFORM_ERROR",
+    "API_GATEWAY_ERROR",
+    "API_INTERNAL_ERROR",
+    "API_JSON_PARSER_ERROR",
+    "API_JWE_PARSING_ERROR",
+    "CAPTURE_CONTEXT_INVALID",
+)
 
 Value = float | int | str | bool
 
@@ -56,7 +75,7 @@ def _seconds(default: str) -> Parameter:
 
 def _offset(default: str) -> Parameter:
     """A number of seconds that may be negative."""
-    return _number(default, "seconds, also below 0", -1e11, 1e11)
+    return _number(default, "seconds from -1000000000 to 1000000000", -1e9, 1e9)
 
 
 def _integer(default: str, form: str, lowest: int, highest: int) -> Parameter:
@@ -144,8 +163,8 @@ class ScenarioKind:
     """An entry of `SCENARIOS`: the description and the parameters of one scenario.
 
     Attributes:
-        description: what it does, on one line.
-        parameters: its parameters, by name.
+        description: what the scenario does, on one line.
+        parameters: the scenario's parameters, by name.
     """
 
     name: str
@@ -214,7 +233,7 @@ def _connection_faults() -> Iterable[ScenarioKind]:
     )
     yield kind(
         "forget-idle",
-        "after this idle time all data on the connection is ignored; it is neither closed nor reset",
+        "after this idle time all data on the connection is ignored; the connection is neither closed nor reset",
         {"seconds": _seconds("16")},
     )
 
@@ -250,12 +269,19 @@ def _content_faults() -> Iterable[ScenarioKind]:
     )
     yield kind(
         "rotated-key",
-        "a new long-term key from now on; with `same-kid=true` it replaces the old one under its kid",
+        "a new long-term key from now on; with `same-kid=true` it has the kid of the old one",
         {"same-kid": _flag()},
     )
     yield kind("unknown-members", "undocumented members and values in JSON responses and in claims")
+    yield kind(
+        "unusual-claims",
+        "genuine contexts and tokens that differ in a detail from all published ones",
+        {"claim": _choice("all", "iss", "jti", "type", "content", "times", "path")},
+    )
     broken_jwt = ("truncated", "two-parts", "bad-base64", "not-json", "quoted", "none-alg", "wrong-key")
-    yield kind("malformed-jwt", "sessions and tokens return 201 with an invalid JWT", {"kind": _choice(*broken_jwt)})
+    yield kind(
+        "malformed-jwt", "session and token requests get a 201 with an invalid JWT", {"kind": _choice(*broken_jwt)}
+    )
     yield kind(
         "gzip-bomb",
         "a small body with Content-Encoding: gzip that expands to this size",
@@ -275,10 +301,10 @@ def _content_faults() -> Iterable[ScenarioKind]:
     yield kind("mle-wrong-key", "an encrypted response is encrypted to an unrelated key")
     yield kind(
         "expired-context",
-        "sessions issue contexts that expire after this many seconds; tokens rejects every context as expired",
+        "new contexts expire after this many seconds; token requests are rejected because the context has expired",
         {"expires-in": _offset("-60")},
     )
-    yield kind("used-token", "payment-details rejects the transient token as used")
+    yield kind("used-token", "payment-details and payments reject the transient token as used")
     yield kind("wrong-digest", "the Digest header does not match the body")
     yield kind("html-200", "the request is carried out; the response is an HTML page with status 200")
     yield kind("empty-200", "the request is carried out; the response is empty with status 200")
@@ -295,15 +321,27 @@ def _content_faults() -> Iterable[ScenarioKind]:
             "shape": _choice("plain", "json", "empty"),
         },
     )
-    yield kind("404-key", "public-keys returns 404 for every key")
+    yield kind("404-key", "requests for a public key get a 404")
+    yield kind(
+        "token-error",
+        "token requests are rejected with this reason; pages get the reason of the same name from Microform",
+        {"reason": _choice(*TOKEN_ERRORS)},
+    )
+
+
+def _browser_faults() -> Iterable[ScenarioKind]:
+    kind = ScenarioKind
+    yield kind("changed-script", "the Microform script has another content, so browsers block it by its integrity")
+    yield kind("origin-not-allowed", "browsers may not show the field frames of Microform on any page")
 
 
 SCENARIOS: Mapping[str, ScenarioKind] = MappingProxyType(
-    {kind.name: kind for kind in (*_connection_faults(), *_content_faults())}
+    {kind.name: kind for kind in (*_connection_faults(), *_content_faults(), *_browser_faults())}
 )
+"""Every kind of scenario by its name."""
 
 
-class ScenarioError(ValueError):
+class ScenarioError(ConfigurationError):
     """Unknown scenario, unknown parameter, or invalid value of a parameter."""
 
 
@@ -311,14 +349,14 @@ class ScenarioError(ValueError):
 class Scenario:
     """One fault with its parameters: `Scenario("status-503", retry_after=5)`.
 
-    `str` returns the scenario as a string, `status-503;retry-after=5`, and `parse` reads it.
+    `str(scenario)` returns it as a string, "status-503;retry-after=5", and `Scenario.parse` reads such a string.
 
     Args:
         name: one of `SCENARIOS`.
         parameters: the scenario's parameters, with "_" instead of "-" in their names.
 
     Attributes:
-        parameters: name and value (as a string) of the parameters that were passed, in the order of `SCENARIOS`.
+        parameters: the parameters that were passed, as pairs of name and value (a string), in the order of `SCENARIOS`.
     """
 
     name: str
@@ -344,13 +382,15 @@ class Scenario:
 
     @classmethod
     def parse(cls, string: str) -> Scenario:
-        """Parse `name;parameter=value;...`. The message of a ScenarioError (a ValueError) lists the known names."""
+        """Parse `name;parameter=value;...`. ScenarioError for unknown names and invalid values."""
         name, *rest = (part.strip() for part in string.split(";"))
         parameters: dict[str, str] = {}
         for part in rest:
             key, equals, value = (piece.strip() for piece in part.partition("="))
             if not equals or key in parameters:
-                raise ScenarioError(f"parameters of a scenario are written name=value, each once, not {_short(part)}")
+                raise ScenarioError(
+                    f"{_short(part)} is not a parameter of a scenario: expected name=value, each name once"
+                )
             parameters[key] = value
         return cls(name, **parameters)
 
@@ -385,7 +425,8 @@ def _short(value: object) -> str:
 
 
 def to_scenario(entry: Scenario | str | None) -> Scenario | None:
-    """Convert an entry of a queue to a scenario; None and "ok" are a normal response."""
+    """Convert an entry of a queue to a scenario. None and "ok" stand for a normal response and become None."""
     if entry is None or isinstance(entry, Scenario):
         return entry
+    check_str("scenario", entry)
     return None if entry.strip() == NORMAL else Scenario.parse(entry)

@@ -1,1 +1,1 @@
-"""The operations of the API: sessions, tokens, the validation of captured data, and the store behind them."""
+"""Package of the emulator's operations: sessions, tokens, validation of captured data, the store."""

@@ -1,8 +1,8 @@
 """Card networks: number ranges, type codes, Luhn check, security code lengths, masking.
 
-Prefixes and lengths of the first nine brands are those of the browser library 0.11.3, with two differences: all of 6011
-is Discover (as its published test number shows), and UATP is added from its test number. The other networks publish no
-ranges; here they have only the prefix of their published test number.
+Prefixes and lengths of the first nine brands are those of the browser library 0.11.3, with two differences. All numbers
+that begin with 6011 are Discover, as Discover's published test number shows. UATP is added, with the prefix of its test
+number. The other networks publish no ranges; here they have only the prefix of their published test number.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Brand:
     complete: bool = True
 
     def matches(self, number: str) -> bool:
-        """Whether a number (digits) may belong to this brand."""
+        """Whether a card number, a string of digits, may belong to this brand."""
         return len(number) in self.lengths and any(lo <= number[: len(lo)] <= hi for lo, hi in self.prefixes)
 
 
@@ -74,7 +74,7 @@ _EIGHT_DIGIT_PREFIX = frozenset({"DISCOVER", "JCB", "MASTERCARD", "CUP", "VISA"}
 
 
 def luhn(number: str) -> bool:
-    """Whether the check digit of a number (digits) is correct."""
+    """Whether the check digit of a card number, a string of digits, is correct."""
     total = 0
     for position, digit in enumerate(reversed(number)):
         value = int(digit) * (1 + position % 2)
@@ -95,7 +95,7 @@ def detect(number: str) -> tuple[Brand, ...]:
 def type_agrees(code: str, brands: tuple[Brand, ...]) -> bool:
     """Whether a type code is possible for a number of these brands.
 
-    Codes of brands without published ranges, and of private labels, are possible for any number.
+    The codes of private labels and of brands without published ranges are possible for any number.
     """
     owners = [brand for brand in BRANDS if code in brand.codes and brand.complete]
     return not owners or any(owner in brands for owner in owners)

@@ -1,4 +1,4 @@
-"""In-memory store of the operations: keys, capture contexts, transient tokens; and the emulator's clock."""
+"""In-memory store of keys, capture contexts and tokens; their ids; the emulator's clock and settings."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from ...errors import EmulatorError
 from .. import jose
 from ..auth.credentials import Merchant
+from ..rsa_keys import RsaKeys
 
 # Seconds by which the clock is ahead for the current request; set for every request.
 _SKEW: ContextVar[float] = ContextVar("skew", default=0.0)
@@ -47,7 +49,7 @@ class EmulatorClock:
 
 
 def set_request_skew(seconds: float) -> None:
-    """Set the clock ahead for the current request, which is handled in this task."""
+    """Set the clock ahead for the request that the current task handles."""
     _SKEW.set(seconds)
 
 
@@ -66,22 +68,25 @@ class Settings:
 
     clock: EmulatorClock
     context_uses: int | None
+    quota_details: bool
     payment_credentials: bool
     check_luhn: bool
     check_expiry: bool
     extra_fields: frozenset[str]
+    loopback_origins: bool
     key_pool: int
 
 
 @dataclass
 class IssuedContext:
-    """An issued capture context. Only a hash of the JWT is stored, because it has 2 kB and there may be many.
+    """An issued capture context. Only a hash of the JWT is stored, because a JWT has 2 kB and there may be many.
 
     Attributes:
         required, optional: dotted paths of the fields.
-        networks: for Microform cards, `allowedCardNetworks`; None if the networks are not checked.
+        networks: `allowedCardNetworks` of a Microform context for cards; None if the networks are not checked.
+        target_origins: for Microform, the origins of the pages that may show its fields.
         include_prefix: `includeCardPrefix` as sent; None when absent.
-        uses: number of transient tokens issued for it.
+        uses: number of transient tokens issued for the context.
     """
 
     sha256: bytes = field(repr=False)
@@ -93,6 +98,7 @@ class IssuedContext:
     expires_at: int
     networks: tuple[str, ...] | None = None
     include_prefix: bool | None = None
+    target_origins: tuple[str, ...] = ()
     uses: int = 0
 
     @property
@@ -135,21 +141,22 @@ class Store:
     def __init__(self, settings: Settings, origin: str) -> None:
         self.settings = settings
         self.origin = origin
-        # Two characters in every published sample.
-        self.long_term = LongTermKey(_random(_ALPHANUMERIC.lower(), 2), _new_key())
+        self._rsa_keys = RsaKeys()
+        # In every published sample the kid has two characters.
+        self.long_term = LongTermKey(_random(_ALPHANUMERIC.lower(), 2), self._rsa_keys.new())
         # All keys that can be fetched: contexts signed with an earlier key are still valid.
         self._published = {self.long_term.kid: self.long_term}
         # The real host generates a one-time key per context. That takes 50 to 100 ms, too long for every session. So a
         # few are generated at start and used in turn, each time with a new kid. Two are enough for tests to detect a
         # token that is verified with the key of another context.
-        self._pool = [_new_key() for _ in range(settings.key_pool)]
+        self._pool = [self._rsa_keys.new() for _ in range(settings.key_pool)]
         self._next_key = 0
-        self.credentials_key = _new_key() if settings.payment_credentials else None
+        self.credentials_key = self._rsa_keys.new() if settings.payment_credentials else None
         self.credentials_kid = str(uuid.uuid4())
         self.contexts: dict[str, IssuedContext] = {}
         self.tokens: dict[str, IssuedToken] = {}
         self.credentials: dict[str, StoredCredentials] = {}
-        # Time of removal, dictionary and key of each record, oldest first, by the true time.
+        # For each record: when it is removed (true time), its dictionary and its key in it. Oldest first.
         self._removals: deque[tuple[float, dict[str, Any], str]] = deque()
 
     def now(self) -> int:
@@ -161,16 +168,17 @@ class Store:
         kid = self.long_term.kid
         while not same_kid and kid in self._published:
             kid = _random(_ALPHANUMERIC.lower(), 2)
-        new = LongTermKey(kid, _new_key())
-        # A limited number, because there are few kids of two characters.
-        self._published = dict([*self._published.items(), (kid, new)][-_MAXIMUM_PUBLISHED_KEYS:])
+        new = LongTermKey(kid, self._rsa_keys.new())
+        others = [(name, key) for name, key in self._published.items() if name != kid]
+        # Only a limited number of keys is kept, because there are few kids of two characters.
+        self._published = dict([*others, (kid, new)][-_MAXIMUM_PUBLISHED_KEYS:])
         self.long_term = new
         return kid
 
     @cached_property
     def unrelated_key(self) -> rsa.RSAPrivateKey:
         """A key that belongs to no merchant and no context, for scenarios. Generated when first used."""
-        return _new_key()
+        return self._rsa_keys.new()
 
     def long_term_jwk(self, kid: str) -> dict[str, str] | None:
         """A published key that verifies capture contexts. As at the real host, its `use` is "enc"."""
@@ -180,15 +188,19 @@ class Store:
         jwk = jose.public_jwk(long_term.key.public_key(), kid)
         return {"kty": jwk["kty"], "use": "enc", "kid": jwk["kid"], "n": jwk["n"], "e": jwk["e"]}
 
+    def long_term_jwks(self) -> list[dict[str, str]]:
+        """All published keys that verify capture contexts."""
+        return [jwk for kid in self._published if (jwk := self.long_term_jwk(kid)) is not None]
+
     def next_one_time_key(self) -> tuple[str, rsa.RSAPrivateKey]:
-        """A new kid of 32 characters (published ones begin with the digits of `Flex/00`) and a key."""
+        """The next key for a capture context, with a new kid."""
         self._next_key = (self._next_key + 1) % len(self._pool)
-        return "00" + _random(_ALPHANUMERIC, 30), self._pool[self._next_key]
+        return one_time_kid(), self._pool[self._next_key]
 
     def put(self, records: dict[str, _Record], key: str, record: _Record) -> None:
-        """Store a record, and remove records that expired one lifetime ago.
+        """Store a record, and remove records that expired more than one lifetime ago.
 
-        Expired records are stored that long so that errors can distinguish "expired" from "unknown".
+        Records that expired later are kept, so that errors can distinguish "expired" from "unknown".
         """
         records[key] = record
         now = self.settings.clock.true_time()
@@ -200,18 +212,19 @@ class Store:
     def credentials_key_pem(self) -> bytes:
         """Private key (PKCS #8, PEM) that decrypts the responses of payment-credentials."""
         if self.credentials_key is None:
-            raise RuntimeError("payment credentials are disabled: create the emulator with payment_credentials=True")
+            raise EmulatorError("payment credentials are disabled: create the emulator with payment_credentials=True")
         return self.credentials_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
 
-def _new_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
 def _random(alphabet: str, length: int) -> str:
     return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
+def one_time_kid() -> str:
+    """`kid` of a one-time key: 32 characters. Published ones begin with 00, like the digits of `Flex/00`."""
+    return "00" + _random(_ALPHANUMERIC, 30)
 
 
 def context_jti() -> str:
@@ -220,12 +233,12 @@ def context_jti() -> str:
 
 
 def context_data() -> str:
-    """`flx.data`: opaque; 83 bytes in most published samples."""
+    """A random value of the opaque claim `flx.data`. Most published samples have 83 bytes."""
     return b64encode(os.urandom(83)).decode("ascii")
 
 
 def token_jti(expires_at: int) -> str:
-    """`jti` of a transient token: 64 of 0-9A-Z, at 53 to 60 the expiry in hexadecimal as in all samples."""
+    """`jti` of a transient token: 64 of 0-9A-Z. As in all samples, characters 53 to 60 are the expiry in hex."""
     return f"{_random(_UPPER, 52)}{expires_at:08X}{_random('0123456789ABCDEF', 4)}"
 
 

@@ -1,4 +1,4 @@
-"""Validate captured card and bank data against its capture context; names and forms of the fields.
+"""Validate captured card and bank data. Defines and converts the names of fields.
 
 Error messages never contain a submitted value. Inside the emulator, a field is named by its dotted path below `fields`.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from ..server.error_responses import ApiError, ErrorDetail, Reason
 from . import cards
-from .store import IssuedContext, Settings
+from .store import IssuedContext
 
 CARD_PREFIX = "paymentInformation.card."
 BANK_PREFIX = "paymentInformation.bank."
@@ -47,7 +47,7 @@ _API_FIELDS: frozenset[str] = (
     | {f"orderInformation.{party}.{leaf}" for party in ("billTo", "shipTo") for leaf in _ADDRESS}
 )
 
-# Fields whose value is visible in the transient token. The number is masked, all other fields are hidden.
+# Fields whose value is visible in the transient token. The token has the number masked and hides all other values.
 VISIBLE: frozenset[str] = frozenset(CARD_PREFIX + leaf for leaf in ("expirationMonth", "expirationYear", "type"))
 
 
@@ -61,7 +61,7 @@ def allowed_fields(extra: frozenset[str]) -> frozenset[str]:
 
 
 def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Convert nested objects and dotted names, also mixed, to dotted names. DuplicateFieldError for a repeated name."""
+    """Convert nested objects, dotted names or both to dotted names. DuplicateFieldError for a repeated name."""
     flat: dict[str, Any] = {}
     for name, value in data.items():
         path = prefix + name
@@ -73,10 +73,10 @@ def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def dotted_path(path: str, *, microform: bool) -> str:
-    """Convert a client's name of a field to its dotted path.
+    """Convert the name that a client sends for a field to the field's dotted path.
 
-    Clients of the Flex API send the paths. Microform's script sends bare names (0.11) or names below CARD or CHECK
-    (2.x); the paths are accepted there too.
+    Clients of the Flex API send dotted paths. Microform's script sends bare names (version 0.11) or names that begin
+    with CARD or CHECK (2.x). From Microform, dotted paths are accepted too.
     """
     if not microform:
         return path
@@ -88,7 +88,7 @@ def dotted_path(path: str, *, microform: bool) -> str:
 
 
 def location(path: str) -> str:
-    """The `location` of an error. The form was observed for card fields; for others it is the emulator's."""
+    """The `location` of an error. The form for card fields was observed; for other fields it is the emulator's own."""
     return "captureData." + path.removeprefix(CARD_PREFIX)
 
 
@@ -109,8 +109,17 @@ _MONTH, _YEAR, _TYPE = CARD_PREFIX + "expirationMonth", CARD_PREFIX + "expiratio
 _ACCOUNT = BANK_PREFIX + "account."
 
 
-def validate_captured_data(capture_context: IssuedContext, data: dict[str, Any], settings: Settings) -> dict[str, str]:
-    """Return the values by dotted path. `ApiError` with all errors. An empty string counts as missing."""
+def validate_captured_data(
+    capture_context: IssuedContext, data: dict[str, Any], *, check_luhn: bool, now: float | None
+) -> dict[str, str]:
+    """Validate and return the values by dotted path. An empty string counts as missing. `ApiError` with all errors.
+
+    Args:
+        capture_context: the context for which the data was captured.
+        data: the captured data, nested or with dotted names.
+        check_luhn: reject card numbers with a wrong check digit.
+        now: seconds since the epoch; None accepts expired cards.
+    """
     flat: dict[str, Any] = {}
     try:
         for name, value in flatten(data).items():
@@ -136,10 +145,10 @@ def validate_captured_data(capture_context: IssuedContext, data: dict[str, Any],
         ErrorDetail(location(path), "Required field is missing")
         for path in sorted(capture_context.required - submitted)
     ]
-    # How the host treats both is unpublished. Its own script captures one payment type per token.
+    # How the host treats a card together with a bank account is unpublished. Its script captures one of them per token.
     if capture_context.microform and submitted & CARD and submitted & CHECK:
         details.append(ErrorDetail("captureData", "Data of two payment types: expected CARD or CHECK"))
-    details += _card(values, settings)
+    details += _card(values, check_luhn=check_luhn, now=now)
     details += _bank(values)
     if details:
         raise _invalid(details)
@@ -161,7 +170,7 @@ def _invalid(details: list[ErrorDetail]) -> ApiError:
     return ApiError(400, Reason.VALIDATION, "One or more validation errors occurred", details)
 
 
-def _card(values: dict[str, str], settings: Settings) -> list[ErrorDetail]:
+def _card(values: dict[str, str], *, check_luhn: bool, now: float | None) -> list[ErrorDetail]:
     details: list[ErrorDetail] = []
 
     def expect(condition: bool, path: str, message: str) -> bool:
@@ -176,18 +185,18 @@ def _card(values: dict[str, str], settings: Settings) -> list[ErrorDetail]:
         type_code = None
     if number is not None and expect(cards.is_number(number), _NUMBER, "Invalid card number format"):
         brands = cards.detect(number)
-        expect(not settings.check_luhn or cards.luhn(number), _NUMBER, "Invalid card number")
+        expect(not check_luhn or cards.luhn(number), _NUMBER, "Invalid card number")
         if type_code is not None:
             expect(cards.type_agrees(type_code, brands), _TYPE, "The card type does not match the card number")
     if code is not None:
         lengths = cards.security_code_lengths(type_code, brands)
         digits = re.fullmatch(r"[0-9]+", code) is not None and len(code) in lengths
         expect(digits, _CODE, "Invalid security code format")
-    details += _expiry(values, settings)
+    details += _expiry(values, now)
     return details
 
 
-def _expiry(values: dict[str, str], settings: Settings) -> list[ErrorDetail]:
+def _expiry(values: dict[str, str], now: float | None) -> list[ErrorDetail]:
     month, year = values.get(_MONTH), values.get(_YEAR)
     details: list[ErrorDetail] = []
     if month is not None and not re.fullmatch(r"0[1-9]|1[0-2]", month):
@@ -196,10 +205,10 @@ def _expiry(values: dict[str, str], settings: Settings) -> list[ErrorDetail]:
     if year is not None and not re.fullmatch(r"[0-9]{4}", year):
         details.append(ErrorDetail(location(_YEAR), "Invalid expiration year format"))
         year = None
-    if year is None or not settings.check_expiry:
+    if year is None or now is None:
         return details
     # A card is valid until the end of its month, here in UTC.
-    today = time.gmtime(settings.clock())
+    today = time.gmtime(now)
     if int(year) < today.tm_year:
         details.append(ErrorDetail(location(_YEAR), "The card has expired"))
     elif month is not None and (int(year), int(month)) < (today.tm_year, today.tm_mon):

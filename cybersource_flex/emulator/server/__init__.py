@@ -1,1 +1,1 @@
-"""The HTTP server: endpoints, connections, TLS, received requests and error responses."""
+"""Package of the emulator's HTTP server: endpoints, connections, TLS, messages, error responses."""

@@ -1,4 +1,4 @@
-"""Low-level access to a client connection, below HTTP: raw writes, resets, client certificates.
+"""``EmulatorProtocol``: uvicorn's HTTP protocol with checks, time limits and access to the raw connection.
 
 This is the only module that uses uvicorn's protocol class and asyncio's transports.
 """
@@ -7,14 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import struct
+import sys
+import uuid
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
+import h11
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .error_responses import ApiError, ErrorFormat, Reason
+
+LOGGER = logging.getLogger("cybersource_flex.emulator")
+
+# Seconds from the beginning of a request, or of a connection, to the end of the request's body.
+REQUEST_TIMEOUT = 60.0
+# Seconds until the connection of a rejected request is closed. A client that is still sending can read the response in
+# this time. Closing a connection with unread data resets it, and the client may lose the response.
+_REJECTION_TIMEOUT = 1.0
 
 # Members of the ASGI scope's extensions that pass the connection to the application.
 _CERTIFICATE = "cybersource_flex.client_certificate"
@@ -23,11 +38,15 @@ _CONNECTION = "cybersource_flex.connection"
 _NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
+_UVICORN_LOGGER = logging.getLogger("cybersource_flex.emulator.uvicorn")
+_UVICORN_LOGGER.setLevel(logging.ERROR)
+
+
 class RawConnection:
     """One client connection, for faults that HTTP does not allow. Its methods bypass uvicorn and h11.
 
     Attributes:
-        has_fault: whether a scenario affects the connection; then it is aborted when the server stops.
+        has_fault: whether a scenario affects the connection. If so, it is aborted when the server stops.
     """
 
     def __init__(self, protocol: EmulatorProtocol) -> None:
@@ -90,7 +109,7 @@ class RawConnection:
 
     async def close(self) -> None:
         """Send what is buffered, then close."""
-        # asyncio's TLS transport cannot be aborted any more after a second close.
+        # Only one close: after a second one, asyncio's TLS transport can no longer be aborted.
         if not self._protocol.transport.is_closing():
             self._protocol.transport.close()
         await self._lost.wait()
@@ -102,7 +121,7 @@ class RawConnection:
         if connection is not None and not self.lost:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         transport.abort()
-        # If the application returned earlier without a response, uvicorn would still send a 500.
+        # The application must not return before the connection is lost, because uvicorn would then send a 500.
         await self._lost.wait()
 
 
@@ -146,14 +165,18 @@ class _BufferedTransport(asyncio.Transport):
 
 
 class EmulatorProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 protocol with five differences.
+    """uvicorn's HTTP/1.1 protocol with these differences.
 
     - It passes the CN of the client certificate to the application.
     - It passes the connection to the application.
-    - When the server stops, it aborts idle https connections and connections with a fault. An orderly close would
-      wait half a minute for a client that does not read.
+    - When the server stops, it aborts idle https connections, connections with a fault, and connections with an
+      incomplete request. An orderly close would wait half a minute for a client that does not read.
     - It closes the transport of a lost connection.
-    - With an idle limit, it ignores all data once the connection has been idle for longer.
+    - If `idle_limit` is set, it ignores all data once the connection has been idle for longer.
+    - It responds to malformed HTTP with an error body of the real host, and logs one line at INFO. It then reads until
+      the client closes the connection, but only for a limited time.
+    - It ignores the header `Upgrade`, so a request with it is handled like any other.
+    - It closes a connection whose request is not complete after `REQUEST_TIMEOUT`.
 
     Attributes:
         idle_limit: seconds, or None for no limit.
@@ -161,9 +184,14 @@ class EmulatorProtocol(H11Protocol):
 
     idle_limit: float | None = None
     _idle_since: float | None = None
+    _request_timer: asyncio.TimerHandle | None = None
+    # The time when the first byte of the incomplete request was received, or the connection was made.
+    _request_started: float | None = None
+    _rejected = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._start_request()
         self.raw_connection = RawConnection(self)
         extensions: dict[str, object] = {_CONNECTION: self.raw_connection}
         certificate = transport.get_extra_info("peercert") or {}
@@ -171,13 +199,76 @@ class EmulatorProtocol(H11Protocol):
         if names:
             extensions[_CERTIFICATE] = str(names[0])
         self.app = _AppWithExtensions(self.app, extensions)
+        # Rejected requests are logged here. uvicorn would log them a second time, as warnings.
+        self.logger = _UVICORN_LOGGER
 
     def data_received(self, data: bytes) -> None:
+        if self._rejected:
+            return
         if self.idle_limit is not None and self._idle_since is not None:
             if self.loop.time() - self._idle_since >= self.idle_limit:
                 return
             self._idle_since = None
+        if self._request_started is None:
+            self._start_request()
         super().data_received(data)
+        if self.conn.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
+            # The timer keeps running and also serves the next request.
+            self._request_started = None
+
+    def send_400_response(self, msg: str) -> None:
+        error = sys.exception()
+        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+        self._reject(status, "The request is not valid HTTP")
+
+    def _get_upgrade(self) -> bytes | None:
+        return None
+
+    def _start_request(self) -> None:
+        self._request_started = self.loop.time()
+        if self._request_timer is None:
+            self._request_timer = self.loop.call_later(REQUEST_TIMEOUT, self._check_request_time)
+
+    def _check_request_time(self) -> None:
+        self._request_timer = None
+        if self._request_started is None or self.transport.is_closing():
+            return
+        remaining = self._request_started + REQUEST_TIMEOUT - self.loop.time()
+        if remaining > 0:
+            self._request_timer = self.loop.call_later(remaining, self._check_request_time)
+        elif self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
+            self.transport.abort()
+        else:
+            self._reject(408, "The request was not complete in time")
+
+    def _reject(self, status: int, message: str) -> None:
+        """Respond with an error, if no response has begun, and close the connection."""
+        # The message of h11 is not logged, because it may quote the request.
+        LOGGER.info("%s: %s", status, message)
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.abort()
+            return
+        correlation_id = str(uuid.uuid4())
+        response = ApiError(status, Reason.MALFORMED, message).response(
+            ErrorFormat.RESPONSE_STATUS, correlation_id=correlation_id
+        )
+        headers = [
+            ("content-type", response.media_type),
+            ("content-length", str(len(response.body))),
+            ("connection", "close"),
+            ("v-c-correlation-id", correlation_id),
+        ]
+        for event in (
+            h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase),
+            h11.Data(data=response.body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self._rejected = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        # Closes the connection even if the client neither reads nor closes.
+        self.loop.call_later(_REJECTION_TIMEOUT, self.transport.close)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -190,16 +281,19 @@ class EmulatorProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.raw_connection.mark_lost()
+        if self._request_timer is not None:
+            self._request_timer.cancel()
         if exc is not None:
             # After an error uvicorn does not close the transport.
             self.transport.close()
 
     def shutdown(self) -> None:
         idle = self.cycle is None or self.cycle.response_complete
-        if self.raw_connection.has_fault or (idle and self.scheme == "https"):
-            # Instead of closing, not after it: see RawConnection.close.
+        incomplete = self.cycle is not None and self.cycle.more_body and not idle
+        if self.raw_connection.has_fault or self._rejected or incomplete or (idle and self.scheme == "https"):
+            # Aborted without closing it first, for the reason in RawConnection.close.
             self.transport.abort()
-        else:
+        elif not self.transport.is_closing():
             super().shutdown()
 
 

@@ -14,6 +14,9 @@ from starlette.types import Receive, Scope
 BODY_LIMIT = 1 << 20
 # A body over the limit is still read up to here, so that the client gets a 413 instead of a broken connection.
 _READ_LIMIT = 16 * BODY_LIMIT
+# Approximate memory, in bytes, of the Python objects of a recorded request and of each of its headers.
+_RECORD_OVERHEAD = 1500
+_HEADER_OVERHEAD = 200
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,11 @@ class ReceivedRequest:
 
     Attributes:
         method: HTTP method, as sent.
-        target: path and query exactly as sent, percent-encoding kept. An empty query (`/path?`) reads as no
-            query, because the HTTP layer does not distinguish the two.
+        target: path and query exactly as sent, percent-encoding kept. An empty query (`/path?`) is lost,
+            because the HTTP layer does not distinguish it from no query.
         raw_headers: all headers in their order, names in lower case.
-        headers: the same by lower-case name; repeated ones joined with ", ".
-        body: the bytes.
+        headers: the values by lower-case name. The values of a repeated header are joined with ", ".
+        body: the body, as received.
     """
 
     method: str
@@ -37,7 +40,7 @@ class ReceivedRequest:
 
     @classmethod
     def of(cls, method: str, target: str, raw_headers: tuple[tuple[str, str], ...], body: bytes) -> ReceivedRequest:
-        """Create a request from a list of headers in any case."""
+        """Create a request from a list of headers. Their names can be in any case."""
         lowered = tuple((name.lower(), value) for name, value in raw_headers)
         headers: dict[str, str] = {}
         for name, value in lowered:
@@ -111,7 +114,7 @@ class Response:
     Attributes:
         rejection_reason: why the request was rejected, for the developer; None for a success.
         from_flex: whether the response is from the Flex service itself, not from the gateway in front of it. Only
-            responses of the service have a `Digest`.
+            responses of the service have a `Digest` header.
     """
 
     status: int
@@ -140,11 +143,10 @@ class RecordedRequest(ReceivedRequest):
     """A request that the emulator received, and how it was handled. The repr shows no header and no body.
 
     Attributes:
-        status: HTTP status of the response; None when the client closed the connection before its request was
-            complete, or the connection was reset before that. If a scenario breaks the response, the status that
-            the response would have had.
+        status: HTTP status of the response; None if the connection was closed or reset before the request was
+            complete. If a scenario breaks the response, this is the status that it would have had.
         correlation_id: `v-c-correlation-id` of the response.
-        rejection_reason: why the request was rejected, for example "jti was used before"; None when it was not.
+        rejection_reason: why the request was rejected, for example "jti was used before"; None if it was accepted.
         received_at: seconds since the epoch on the emulator's clock.
         scheme: how the caller was authenticated: "http-signature", "jwt" or "access-token"; None for operations
             without credentials and for unauthenticated requests.
@@ -154,6 +156,9 @@ class RecordedRequest(ReceivedRequest):
         scenario: the scenario that was selected for the request, as a string, even if it had no effect.
         received_monotonic: when the head of the request was received, on the clock of `time.monotonic`.
         succeeded: whether the operation was carried out successfully, even if the client never got the response.
+        remarks: undocumented parts of a request that was accepted anyway.
+        observations: names of the observations of the real host that the response imitates; docs/assumptions.md lists
+            them. Empty if the response follows the documentation or is inferred.
     """
 
     status: int | None = None
@@ -167,6 +172,8 @@ class RecordedRequest(ReceivedRequest):
     scenario: str | None = None
     received_monotonic: float = 0.0
     succeeded: bool = False
+    remarks: tuple[str, ...] = ()
+    observations: tuple[str, ...] = ()
 
 
 class RequestLog:
@@ -174,20 +181,34 @@ class RequestLog:
 
     Args:
         limit: number of requests to keep.
+        byte_limit: bytes of memory that the kept requests may use, approximately.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, byte_limit: int) -> None:
         self._lock = threading.Lock()
-        self._records: deque[RecordedRequest] = deque(maxlen=limit)
+        self._limit, self._byte_limit = limit, byte_limit
+        self._records: deque[tuple[RecordedRequest, int]] = deque()
+        self._bytes = 0
 
     def add(self, record: RecordedRequest) -> None:
+        size = _memory(record)
         with self._lock:
-            self._records.append(record)
+            self._records.append((record, size))
+            self._bytes += size
+            while self._records and (len(self._records) > self._limit or self._bytes > self._byte_limit):
+                self._bytes -= self._records.popleft()[1]
 
     def all(self) -> list[RecordedRequest]:
         with self._lock:
-            return list(self._records)
+            return [record for record, _ in self._records]
 
     def clear(self) -> None:
         with self._lock:
             self._records.clear()
+            self._bytes = 0
+
+
+def _memory(record: RecordedRequest) -> int:
+    """The memory that a record uses, approximately."""
+    headers = sum(len(name) + len(value) + _HEADER_OVERHEAD for name, value in record.raw_headers)
+    return len(record.body) + len(record.decrypted_body or b"") + len(record.target) + headers + _RECORD_OVERHEAD

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..auth.auth_context import Caller
 from ..auth.credentials import Merchant
@@ -17,12 +17,14 @@ class RequestContext:
 
     Attributes:
         request: the request as received.
-        path_argument: the last path segment where the operation has one, percent-decoded.
+        path_argument: the variable last segment of the path, percent-decoded; empty if the operation has none.
         received_monotonic: when the head of the request was received, on the clock of `time.monotonic`.
         caller: the authenticated caller; None for operations without credentials.
         decrypted_body: plaintext of an encrypted body; None when the body is not encrypted.
         scenario: the scenario selected for the request.
         scenario_error: what is wrong with the scenario that the request's header names.
+        remarks: undocumented parts of a request that is accepted anyway.
+        observations: names of the observations of the real host that the response imitates.
         succeeded: whether the operation was carried out successfully, even if its response is then broken.
     """
 
@@ -37,6 +39,8 @@ class RequestContext:
     scenario: Scenario | None = None
     scenario_error: str | None = None
     succeeded: bool = False
+    remarks: list[str] = field(default_factory=list)
+    observations: tuple[str, ...] = ()
 
     @property
     def settings(self) -> Settings:

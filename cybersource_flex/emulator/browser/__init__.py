@@ -1,0 +1,1 @@
+"""Package of the emulator's pages for browsers: Microform with its field frames, and the studio."""
