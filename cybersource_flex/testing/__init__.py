@@ -1,24 +1,38 @@
-"""Test helpers for users of this package: pytest fixtures, and ``Canaries``, which detects leaked secrets.
+"""Test helpers for users of this package: pytest fixtures, ``TokenFactory``, ``Canaries`` and ``CheckoutPage``.
 
-pytest loads ``cybersource_flex.testing.plugin`` automatically; see docs/testing.md. ``Canaries`` also works without
-pytest.
+``TokenFactory`` makes capture contexts and transient tokens without a server. ``Canaries`` detects leaked secrets.
+``CheckoutPage`` fills in a page with Microform, with Playwright. All also work without pytest. pytest loads
+``cybersource_flex.testing.plugin`` automatically; see docs/testing.md.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .canaries import Canaries, CanaryFound
+    from .checkout_page import AsyncCheckoutPage, CheckoutFailed, CheckoutPage
+    from .tokens import TokenFactory
 
-__all__ = ["Canaries", "CanaryFound"]
+__all__ = ["AsyncCheckoutPage", "Canaries", "CanaryFound", "CheckoutFailed", "CheckoutPage", "TokenFactory"]
+
+_MODULES = {
+    "AsyncCheckoutPage": "checkout_page",
+    "Canaries": "canaries",
+    "CanaryFound": "canaries",
+    "CheckoutFailed": "checkout_page",
+    "CheckoutPage": "checkout_page",
+    "TokenFactory": "tokens",
+}
 
 
-def __getattr__(name: str) -> object:
-    # pytest imports this package in every run once it is installed, so the import has to be fast.
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import canaries
+if not TYPE_CHECKING:
+    # Hidden from type checkers, which would accept every name.
+    def __getattr__(name: str) -> object:
+        # pytest imports this package in every run once it is installed, so the import has to be fast.
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-    return getattr(canaries, name)
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
+from ..errors import InvalidArgumentError
 from .encodings import encodings
 from .inspection import Rendering, is_emulator_record, render_exception, render_log_record, render_object
 
@@ -35,8 +36,8 @@ class Canaries:
     """Plants values and searches output for them: plain, base64, base64url, hex, percent-encoded and escaped.
 
     A context manager. Inside the block every logger is set to DEBUG, and log records, warnings, ``sys.stdout`` and
-    ``sys.stderr`` are recorded and passed on unchanged. ``check`` searches the recorded output. The end of the block
-    does too, unless an exception ends it.
+    ``sys.stderr`` are recorded and passed on unchanged. ``check`` searches the recorded output. It is also
+    searched at the end of the block, unless the block ends with an exception.
 
     Log records of the emulator are ignored, because it acts as the host and receives the secrets.
 
@@ -76,12 +77,12 @@ class Canaries:
             The value, to be passed to the code under test.
         """
         if not value:
-            raise ValueError(f"{name} must not be empty: an empty value occurs everywhere")
+            raise InvalidArgumentError(f"{name} must not be empty: an empty value occurs everywhere", argument="value")
         self._planted.append(_Canary(name, encodings(value)))
         return value
 
     def secret(self, name: str = "secret", size: int = 32) -> str:
-        """Plant a random secret of ``size`` bytes and return its base64, the format of a shared secret."""
+        """Plant a random secret of ``size`` bytes and return it in base64, the format of a shared secret."""
         import base64
 
         data = secrets.token_bytes(size)
@@ -91,8 +92,9 @@ class Canaries:
     def watch(self, value: _T, *, allow: Collection[str] = ()) -> _T:
         """Also search an object: its ``str``, ``repr``, attributes, pickle and JSON, if it has them.
 
-        For an exception, its causes are searched too, and the local variables of all frames from the first one of this
-        package on. Frames before it belong to the caller, which legitimately holds the values.
+        If the object is an exception, the exceptions that caused it are searched too, and the local variables in the
+        traceback. Only frames of this package and those they called are searched, because the caller of this package
+        legitimately holds the values.
 
         Args:
             value: any object. It is rendered now, not when ``check`` runs.
@@ -111,7 +113,7 @@ class Canaries:
 
         Args:
             content: the content to search.
-            where: its name in the error message.
+            where: name of the content in the error message.
         """
         self._recorded.append(Rendering(where, content if isinstance(content, str) else content.decode("latin-1")))
 
@@ -128,12 +130,20 @@ class Canaries:
         Raises:
             CanaryFound: planted values were found; the message lists them.
         """
-        # Tools show the local variables of frames. No variable of this frame can hold a value.
+        # Hides this frame in pytest, which shows local variables. None of them contains a planted value.
         __tracebackhide__ = True
         leaks = self._leaks()
         if leaks:
             more = [] if len(leaks) <= 20 else [f"  and {len(leaks) - 20} more"]
             raise CanaryFound("\n".join(["planted values were found:", *leaks[:20], *more]))
+
+    def check_once(self) -> None:
+        """The same as ``check``, but later checks do not raise the same leaks again. For the pytest plugin."""
+        __tracebackhide__ = True
+        try:
+            self.check()
+        finally:
+            self._recorded.clear()
 
     def _leaks(self) -> list[str]:
         lines: dict[str, None] = {}

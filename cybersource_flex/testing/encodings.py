@@ -33,7 +33,7 @@ def _pieces(data: bytes) -> Iterator[tuple[bytes, bool]]:
     if len(data) < 2 * _PIECE:
         yield data, True
         return
-    # A piece is long enough not to occur by chance, and every part of twice its length contains one.
+    # A piece is too long to occur by chance. Any part of the value that is twice as long contains a whole piece.
     for start in range(0, len(data) - _PIECE + 1, _PIECE):
         yield data[start : start + _PIECE], False
 
@@ -61,7 +61,7 @@ def _encode(data: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _base64(data: bytes) -> Iterator[str]:
-    """The base64 of the value inside a longer string, at each of the three alignments, without shared characters."""
+    """The base64 that a value has inside a longer encoded string, at each of the three possible alignments."""
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + data).decode("ascii")
         # Skip the characters that also encode bits of the data before and after the value.

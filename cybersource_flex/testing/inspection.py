@@ -87,7 +87,11 @@ def render_log_record(record: logging.LogRecord) -> Iterator[Rendering]:
 
 
 def _frames(error: BaseException, callers: Collection[FrameType]) -> list[tuple[FrameType, int]]:
-    """The frames from the first one of this package on. All frames if none is, unless the first is a caller's."""
+    """Return the frames of a traceback from the first frame of this package on.
+
+    If the traceback has no frame of this package, all frames are returned. But if ``callers`` is empty, or contains the
+    first frame of the traceback, no frames are returned.
+    """
     frames = list(_walk(error))
     inside = [index for index, (frame, _) in enumerate(frames) if _is_package_frame(frame)]
     if inside:
