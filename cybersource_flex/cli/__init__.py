@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from importlib.util import find_spec
 
 __all__ = ["main"]
 
 
-def main() -> None:
-    """Run the command line and exit: 0 for success, 1 for failure, 2 for wrong usage."""
+def main(program: str | None = None) -> None:
+    """Run the command line and exit. ``cli.shared.exit_codes`` lists the exit codes.
+
+    Args:
+        program: how the user calls the program. The default is ``cybersource-flex``.
+    """
     try:
+        # Most commands import rich only when they print.
+        for name in ("click", "rich"):
+            if find_spec(name) is None:
+                sys.stderr.write(f"Error: cybersource-flex needs {name}: pip install 'cybersource-flex[cli]'\n")
+                sys.exit(2)
         from .commands import cli
-    except ModuleNotFoundError as cause:
-        if cause.name not in ("click", "rich"):
-            raise
-        sys.stderr.write(f"cybersource-flex needs {cause.name}: pip install 'cybersource-flex[cli]'\n")
-        sys.exit(2)
-    cli(prog_name="cybersource-flex")
+
+        cli(prog_name=program)
+    except KeyboardInterrupt:
+        _exit_interrupted()
+    except SystemExit as exit_:
+        if exit_.code == 130:
+            _exit_interrupted()
+        raise
+
+
+def _exit_interrupted() -> None:
+    """End the process by the signal of Ctrl-C, so that a shell script that called it ends too."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            pass
+    if os.name == "posix":
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(130)

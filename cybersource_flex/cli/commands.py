@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
 from .._version import __version__
-from ..errors import FlexError
+from .completion import SHELLS, complete_scenario, complete_token, script
+from .shared.errors import PROGRAM, ConfigurationExit
+from .shared.exit_codes import ExitCode
+from .shared.group import Group
+from .shared.terminal import use_color
 
 __all__ = ["cli"]
-
-
-def _report_flex_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Print a ``FlexError`` as one line on standard error and exit with code 1, instead of showing a traceback."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **options: Any) -> None:
-        try:
-            command(*args, **options)
-        except FlexError as cause:
-            raise click.ClickException(f"{type(cause).__name__}: {cause}") from cause
-
-    return run
 
 
 def _require_emulator() -> None:
@@ -34,31 +23,47 @@ def _require_emulator() -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as cause:
-        raise click.UsageError(
+        raise ConfigurationExit(
             f"the emulator needs {cause.name}: pip install 'cybersource-flex[cli,emulator]'"
         ) from cause
 
 
 _output_file = click.Path(dir_okay=False, path_type=Path)
 _input_file = click.Path(exists=True, dir_okay=False, path_type=Path)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON. Its keys do not change.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON with stable keys.")
 _environment_option = click.option(
     "--environment", help="Environment of the host, such as test or production. Overrides the variables."
 )
 _host_option = click.option("--host", help="URL of the host, such as https://apitest.cybersource.com.")
+_token_argument = click.argument("token", required=False, shell_complete=complete_token)
+_scenario_option = click.option(
+    "--scenario",
+    metavar="NAME;PARAMETER=VALUE",
+    help="Fault to inject into every request.",
+    shell_complete=complete_scenario,
+)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
-def cli() -> None:
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+)
+@click.version_option(__version__, message=f"{PROGRAM} %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> ExitCode | None:
     """CyberSource Flex API: capture contexts, encryption and transient tokens."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True, color=use_color(sys.stderr))
+        return ExitCode.USAGE
+    return None
 
 
 @cli.command()
 @click.option("--url", help="URL of a host to use instead of a local emulator: https://apitest.cybersource.com.")
-@_report_flex_errors
 def demo(url: str | None) -> None:
-    """Run the five steps of tokenization and show each message.
+    """Create a token, pay with it, and show each message.
 
     Without --url, the command starts a local emulator. With --url, it reads the credentials from the environment
     variables CYBERSOURCE_AUTH, CYBERSOURCE_MERCHANT_ID, CYBERSOURCE_KEY_ID, CYBERSOURCE_SECRET_KEY and the others
@@ -77,27 +82,61 @@ def demo(url: str | None) -> None:
 @click.option(
     "--config",
     type=_input_file,
-    help="JSON file with a configuration dictionary of CyberSource's official SDK. Replaces the environment.",
+    help="JSON file with a configuration dictionary of CyberSource's official SDK, to use instead of the variables.",
 )
 @_json_option
 @click.option("--offline", is_flag=True, help="Skip the checks that send requests to the host.")
 @click.option("--send-token", is_flag=True, help="With OAuth, send the access token to the host to check it.")
-@_report_flex_errors
-def doctor(config: Path | None, as_json: bool, offline: bool, send_token: bool) -> None:
+def doctor(config: Path | None, as_json: bool, offline: bool, send_token: bool) -> ExitCode:
     """Check the configuration for problems.
 
-    The command reads the same variables as FlexClient.from_env(). It checks keys and certificates and when they
-    expire, compares the clock with the host's, and sends one signed request: a capture context for one field. It
-    sends no secret. The exit code is 0 without problems, 1 with problems and 2 for wrong usage.
+    The command reads the same variables as FlexClient.from_env(). It checks keys, certificates and expiry dates,
+    compares the local clock with the host's, and sends one signed request, which creates a capture context. It sends
+    no secret, except with --send-token. The exit code is 1 if there are problems.
     """
     from .doctor import run
 
-    if not run(config, as_json=as_json, offline=offline, send_token=send_token):
-        sys.exit(1)
+    return run(config, as_json=as_json, offline=offline, send_token=send_token)
 
 
 @cli.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to listen on.")
+@click.option(
+    "--config",
+    type=_input_file,
+    help="JSON file with a configuration dictionary of CyberSource's official SDK, to use instead of the variables.",
+)
+@_environment_option
+@_host_option
+@click.option("--production", is_flag=True, help="Allow hosts other than test hosts. No card data is sent to them.")
+@click.option("--dry-run", is_flag=True, help="List the requests and send nothing.")
+@click.option("--report", type=_output_file, help="Write a report without secrets, tokens and ids to this file.")
+@click.option("--force", is_flag=True, help="Overwrite an existing report.")
+@click.option(
+    "--interval",
+    default=0.5,
+    show_default=True,
+    # With longer intervals, capture contexts would expire before their check.
+    type=click.FloatRange(0, 10),
+    help="Seconds between two requests.",
+)
+@click.option("--send-token", is_flag=True, help="With OAuth, send the access token to the host.")
+@_json_option
+def probe(**options: Any) -> ExitCode:
+    """Compare a host with the assumptions about the service.
+
+    The command reads the same variables as FlexClient.from_env(), and uses the test host by default. It sends at most
+    60 requests, one at a time, with public test cards only, and makes no payments. Run doctor first. The exit code is
+    1 if an assumption is contradicted, 4 if the host rejects the credentials, and 3 if the checks could not be
+    completed for another reason: the host cannot be reached, limits the rate of requests, leaves a request without a
+    response, or returns no capture context.
+    """
+    from .probe import Options, run
+
+    return run(Options(**options))
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
     default=8080,
@@ -105,10 +144,22 @@ def doctor(config: Path | None, as_json: bool, offline: bool, send_token: bool) 
     type=click.IntRange(0, 65535),
     help="Port to listen on; 0 for a free one.",
 )
+@click.option(
+    "--allow-remote", is_flag=True, help="Allow an address that other machines reach. Serves https, without studio."
+)
+@click.option(
+    "--public-url", metavar="URL", help="URL that clients use, such as https://flex:8443. Needs --allow-remote."
+)
 @click.option("--merchant", multiple=True, metavar="ID", help="Id of a merchant. Can be repeated.")
+@click.option(
+    "--credentials-from-env",
+    is_flag=True,
+    help="Use the merchant and shared secret of the CYBERSOURCE_... variables instead of generated ones. No studio.",
+)
 @click.option("--portfolio", metavar="ID", help="Id of a portfolio whose meta key the merchants share.")
+@click.option("--env-file", type=_output_file, help="Write the variables to this file instead of printing them.")
 @click.option("--p12", type=_output_file, help="Write the first merchant's P12 file to this path and use it.")
-@click.option("--p12-portfolio", is_flag=True, help="Issue the P12 file to the portfolio: a meta key.")
+@click.option("--p12-portfolio", is_flag=True, help="Issue the P12 file to the portfolio (a meta key).")
 @click.option(
     "--p12-password",
     envvar="CYBERSOURCE_P12_PASSWORD",
@@ -117,8 +168,14 @@ def doctor(config: Path | None, as_json: bool, offline: bool, send_token: bool) 
 @click.option("--response-mle-p12", type=_output_file, help="Write the key for encrypted responses to this P12 file.")
 @click.option("--request-mle-cert", type=_output_file, help="Write the certificate for encrypted requests, in PEM.")
 @click.option("--access-token", is_flag=True, help="Issue an OAuth access token and print it.")
-@click.option("--tls", is_flag=True, help="Serve https with a certificate of a generated CA.")
+@click.option(
+    "--tls/--no-tls",
+    default=None,
+    help="Serve https with a certificate of a generated CA. Default: only with --allow-remote.",
+)
 @click.option("--ca-file", type=_output_file, help="Write the certificate of the generated CA, in PEM.")
+@click.option("--server-cert", type=_input_file, help="Certificate for https, in PEM, instead of a generated one.")
+@click.option("--server-key", type=_input_file, help="Private key of the certificate for https, in PEM.")
 @click.option(
     "--client-certificates",
     type=click.Choice(["optional", "required"]),
@@ -127,58 +184,95 @@ def doctor(config: Path | None, as_json: bool, offline: bool, send_token: bool) 
 @click.option("--client-cert", type=_output_file, help="Write a client certificate, in PEM.")
 @click.option("--client-key", type=_output_file, help="Write the private key of the client certificate, in PEM.")
 @click.option(
-    "--signed-host", multiple=True, metavar="NAME", help="Additional host name that clients may sign. Can be repeated."
+    "--signed-host",
+    multiple=True,
+    metavar="NAME",
+    help="Additional host name that clients may sign, also in the certificate. Can be repeated.",
+)
+@click.option(
+    "--loopback-origins", is_flag=True, help="Accept target origins with http and any loopback host, such as 127.0.0.1."
 )
 @click.option("--payment-credentials", is_flag=True, help="Serve payment credentials. Keeps card numbers in memory.")
-@click.option("--credentials-key", type=_output_file, help="Write the private key that decrypts them, in PEM.")
-@click.option("--scenario", metavar="NAME;PARAMETER=VALUE", help="Fault to inject into every request.")
+@click.option("--credentials-key", type=_output_file, help="Write the key that decrypts payment credentials, in PEM.")
+@_scenario_option
+@click.option("--profile", type=_input_file, help="Report of probe; the emulator behaves like the host of the report.")
 @click.option("--list-scenarios", is_flag=True, help="List the scenarios and exit.")
+@click.option(
+    "--log-requests",
+    is_flag=True,
+    help="Write one line for each request to standard error, and the reason of a rejection.",
+)
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-@_report_flex_errors
+@_json_option
 def emulator(list_scenarios: bool, **options: Any) -> None:
-    """Serve a local Flex host until interrupted.
+    """Serve a Flex host until interrupted.
 
-    Merchants and keys are generated. The command prints the environment variables for FlexClient.from_env(), demo
-    --url and doctor. It writes all files before it serves; files with secrets are readable only by their owner. The
-    exit code is 1 if it cannot serve or write a file, and 2 for wrong usage.
+    Merchants and keys are generated at start. The command prints the environment variables for FlexClient.from_env(),
+    demo --url and doctor. It writes all files before it serves; files with secrets are readable only by their owner.
+    Ctrl-C and SIGTERM end it with the exit code 0.
     """
     _require_emulator()
     from . import emulator as command
 
     if list_scenarios:
-        command.list_scenarios()
+        command.list_scenarios(as_json=options["as_json"])
     else:
         command.serve(command.Options(**options))
 
 
 @cli.command()
-@click.argument("token", required=False)
-@click.option("--file", type=_input_file, help="File that contains the token.")
-@click.option("--full", is_flag=True, help="Do not abbreviate long strings.")
+@click.option(
+    "--port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 for a free one.",
+)
+@_scenario_option
+@click.option("--no-browser", is_flag=True, help="Print the address and open no browser.")
 @_json_option
-@_report_flex_errors
-def inspect(token: str | None, file: Path | None, full: bool, as_json: bool) -> None:
-    """Show the contents of a token without verifying it.
+def studio(port: int, scenario: str | None, no_browser: bool, as_json: bool) -> None:
+    """Open a page that shows each step of the Flex API.
 
-    TOKEN is any JWT or JWE of Flex, or the path of a file that contains one. Use - or no argument for standard
-    input. The command sends nothing and masks card numbers. The exit code is 0 for a well-formed token, 1 for a
-    malformed one and 2 for wrong usage.
+    The command starts a local emulator and opens its page in the browser. The page has a checkout with Microform. It
+    lists the requests that the emulator receives from any program, and switches scenarios on and off. Ctrl-C ends it
+    with the exit code 0.
     """
-    from .inspect import run
+    _require_emulator()
+    from .studio import serve
 
-    if not run(token, file, as_json=as_json, full=full):
-        sys.exit(1)
+    serve(port, scenario, open_browser=not no_browser, as_json=as_json)
 
 
 @cli.command()
-@click.argument("token", required=False)
+@_token_argument
 @click.option("--file", type=_input_file, help="File that contains the token.")
-@click.option("--context", help="Capture context of a transient token, or the path of a file that contains it.")
+@click.option("--full", is_flag=True, help="Do not abbreviate long strings.")
+@_json_option
+def inspect(token: str | None, file: Path | None, full: bool, as_json: bool) -> ExitCode:
+    """Show the contents of a token without verifying it.
+
+    TOKEN is any JWT or JWE of Flex, or the path of a file that contains one. Use - or no argument for standard
+    input. The command sends nothing and masks card numbers. The exit code is 1 if the token is malformed.
+    """
+    from .tokens.inspect import run
+
+    return run(token, file, as_json=as_json, full=full)
+
+
+@cli.command()
+@_token_argument
+@click.option("--file", type=_input_file, help="File that contains the token.")
+@click.option(
+    "--context",
+    help="Capture context of a transient token, or the path of a file that contains it.",
+    shell_complete=complete_token,
+)
 @click.option(
     "--context-expired-ok/--no-context-expired-ok",
     default=True,
     show_default=True,
-    help="Accept a context that expired less than 15 minutes ago, the lifetime of its tokens.",
+    help="Accept a context that expired less than 15 minutes ago: its tokens may still be valid.",
 )
 @click.option("--environment", help="Environment to fetch the key from, such as test. Overrides the variables.")
 @click.option("--host", help="URL of the host to fetch the key from, such as https://apitest.cybersource.com.")
@@ -198,18 +292,17 @@ def inspect(token: str | None, file: Path | None, full: bool, as_json: bool) -> 
     help="Allowed clock difference in seconds. $CYBERSOURCE_LEEWAY sets the default.",
 )
 @_json_option
-@_report_flex_errors
-def verify(**options: Any) -> None:
+def verify(**options: Any) -> ExitCode:
     """Verify a capture context or transient token.
 
-    TOKEN is the JWT, or the path of a file that contains it. Use - or no argument for standard input. Without
-    --jwk, the key is fetched from the host of the FlexClient.from_env() variables, which needs no credentials. The
-    exit code is 0 if the token is verified, 1 if not, 2 for wrong usage or configuration and 3 if the key could not
-    be fetched.
+    TOKEN is the JWT, or the path of a file that contains it. Use - or no argument for standard input. Without --jwk,
+    the command fetches the key from the host that the variables of FlexClient.from_env() select. The command needs no
+    credentials. The exit code is 1 if the token is not verified. If the key could not be fetched, the exit code says
+    why: 3, 4 or 5.
     """
-    from .verify import Options, run
+    from .tokens.verify import Options, run
 
-    sys.exit(run(Options(**options)))
+    return run(Options(**options))
 
 
 @cli.command("capture-context")
@@ -223,53 +316,50 @@ def verify(**options: Any) -> None:
 @_environment_option
 @_host_option
 @_json_option
-@_report_flex_errors
 def capture_context(**options: Any) -> None:
     """Create and verify a capture context and print its JWT.
 
-    Options with FIELD, URL or NAME can be repeated. Without any, the context is for a card: number,
-    expirationMonth, expirationYear, securityCode? and type?. Credentials are read from the FlexClient.from_env()
-    variables. The exit code is 1 if the context could not be created, and 2 for wrong usage or configuration.
+    Options with FIELD, URL or NAME can be repeated. Without these options, the context is for a card: number,
+    expirationMonth, expirationYear, and optionally securityCode and type. Credentials are read from the
+    FlexClient.from_env() variables.
     """
-    from .capture_context import Options, run
+    from .tokens.capture_context import Options, run
 
     run(Options(**options))
 
 
 @cli.command()
 @click.option("--input", required=True, type=_input_file, help="File with one card per line, as JSON.")
-@click.option("--output", required=True, type=_output_file, help="File to append one result per card to.")
+@click.option("--output", required=True, type=_output_file, help="File to which one result per card is appended.")
 @click.option(
     "--concurrency", default=8, show_default=True, type=click.IntRange(1, 64), help="Number of parallel requests."
 )
 @click.option("--retry-failed", is_flag=True, help="Retry lines that failed in an earlier run.")
 @_environment_option
 @_host_option
-@click.option("--production-cards", is_flag=True, help="Allow a host that is not a test host, and so real cards.")
-@_report_flex_errors
-def tokenize(**options: Any) -> None:
+@click.option("--production-cards", is_flag=True, help="Allow hosts other than test hosts, and therefore real cards.")
+@_json_option
+def tokenize(**options: Any) -> ExitCode:
     """Create a transient token for each card in a file.
 
     For tests and migrations. Each input line is a JSON object: {"id": "order-1", "card": {"number":
     "4111111111111111", ...}}. Lines that already have a result in the output are skipped, so the same command
-    resumes an interrupted run. Credentials are read from the FlexClient.from_env() variables. The exit code is 0 if
-    every line has a token, 1 if not, and 2 for wrong usage or configuration.
+    resumes an interrupted run. Credentials are read from the FlexClient.from_env() variables. The exit code is 1 if a
+    line has no token.
     """
-    from .tokenize_files import Options, run
+    from .tokens.tokenize_files import Options, run
 
-    sys.exit(run(Options(**options)))
+    return run(Options(**options))
 
 
 @cli.command()
-@click.argument("report", type=click.File("rb"))
+@click.argument("report", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @_json_option
-@_report_flex_errors
-def explain(report: BinaryIO, as_json: bool) -> None:
+def explain(report: Path, as_json: bool) -> None:
     """Explain a 401 response from a saved REPORT.
 
     REPORT is a JSON file with the result of AuthenticationError.report(). Use - for standard input. The command
     lists all known causes, the likeliest first, with the evidence for (+) and against (-) each. It sends nothing.
-    The exit code is 2 if the file is not such a report.
     """
     from .explain import run
 
@@ -277,16 +367,12 @@ def explain(report: BinaryIO, as_json: bool) -> None:
 
 
 @cli.command()
-@_json_option
-@_report_flex_errors
-def provenance(as_json: bool) -> None:
-    """Verify the generated files of this package.
+@click.argument("shell", metavar="SHELL", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print a script that completes commands and options in SHELL.
 
-    The command shows what the files were generated from, hashes each of them and compares it with the record in the
-    package. It sends nothing. The exit code is 0 if all files are unchanged and there are no other files in their
-    folders, and 1 otherwise.
+    For bash 4.4 or newer, add eval "$(cybersource-flex completion bash)" to ~/.bashrc. For zsh, add eval
+    "$(cybersource-flex completion zsh)" to ~/.zshrc, after compinit. For fish, write the script to
+    ~/.config/fish/completions/cybersource-flex.fish.
     """
-    from .provenance import run
-
-    if not run(as_json=as_json):
-        sys.exit(1)
+    click.echo(script(shell, cli))

@@ -1,28 +1,38 @@
-"""``cybersource-flex demo``: run the five steps of the Flex API and show each message."""
+"""``cybersource-flex demo``: run the five steps of the Flex API, pay with the token, and show each message."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from datetime import UTC, datetime
 
 from ..api.flex_api_api import FlexAPIApi
 from ..client import FlexClient, fields
-from ..jose import encrypt
-from .console import Console, abbreviate, decode_json_part
+from ..jose import TransientToken, encrypt
+from .shared.console import Console, abbreviate, decode_json_part
+from .shared.progress import waiting
 
 __all__ = ["run", "run_against_emulator"]
 
 # A public test card of the sandbox.
 _NUMBER = "4111111111111111"
+_PAYMENTS = "/pts/v2/payments"
+# The emulator authorises the first amount and declines the second one.
+_AUTHORIZED, _DECLINED = "21.00", "1001.00"
 
 
 def run_against_emulator() -> None:
-    """Run the demo against an emulator that is started for it."""
+    """Start a local emulator and run the demo against it."""
     from ..emulator import Emulator
 
-    with Emulator() as emulator, FlexClient.from_env(emulator.environ) as client:
-        _run(client, "a local emulator")
+    with contextlib.ExitStack() as stack:
+        with waiting("starting the emulator"):
+            emulator = stack.enter_context(Emulator())
+        client = stack.enter_context(FlexClient.from_env(emulator.environ))
+        console, token, started = _run(client, "a local emulator")
+        _pay(console, client, token)
+        _finish(console, started)
 
 
 def run(url: str) -> None:
@@ -36,12 +46,18 @@ def run(url: str) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         client = FlexClient.from_env(environment=url)
     with client:
-        _run(client, "a real host")
+        console, token, started = _run(client, "a real host")
+        # The demo never pays on a host that it has not started.
+        console.title(f"\nPay with it: POST {_PAYMENTS} (not sent)")
+        console.json("body", _payment(abbreviate(token.jwt), _AUTHORIZED))
+        _finish(console, started)
 
 
-def _run(client: FlexClient, host: str) -> None:
+def _run(client: FlexClient, host: str) -> tuple[Console, TransientToken, float]:
+    """Run the five steps. Returns the console, the token, and when the steps began."""
     started = time.perf_counter()
     console = Console()
+    wait = f"waiting for {client.api_client.configuration.host}"
     year = str(datetime.now(UTC).year + 3)
     api = FlexAPIApi(client.api_client)
     console.title(
@@ -51,14 +67,17 @@ def _run(client: FlexClient, host: str) -> None:
     console.step(1, "Create a capture context", "POST /flex/v2/sessions, signed")
     requested_fields = fields(card=["number", "expirationMonth", "expirationYear", "type?", "securityCode?"])
     console.json("request", {"fields": requested_fields.to_dict()})
-    context = client.create_capture_context(requested_fields)
+    with waiting(wait):
+        context = client.create_capture_context(requested_fields)
     header, payload, _ = context.jwt.split(".")
     console.json("capture context, header", decode_json_part(header))
     console.json("capture context, payload", abbreviate(decode_json_part(payload)))
 
     kid = decode_json_part(header)["kid"]
     console.step(2, "Verify it with the host's long-term key", f"GET /flex/v2/public-keys/{kid}")
-    console.json("key", abbreviate(api.get_public_key(kid).to_dict()))
+    with waiting(wait):
+        key = api.get_public_key(kid)
+    console.json("key", abbreviate(key.to_dict()))
     console.verified(f"capture context, {context.type}, valid for {context.expires_in().seconds} s")
 
     console.step(3, "Encrypt the card with the one-time key in the context", "RSA-OAEP, A256GCM")
@@ -76,7 +95,8 @@ def _run(client: FlexClient, host: str) -> None:
     console.line(f"{jwe.count('.') + 1} parts, {len(jwe)} characters", style="dim")
 
     console.step(4, "Exchange it for a transient token", "POST /flex/v2/tokens, not signed")
-    token_jwt = api.create_transient_token(jwe)
+    with waiting(wait):
+        token_jwt = api.create_transient_token(jwe)
     header, payload, _ = token_jwt.split(".")
     console.json("transient token, header", decode_json_part(header))
     console.json("transient token, payload", abbreviate(decode_json_part(payload)))
@@ -86,14 +106,26 @@ def _run(client: FlexClient, host: str) -> None:
     console.verified(
         f"transient token, {token.masked_number or 'number not shown'}, valid for {token.expires_in().seconds} s"
     )
+    return console, token, started
 
-    console.title("\nPay with it: POST /pts/v2/payments")
-    console.json(
-        "body",
-        {
-            "clientReferenceInformation": {"code": "order-1"},
-            "orderInformation": {"amountDetails": {"totalAmount": "21.00", "currency": "USD"}},
-            "tokenInformation": {"transientTokenJwt": abbreviate(token.jwt)},
-        },
-    )
+
+def _pay(console: Console, client: FlexClient, token: TransientToken) -> None:
+    """Pay twice with the token: one payment is authorised, the other one is declined."""
+    for number, (amount, result) in enumerate(((_AUTHORIZED, "authorised"), (_DECLINED, "declined")), 6):
+        console.step(number, f"Pay with it: a payment that is {result}", f"POST {_PAYMENTS}, signed")
+        console.json("request", _payment(abbreviate(token.jwt), amount))
+        response = client.request("POST", _PAYMENTS, json=_payment(token.jwt, amount))
+        members = ("id", "status", "errorInformation", "orderInformation")
+        console.json("response", {name: response.data[name] for name in members if name in response.data})
+
+
+def _payment(token: str, amount: str) -> dict[str, object]:
+    return {
+        "clientReferenceInformation": {"code": "order-1"},
+        "orderInformation": {"amountDetails": {"totalAmount": amount, "currency": "USD"}},
+        "tokenInformation": {"transientTokenJwt": token},
+    }
+
+
+def _finish(console: Console, started: float) -> None:
     console.line(f"done in {time.perf_counter() - started:.2f} s", style="dim")

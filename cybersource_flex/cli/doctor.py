@@ -6,58 +6,65 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from .._paths import NOT_TEXT, decode_text
 from ..client.config.client_options import ClientBuilder
 from ..client.config.env_variables import builder_from_env
 from ..client.config.merchant_config import builder_from_merchant_config
 from ..errors import ConfigurationError
-from .console import Console
 from .doctor_checks import Finding, run_checks
+from .shared.console import Console
+from .shared.exit_codes import ExitCode
+from .shared.progress import wait_for_each
 
-__all__ = ["run"]
+__all__ = ["load_config", "run"]
+
+_WAITING: Final = "waiting for the host"
 
 
-def run(config: Path | None, *, as_json: bool, offline: bool, send_token: bool) -> bool:
+def run(config: Path | None, *, as_json: bool, offline: bool, send_token: bool) -> ExitCode:
     """Check a configuration and print the findings.
 
     Args:
-        config: a JSON file with the official SDK's dictionary; None for the environment.
+        config: a JSON file with the official SDK's dictionary. None reads the environment variables.
         as_json: print JSON after all checks, instead of one line after each check.
         offline: skip the checks that send requests to the host.
         send_token: whether an access token may be sent to the host.
 
     Returns:
-        Whether there are no problems.
+        The exit code: 0 without problems, otherwise 1.
     """
     source = "the environment" if config is None else str(config)
     builder: ClientBuilder | None = None
     findings: Iterable[Finding]
     try:
-        builder = builder_from_env(os.environ) if config is None else builder_from_merchant_config(_load(config))
+        builder = builder_from_env(os.environ) if config is None else builder_from_merchant_config(load_config(config))
         findings = run_checks(builder, offline=offline, send_token=send_token)
     except ConfigurationError as cause:
-        hint = "the settings are in docs/configuration.md"
+        hint = "docs/configuration.md lists all settings"
         findings = [Finding("configuration", "problem", str(cause), hint)]
     if as_json:
-        results = list(findings)
+        results = list(wait_for_each(findings, _WAITING))
         click.echo(json.dumps(_report(results, source, builder), indent=2))
     else:
         results = _print(findings, source)
-    return _count(results, "problem") == 0
+    return ExitCode.NEGATIVE if _count(results, "problem") else ExitCode.SUCCESS
 
 
 def _print(findings: Iterable[Finding], source: str) -> list[Finding]:
-    """Print each finding when its check is done, and return all."""
+    """Print each finding as soon as its check is done, and return all findings."""
     console = Console()
     console.title(f"Configuration from {source}")
     printed = []
-    for finding in findings:
+    for finding in wait_for_each(findings, _WAITING):
         printed.append(finding)
         console.finding(finding.level, finding.check, finding.message, finding.hint)
     problems, warnings = _count(printed, "problem"), _count(printed, "warning")
+    if not problems and any(finding.check == "signed_request" for finding in printed):
+        console.line("cybersource-flex probe compares the host with what this package assumes", "italic")
     console.title(f"{_plural(problems, 'problem')}, {_plural(warnings, 'warning')}")
     return printed
 
@@ -84,20 +91,23 @@ def _plural(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
-def _load(path: Path) -> Any:
-    """Read the dictionary in a JSON file. Raises ``ConfigurationError`` without content of the file."""
+def load_config(path: Path) -> Any:
+    """Read the dictionary in a JSON file. Raises ``ConfigurationError``. The message contains no value of the file."""
     reason = None
     try:
-        return json.loads(path.read_text("utf-8"), object_pairs_hook=_reject_duplicates)
+        document = decode_text(path.read_bytes())
+        if document is None:
+            raise ConfigurationError(f"{path} {NOT_TEXT}")
+        return json.loads(document, object_pairs_hook=_reject_duplicates)
     except OSError as cause:
         reason = cause.strerror or type(cause).__name__
     except json.JSONDecodeError as cause:
-        reason = f"not JSON, in line {cause.lineno}"
+        reason = f"the file is not valid JSON: error in line {cause.lineno}"
     except ConfigurationError:
         raise
     except (ValueError, RecursionError):
-        # Not UTF-8, a number with thousands of digits, or too many levels.
-        reason = "not JSON"
+        # The file contains a number with thousands of digits, or is nested too deeply.
+        reason = "the file is not valid JSON"
     raise ConfigurationError(f"{path}: {reason}")
 
 
@@ -106,5 +116,5 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         names = [name for name, _ in pairs]
         duplicates = sorted({name for name in names if names.count(name) > 1})
-        raise ConfigurationError(f"given twice: {', '.join(duplicates)}")
+        raise ConfigurationError(f"the file contains a name more than once: {', '.join(duplicates)}")
     return members

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from ..api.flex_api_api import FlexAPIApi
 from ..client import FlexClient, fields
-from ..configuration import Configuration
 from ..errors import (
     ApiException,
     ConfigurationError,
+    ConnectionBrokenError,
     ExpiredTokenError,
     FlexError,
     PermissionDeniedError,
+    ResponseDecodingError,
     ServerError,
     TokenError,
     TokenNotYetValidError,
     TransportError,
 )
+from ..transport.configuration import Configuration
 from ..transport.tls import certificates_in
 
 if TYPE_CHECKING:
@@ -37,11 +39,11 @@ __all__ = ["Finding", "run_checks"]
 
 # A certificate that expires within this number of days gives a warning.
 _EXPIRY_WARNING_DAYS: Final = 30
-# A file with more certificates is a CA bundle for the whole web.
+# A file with more certificates than this is taken for a CA bundle of the public web.
 _MAX_CERTIFICATES: Final = 10
-_RENEW_CHAIN: Final = "ask the CA of the client certificate for its replacement"
+_RENEW_CHAIN: Final = "ask the CA of the client certificate for a new intermediate certificate"
 
-# CyberSource's release notes of 2026-10-23 name the month. Days are counted to its first day.
+# CyberSource's release notes of 2026-10-23 name only the month, so days are counted to the first day of the month.
 _END_OF_HTTP_SIGNATURE: Final = date(2027, 3, 1)
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
@@ -53,28 +55,40 @@ _SECRET_BYTES: Final = 32
 _CLOCK_OK: Final = 5
 _CLOCK_WARNING: Final = 60
 
-# Effects of a wrong clock on tokens. A clock that is behind still accepts tokens in a response of the host.
-_CLOCK_BEHIND: Final = "tokens from browsers are rejected as not yet valid if it is behind by more than the leeway"
-_CLOCK_AHEAD: Final = "capture contexts and tokens expire earlier by this time"
+# Effects of a wrong clock on tokens. Tokens in a response of the host are accepted even if the local clock is behind.
+_CLOCK_BEHIND: Final = (
+    "tokens from browsers are rejected as not yet valid if the clock is behind by more than the leeway"
+)
+_CLOCK_AHEAD: Final = "if the clock is ahead, capture contexts and tokens expire too early"
 
-# The id of a key that does not exist. Any response is enough for the check.
+# The id of a key that does not exist. The check needs only a response, of any status.
 _UNKNOWN_KEY_ID: Final = "00"
+
+_NOT_THE_HOST: Final = (
+    "does something else respond instead of the host: a proxy, a firewall, or the login page of a network? Is the host "
+    "correct?"
+)
+
+_NO_ENCRYPTED_RESPONSE: Final = (
+    "if this happens every time, leave out the request for an encrypted response: with unencrypted_responses, with "
+    "CYBERSOURCE_MLE_UNENCRYPTED_RESPONSES, or with '::false' in mapToControlMLEonAPI"
+)
 
 _CAUSES_OF_401: Final = {
     "jwt_shared_secret": (
         "a key of the other environment, test or production; a secret that belongs to another key id or merchant; "
-        "a key that has expired or was deactivated in the Business Center; with a meta key a missing portfolio id"
+        "a key that has expired or was deactivated in the Business Center; a meta key without its portfolio id"
     ),
     "jwt_p12": (
         "a file of the other environment, test or production; a certificate that was deactivated in the Business "
-        "Center; a merchant id that is not the certificate's; with a meta key a missing portfolio id"
+        "Center; a merchant id that does not match the certificate; a meta key without its portfolio id"
     ),
     "http_signature": (
         "a key of the other environment, test or production; a secret that belongs to another key id or merchant; "
-        "a key that has expired or was deactivated in the Business Center; with a meta key a missing portfolio id; "
+        "a key that has expired or was deactivated in the Business Center; a meta key without its portfolio id; "
         "or the end of HTTP Signature support: try jwt_shared_secret"
     ),
-    "bearer": "a token that has expired or was revoked, or one of the other environment, test or production",
+    "bearer": "a token that has expired or was revoked; a token of the other environment, test or production",
 }
 
 Level = Literal["ok", "warning", "problem"]
@@ -87,7 +101,7 @@ class Finding(NamedTuple):
         check: name of the check. It does not change between versions.
         level: severity.
         message: the result, for people.
-        hint: what to do about it, or empty.
+        hint: what to do about the problem, or empty.
         facts: the result, for programs.
     """
 
@@ -194,7 +208,7 @@ def _credentials(builder: ClientBuilder, signer: Signer) -> Iterator[Finding]:
             "secret",
             "ok" if ok else "warning",
             f"base64 of {length} bytes",
-            "" if ok else f"secrets of the Business Center have {_SECRET_BYTES} bytes; was it copied completely?",
+            "" if ok else f"secrets of the Business Center have {_SECRET_BYTES} bytes; was this one copied completely?",
             {"bytes": length},
         )
 
@@ -205,7 +219,7 @@ def _certificate(signer: JwtP12) -> Iterator[Finding]:
         "key_id",
         "ok" if ok else "warning",
         f"{signer.key_id}, {'22 digits' if ok else 'not 22 digits'}",
-        "" if ok else "is it a file from the Business Center?",
+        "" if ok else "is the P12 file from the Business Center?",
         {"shape": "22 digits" if ok else "other", "key_id": signer.key_id},
     )
     subject = _subject(signer.certificate)
@@ -224,7 +238,7 @@ def _encryption(mle: MessageLevelEncryption) -> Iterator[Finding]:
     if mle.response_certificate_expires_at is not None:
         yield _expiry("mle_response", subject, mle.response_certificate_expires_at, facts, renew)
     else:
-        yield Finding("mle_response", "ok", f"{subject}; only the Business Center shows when it expires", facts=facts)
+        yield Finding("mle_response", "ok", f"{subject}; the Business Center shows when the key expires", facts=facts)
 
 
 def _tls(tls: Tls) -> Iterator[Finding]:
@@ -236,7 +250,7 @@ def _tls(tls: Tls) -> Iterator[Finding]:
         return
     chain = certificates_in(tls.client_certificate)
     if not chain:
-        message = "its expiry cannot be read: it is in a format that only OpenSSL supports"
+        message = "the expiry date cannot be read: the certificate is in a format that only OpenSSL supports"
         yield Finding("client_certificate", "warning", message)
         return
     subject = _subject(chain[0])
@@ -245,14 +259,14 @@ def _tls(tls: Tls) -> Iterator[Finding]:
         subject = _subject(certificate)
         ends = certificate.not_valid_after_utc
         finding = _expiry("client_certificate_chain", f"subject {subject}", ends, {"subject": subject}, _RENEW_CHAIN)
-        # Only a warning: the host may know another chain from the client certificate to its CA.
+        # An expired intermediate certificate is only a warning, because the host may know a different chain to the CA.
         yield finding._replace(level="warning") if finding.level == "problem" else finding
 
 
 def _authorities(certificates: list[x509.Certificate]) -> Finding:
-    """The finding about ``ca_file``. A file without a valid certificate has been rejected before."""
+    """Return the finding about ``ca_file``. Files without any valid certificate were rejected earlier."""
     if not certificates:
-        message = "their expiry cannot be read: they are in a format that only OpenSSL supports"
+        message = "the expiry dates cannot be read: the certificates are in a format that only OpenSSL supports"
         return Finding("ca_file", "warning", message)
     by_expiry = sorted(certificates, key=lambda certificate: certificate.not_valid_after_utc)
     limit = datetime.now(UTC) + timedelta(days=_EXPIRY_WARNING_DAYS)
@@ -263,11 +277,11 @@ def _authorities(certificates: list[x509.Certificate]) -> Finding:
         "expires_at": by_expiry[0].not_valid_after_utc.isoformat(),
     }
     count = f"{len(certificates)} certificate{'' if len(certificates) == 1 else 's'}"
-    # A CA bundle for the whole web always contains expiring certificates.
+    # A CA bundle of the public web always contains expiring certificates.
     if expiring and len(certificates) <= _MAX_CERTIFICATES:
         first, ends = expiring[0], expiring[0].not_valid_after_utc
         finding = _expiry("ca_file", f"{count}; subject {_subject(first)}", ends, facts)
-        return finding._replace(level="warning", hint="ask its issuer for a replacement")
+        return finding._replace(level="warning", hint="ask the issuer of the certificate for a new one")
     message = f"{count}, {len(expiring)} expired or expiring within {_EXPIRY_WARNING_DAYS} days"
     return Finding("ca_file", "ok", message, facts=facts)
 
@@ -327,6 +341,10 @@ def _check_host(unsigned: FlexClient, client: FlexClient | None, scheme: str, *,
             FlexAPIApi(unsigned.api_client).get_public_key_with_http_info(_UNKNOWN_KEY_ID).headers
         )
         status = 200
+    except ResponseDecodingError as response:
+        facts = {"status": response.status, "error": type(response).__name__}
+        yield Finding("reachable", "problem", str(response), _NOT_THE_HOST, facts)
+        return
     except ApiException as response:
         headers, status = response.headers, response.status
     except TransportError as cause:
@@ -334,8 +352,7 @@ def _check_host(unsigned: FlexClient, client: FlexClient | None, scheme: str, *,
             "reachable",
             "problem",
             str(cause),
-            "is the host correct? Does a firewall require a proxy (CYBERSOURCE_PROXY), or does a proxy that replaces "
-            "certificates require its CA (CYBERSOURCE_CA_FILE)?",
+            _unreachable_hint(str(cause), unsigned.api_client.configuration),
             {"error": type(cause).__name__},
         )
         return
@@ -362,6 +379,27 @@ def _check_host(unsigned: FlexClient, client: FlexClient | None, scheme: str, *,
     yield _signed(client, scheme)
 
 
+def _unreachable_hint(message: str, settings: Configuration) -> str:
+    """Return what to check if the host cannot be reached. Settings that are already set are not suggested."""
+    if "VERIFY_X509_STRICT" in message:
+        return (
+            "until the certificates are renewed, pass an SSL context without the flag: "
+            "FlexClient.from_env(tls=Tls(ssl_context=...)), see docs/configuration.md"
+        )
+    if "certificate is not valid for" in message:
+        return "is the host correct? The emulator's certificate is for the hosts of --public-url and --signed-host"
+    if "certificate is not accepted" in message:
+        if settings.tls is not None and settings.tls.ca_file is not None:
+            return "does the file of CYBERSOURCE_CA_FILE contain the CA that issued this certificate?"
+        return "is the host an emulator, or does a proxy replace certificates? Then set CYBERSOURCE_CA_FILE to its CA"
+    if settings.proxy is not None:
+        return "is the host correct? Can the proxy reach the host, or should NO_PROXY list the host?"
+    return (
+        "is the host correct? Does a firewall require a proxy (CYBERSOURCE_PROXY)? If a proxy replaces certificates, "
+        "set CYBERSOURCE_CA_FILE to the CA of the proxy"
+    )
+
+
 def _clock(date: str | None, now: float) -> Finding:
     try:
         # The header has whole seconds, rounded down.
@@ -378,8 +416,8 @@ def _clock(date: str | None, now: float) -> Finding:
         "clock",
         "problem" if abs(offset) > _CLOCK_WARNING else "warning",
         f"this machine's clock is {difference} the host's",
-        f"set it by NTP: {_CLOCK_AHEAD if offset > 0 else _CLOCK_BEHIND}; also, requests contain its time and may be "
-        "rejected",
+        f"synchronize the clock by NTP; {_CLOCK_AHEAD if offset > 0 else _CLOCK_BEHIND}; the host may also reject "
+        "requests, because they contain the time",
         facts,
     )
 
@@ -387,16 +425,16 @@ def _clock(date: str | None, now: float) -> Finding:
 def _signed(client: FlexClient, scheme: str) -> Finding:
     """Check whether the host accepts a signed request: the creation of a capture context for one field.
 
-    A capture context contains no data, expires after 15 minutes and costs nothing, and only a 201 with a verified JWT
-    counts as success. A request for details of an unknown payment would be smaller, but an intermediary could return
-    the expected 404 as well.
+    A capture context contains no data, expires after 15 minutes and costs nothing. Only a 201 response with a verified
+    JWT counts as success. A request for details of an unknown payment would be smaller, but its expected response, 404,
+    could also come from an intermediary.
     """
     try:
         context = client.create_capture_context(fields(card=["number"]))
     except ApiException as cause:
         facts = {
             "tried": True,
-            "accepted": False,
+            "accepted": isinstance(cause, ResponseDecodingError),
             "status": cause.status,
             "reason": cause.reason,
             "correlation_id": cause.correlation_id,
@@ -405,13 +443,15 @@ def _signed(client: FlexClient, scheme: str) -> Finding:
     except TokenError as cause:
         message = f"accepted, but the returned capture context is not valid: {cause}"
         is_clock = isinstance(cause, (ExpiredTokenError, TokenNotYetValidError))
-        hint = "is the clock correct?" if is_clock else "does an intermediary respond instead of the host?"
+        hint = "is the clock correct?" if is_clock else _NOT_THE_HOST
         return Finding("signed_request", "problem", message, hint, {"tried": True, "accepted": True})
     except FlexError as cause:
-        return Finding("signed_request", "problem", str(cause), facts={"tried": True, "accepted": None})
+        facts = {"tried": True, "accepted": None}
+        asked = client.api_client.configuration.mle is not None and isinstance(cause, ConnectionBrokenError)
+        return Finding("signed_request", "problem", str(cause), _NO_ENCRYPTED_RESPONSE if asked else "", facts)
     # A clock that is behind would show too much remaining time.
     remaining = min(context.expires_in(), context.expires_at - context.issued_at)
-    message = f"accepted; the capture context verifies and is valid for {max(0, int(remaining.total_seconds()))} s"
+    message = f"accepted; the capture context is verified, and valid for {max(0, int(remaining.total_seconds()))} s"
     return Finding("signed_request", "ok", message, facts={"tried": True, "accepted": True, "status": 201})
 
 
@@ -422,7 +462,7 @@ def _hint(cause: ApiException, scheme: str) -> str:
     if cause.status == 401:
         return f"usual causes: {_CAUSES_OF_401.get(scheme, 'the credentials')}; or the clock"
     if isinstance(cause, PermissionDeniedError):
-        return "the signature is valid, but this merchant or key may not use Flex; ask CyberSource to enable it"
+        return "the signature is valid, but this merchant or key has no permission for Flex; ask CyberSource for it"
     if isinstance(cause, ServerError):
         return "the service or a gateway failed; try again, and report the correlation id to CyberSource"
-    return "is the host correct?"
+    return _NOT_THE_HOST if isinstance(cause, ResponseDecodingError) else "is the host correct?"

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Final
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
-from ..transport.diagnosis import LIKELY, Cause, InvalidFactError, diagnose
-from .console import Console
+from .._paths import NOT_TEXT, decode_text
+from ..errors import AuthFailureCause
+from ..transport.diagnosis import LIKELY, InvalidFactError, diagnose
+from .shared.console import Console
 
 __all__ = ["run"]
 
 # A report is about 1 KiB long.
 _MAX_KIB: Final = 256
-# The score from which a cause is possible.
+# The lowest score of a possible cause.
 _POSSIBLE: Final = 30
 
 
-def run(file: BinaryIO, *, as_json: bool) -> None:
+def run(path: Path, *, as_json: bool) -> None:
     """Print the possible causes of a 401, the likeliest first.
 
     Args:
-        file: the report of ``AuthenticationError.report()`` as JSON.
-        as_json: print JSON instead of text.
+        path: a file with the report of ``AuthenticationError.report()`` as JSON. ``-`` is standard input.
+        as_json: print JSON.
 
     Raises:
         click.BadParameter: the file is not such a report.
     """
-    report = _read(file)
+    report = _parse(_read(path))
     try:
         causes = diagnose(report["facts"])
     except InvalidFactError as cause:
@@ -41,21 +45,21 @@ def run(file: BinaryIO, *, as_json: bool) -> None:
         _show(report, causes)
 
 
-def _show(report: Mapping[str, Any], causes: tuple[Cause, ...]) -> None:
+def _show(report: Mapping[str, Any], causes: tuple[AuthFailureCause, ...]) -> None:
     console = Console()
     attempts = report["attempts"]
     console.title(f"{report['method']} {report['path']}: 401")
     if attempts:
-        last = datetime.fromtimestamp(attempts[-1]["started"], UTC)
+        last = datetime.fromtimestamp(attempts[-1]["started_at"], UTC)
         console.line(f"{len(attempts)} attempt{'s' * (len(attempts) > 1)}, the last at {last:%Y-%m-%d %H:%M:%S} UTC")
     if report["correlation_id"] is not None:
         console.line(f"v-c-correlation-id {report['correlation_id']}: CyberSource's support asks for it")
     for number, cause in enumerate(causes, 1):
         style = "" if cause.score else "dim"
         console.title(f"{number}. {cause.title} ({_likelihood(cause.score)})")
-        for evidence in cause.speaks_for:
+        for evidence in cause.evidence_for:
             console.line(f"+ {evidence}", style)
-        for evidence in cause.speaks_against:
+        for evidence in cause.evidence_against:
             console.line(f"- {evidence}", style)
         if cause.score:
             console.line(cause.advice, "italic")
@@ -69,23 +73,40 @@ def _likelihood(score: int) -> str:
     return "unlikely" if score else "ruled out"
 
 
-def _as_json(cause: Cause) -> dict[str, Any]:
+def _as_json(cause: AuthFailureCause) -> dict[str, Any]:
     return {**cause._asdict(), "likelihood": _likelihood(cause.score)}
 
 
-def _read(file: BinaryIO) -> dict[str, Any]:
-    content = file.read(_MAX_KIB * 1024 + 1)
+def _read(path: Path) -> bytes:
+    if str(path) == "-":
+        # sys.stdin is None if it was closed.
+        if sys.stdin is None:
+            raise click.BadParameter("standard input is closed", param_hint="'REPORT'")
+        return sys.stdin.buffer.read(_MAX_KIB * 1024 + 1)
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_KIB * 1024 + 1)
+    except OSError as cause:
+        raise click.BadParameter(f"{path}: {cause.strerror or type(cause).__name__}", param_hint="'REPORT'") from None
+
+
+def _parse(content: bytes) -> dict[str, Any]:
     if len(content) > _MAX_KIB * 1024:
         raise _invalid_report(f"it is larger than {_MAX_KIB} KiB")
+    document = decode_text(content)
+    if document is None:
+        raise _invalid_report(f"it {NOT_TEXT}")
     try:
-        report = json.loads(content)
+        report = json.loads(document)
     except (ValueError, RecursionError):
-        # Raised without the cause, whose message would quote the file.
+        # The cause is dropped, because its message would quote the file.
         raise _invalid_report("it is not JSON") from None
     if not isinstance(report, dict) or report.get("report") != "cybersource-flex 401":
         raise _invalid_report("it is not what AuthenticationError.report() returns")
     if report.get("version") != 1:
-        raise _invalid_report("it has another version than 1; use the version of cybersource-flex that created it")
+        raise _invalid_report(
+            "its version is not 1; to explain it, use the version of cybersource-flex that created this report"
+        )
     invalid = next((name for name, is_valid in _MEMBERS.items() if not is_valid(report.get(name))), None)
     if invalid is not None:
         raise _invalid_report(f"its member {invalid!r} is missing or invalid")
@@ -98,8 +119,8 @@ def _is_line(value: Any) -> bool:
 
 
 def _is_attempt(value: Any) -> bool:
-    started = value.get("started") if isinstance(value, dict) else None
-    # Up to the year 2100: not every platform has dates beyond it.
+    started = value.get("started_at") if isinstance(value, dict) else None
+    # Not every platform supports dates after the year 2100.
     return isinstance(started, (int, float)) and not isinstance(started, bool) and 0 <= started < 4_102_444_800
 
 

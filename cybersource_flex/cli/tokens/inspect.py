@@ -1,4 +1,4 @@
-"""``cybersource-flex inspect``: show the contents of a token without verifying it."""
+"""``cybersource-flex inspect``: guess the kind of a token and show its contents, without verifying it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any, Final
 
 import click
 
-from ..cards import CARD_TYPES
-from ..errors import TokenError
-from ..jose import compact
-from .console import NARROW, Console, abbreviate, format_relative, format_utc, mask_for_display
+from ...cards import CARD_TYPES
+from ...errors import TokenError
+from ...jose import compact
+from ..shared.console import NARROW, Console, abbreviate, format_relative, format_utc, mask_for_display
+from ..shared.exit_codes import ExitCode
 from .token_input import ParsedToken, TokenInput, as_timestamp, parse_leniently, read_token
 
 __all__ = ["KINDS", "classify", "run"]
@@ -45,7 +46,7 @@ _FAMILIES: Final = {
 
 
 def classify(token: str, parsed: ParsedToken) -> str:
-    """Guess the kind of a token: a key of ``KINDS``."""
+    """Guess the kind of a token and return its name, a key of ``KINDS``."""
     header, claims = parsed.header, parsed.claims
     if token.startswith("fc1."):
         return "stored_context"
@@ -56,11 +57,13 @@ def classify(token: str, parsed: ParsedToken) -> str:
             return "encrypted_payment_credentials"
         return "encrypted_message" if "iat" in header else "jwe"
     issuer, token_type = claims.get("iss"), claims.get("type")
-    if issuer == "Flex API" or ("flx" in claims and "ctx" in claims):
+    if "flx" in claims and "ctx" in claims:
+        return _CONTEXT
+    if isinstance(token_type, str) and token_type.partition("-")[0] in _FAMILIES:
+        return _TOKEN
+    if issuer == "Flex API":
         return _CONTEXT
     if isinstance(issuer, str) and re.fullmatch(r"Flex/[0-9]+", issuer):
-        return _TOKEN
-    if isinstance(token_type, str) and token_type.partition("-")[0] in _FAMILIES:
         return _TOKEN
     if issuer == "https://flex.visa.com" or header.get("cty") == "json+pc":
         return "payment_credentials"
@@ -71,17 +74,17 @@ def classify(token: str, parsed: ParsedToken) -> str:
     return parsed.format or "unknown"
 
 
-def run(token: str | None, file: Path | None, *, as_json: bool, full: bool) -> bool:
+def run(token: str | None, file: Path | None, *, as_json: bool, full: bool) -> ExitCode:
     """Print the contents of a token.
 
     Args:
-        token: the token, the path of a file that contains it, or ``-`` or None for standard input.
-        file: a file that contains the token.
+        token: the token, or the path of a file that contains the token. ``-`` or None reads standard input.
+        file: path of a file that contains the token. None if the token is given by ``token`` or standard input.
         as_json: print JSON.
         full: do not abbreviate long strings.
 
     Returns:
-        Whether the token is well-formed.
+        The exit code: 0 for a well-formed token, otherwise 1.
     """
     token_input = read_token(token, file)
     parsed = parse_leniently(token_input.token)
@@ -91,12 +94,12 @@ def run(token: str | None, file: Path | None, *, as_json: bool, full: bool) -> b
         click.echo(json.dumps(_report(token_input, parsed, kind, now), indent=2))
     else:
         _print(token_input, parsed, kind, now, full)
-    return not parsed.errors
+    return ExitCode.NEGATIVE if parsed.errors else ExitCode.SUCCESS
 
 
 def _print(token_input: TokenInput, parsed: ParsedToken, kind: str, now: float, full: bool) -> None:
     console = Console()
-    console.verdict(False, "NOT VERIFIED", "these are the contents of the token, which anyone can forge")
+    console.verdict(False, "NOT VERIFIED", "anyone can forge these contents, because the signature was not checked")
     console.row("it is" if kind == "unknown" else "it looks like", _describe(kind, parsed))
     if token_input.source != "argument":
         console.row("read from", token_input.source)
@@ -151,7 +154,7 @@ def _type(parsed: ParsedToken, kind: str) -> str | None:
 
 
 def _notes(token_input: TokenInput, parsed: ParsedToken, kind: str) -> list[str]:
-    """Why verification would reject a well-formed token before checking its signature."""
+    """Return the reasons why verification would reject a well-formed token before checking its signature."""
     if parsed.errors or kind not in (_CONTEXT, _TOKEN):
         return []
     try:
@@ -166,7 +169,7 @@ def _times(parsed: ParsedToken) -> Mapping[str, Any]:
 
 
 def _facts(parsed: ParsedToken, kind: str, now: float) -> dict[str, str]:
-    """The most important claims, by label. None of them is verified."""
+    """Return the most important claims, by label. The claims are not verified."""
     if not parsed.header and not parsed.claims:
         return {}
     facts: dict[str, str] = {}
@@ -178,7 +181,7 @@ def _facts(parsed: ParsedToken, kind: str, now: float) -> dict[str, str]:
         if seconds is not None:
             facts[past_label if seconds <= now else label] = f"{format_relative(seconds, now)}, {format_utc(seconds)}"
         elif value is not None:
-            facts[label] = f"{name} is not a timestamp in whole seconds"
+            facts[label] = f"{name} is not a timestamp in seconds"
     reader: Callable[[Mapping[str, Any]], dict[str, str]] | None = _READERS.get(kind)
     return facts if reader is None else {**facts, **reader(parsed.claims)}
 

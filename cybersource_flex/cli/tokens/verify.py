@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from ..api.flex_api_api import FlexAPIApi
-from ..client import FlexClient
-from ..errors import (
+from ..._paths import without_bom
+from ...api.flex_api_api import FlexAPIApi
+from ...client import FlexClient
+from ...errors import (
     CallError,
-    ConfigurationError,
     ExpiredTokenError,
     InvalidClaimError,
     InvalidSignatureError,
@@ -29,26 +29,25 @@ from ..errors import (
     UnknownKeyError,
     UnsupportedAlgorithmError,
 )
-from ..jose import CaptureContext, KeyCache, PublicKey, restore_capture_context, verify_transient_token
-from ..jose.capture_context import UnverifiedContext
-from ..jose.keys import with_key
-from ..jose.storage import TOKEN_LIFETIME
-from .console import Console, format_duration, format_relative, format_utc, mask_for_display
-from .errors import ConfigurationExit
+from ...jose import CaptureContext, KeyCache, PublicKey, restore_capture_context, verify_transient_token
+from ...jose.capture_context import UnverifiedContext
+from ...jose.keys import verify_with_key_source
+from ...jose.storage import TOKEN_LIFETIME
+from ..shared.console import Console, format_duration, format_relative, format_utc, mask_for_display
+from ..shared.errors import ConfigurationExit, describe
+from ..shared.exit_codes import ExitCode
+from ..shared.progress import waiting
 from .inspect import KINDS, classify
 from .token_input import TokenInput, as_timestamp, parse_leniently, read_token
 
 if TYPE_CHECKING:
-    from ..client.config.client_options import FlexClientOptions
-    from ..jose import KeySource, TransientToken
+    from ...client.config.client_options import FlexClientOptions
+    from ...jose import KeySource, TransientToken
 
 __all__ = ["Options", "run"]
 
 _CONTEXT, _TOKEN = "capture_context", "transient_token"
 _NAMES: Final = {_CONTEXT: "capture context", _TOKEN: "transient token"}
-
-#: Exit codes beside 0 for verified.
-NOT_VERIFIED, NO_KEY = 1, 3
 
 
 class Options(NamedTuple):
@@ -71,12 +70,13 @@ class VerificationResult(NamedTuple):
 
     Attributes:
         kind: what was verified: ``capture_context`` or ``transient_token``.
-        failed_kind: which of the two the error is about. The context is verified first, because the token needs it.
-        now: the time as of which it was verified.
+        failed_kind: what ``error`` is about: the context or the token. The context is verified first, because its key
+            verifies the token.
+        now: the time for which expiry was checked.
         key_source: where the long-term key came from.
-        token: the token, if verified.
-        context: the context of a transient token, if verified.
-        error: why the verification failed, or None.
+        token: the capture context or transient token. None if it is not verified.
+        context: the capture context of a transient token. None if it is not verified.
+        error: why the verification failed. None if the token is verified.
         claims: the unverified claims. Trust them only if the signature is valid.
     """
 
@@ -90,27 +90,28 @@ class VerificationResult(NamedTuple):
     claims: Mapping[str, Any]
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> ExitCode:
         if self.error is None:
-            return 0
-        return NO_KEY if isinstance(self.error, CallError) else NOT_VERIFIED
+            return ExitCode.SUCCESS
+        return describe(self.error).exit_code if isinstance(self.error, CallError) else ExitCode.NEGATIVE
 
     @property
     def is_signature_valid(self) -> bool:
-        """Whether the signature was checked and is valid. Times and claims are checked after it."""
+        """Whether the signature is valid. Times and claims are checked after the signature."""
         return self.error is None or isinstance(
             self.error, (ExpiredTokenError, TokenNotYetValidError, InvalidClaimError)
         )
 
 
-def run(options: Options) -> int:
+def run(options: Options) -> ExitCode:
     """Verify a token and print the result.
 
     Returns:
         The exit code.
 
     Raises:
-        click.ClickException: the options or a file are invalid; exit code 2.
+        click.ClickException: the options or a file are invalid.
+        ConfigurationError: the configuration is invalid.
     """
     token_input = read_token(options.token, options.file)
     if options.context == "-" and token_input.source == "standard input":
@@ -120,15 +121,12 @@ def run(options: Options) -> int:
     kind = classify(token_input.token, parsed)
     if kind == _TOKEN and options.context is None:
         raise click.UsageError(
-            "this looks like a transient token, which needs its capture context: pass that with --context"
+            "this looks like a transient token, but its capture context is missing; pass the context with --context"
         )
     if kind == _CONTEXT and options.context is not None:
         raise click.UsageError("--context is for a transient token, but this looks like a capture context")
     context = None if options.context is None else _read_context(options.context)
-    try:
-        result = _verify(token_input, context, options, now, parsed.claims)
-    except ConfigurationError as cause:
-        raise ConfigurationExit(str(cause)) from None
+    result = _verify(token_input, context, options, now, parsed.claims)
     if options.as_json:
         click.echo(json.dumps(_report(result, token_input, kind, options), indent=2))
     else:
@@ -146,7 +144,7 @@ def _verify(
     kind = _CONTEXT if context_input is None else _TOKEN
     grace = TOKEN_LIFETIME if context_input is not None and options.context_expired_ok else 0.0
     context: CaptureContext | None = None
-    with _keys(options) as (keys, source):
+    with _keys(options) as (keys, source), waiting(f"waiting for {source}"):
         try:
             context = _verify_context(context_input or token_input, keys, now, options.leeway, grace)
             if context_input is None:
@@ -163,16 +161,20 @@ def _verify_context(
 ) -> CaptureContext:
     jwt = token_input.token
     if jwt.startswith("fc1."):
-        # A context that was stored with a key cannot be restored here: a key does not belong on a command line.
+        if not jwt.endswith("."):
+            # The command takes no MAC key, because secrets do not belong on a command line.
+            raise ConfigurationExit("the stored context has a MAC; only a program that has the MAC key can restore it")
         jwt = restore_capture_context(jwt, keys, now=now, leeway=leeway).jwt
     unverified = UnverifiedContext(jwt)
-    return with_key(keys, unverified.kid, lambda key: unverified.verify(key, now=now, leeway=leeway, grace=grace))
+    return verify_with_key_source(
+        keys, unverified.kid, lambda key: unverified.verify(key, now=now, leeway=leeway, grace=grace)
+    )
 
 
 def _read_context(argument: str) -> TokenInput:
     context_input = read_token(argument, None)
     if context_input.source == "argument" and not re.match(r"ey|fc1\.", context_input.token):
-        raise click.UsageError("--context is neither the path of a file nor a capture context")
+        raise click.UsageError("--context must be a capture context, or the path of a file that contains one")
     return context_input
 
 
@@ -186,7 +188,7 @@ def _parse_time(value: str) -> float:
             date = isoparse(value)
             seconds = (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        raise click.UsageError("--at is neither seconds since 1970 nor a time like 2026-11-22T12:00:00Z") from None
+        raise click.UsageError("--at must be seconds since 1970, or a time like 2026-11-22T12:00:00Z") from None
     if not 0 <= seconds < 7_258_118_400:
         raise click.UsageError("--at is not between 1970 and 2200; expected seconds since 1970, not milliseconds")
     return seconds
@@ -194,7 +196,7 @@ def _parse_time(value: str) -> float:
 
 @contextlib.contextmanager
 def _keys(options: Options) -> Iterator[tuple[KeySource, str]]:
-    """Yield the source of the long-term key and its description."""
+    """Yield the source of the long-term key, and a description of that source."""
     if options.jwk:
         if options.host is not None or options.environment is not None:
             raise click.UsageError("give either --jwk or a host, not both")
@@ -219,7 +221,7 @@ def _keys(options: Options) -> Iterator[tuple[KeySource, str]]:
 
 
 def _explain(result: VerificationResult, options: Options, kind: str) -> tuple[str, str]:
-    """A short description of the error, and what to do about it."""
+    """Return a short description of the error, and what to do about it."""
     error, name = result.error, _NAMES[result.failed_kind]
     is_context = result.failed_kind == _CONTEXT
     if isinstance(error, CallError):
@@ -229,26 +231,27 @@ def _explain(result: VerificationResult, options: Options, kind: str) -> tuple[s
         )
     if isinstance(error, ExpiredTokenError) and result.failed_kind != result.kind:
         return str(error).removeprefix(f"the {name} "), (
-            "it is genuine, but all its tokens have expired: the card has to be entered again"
+            "the context is genuine, but all its tokens have expired: the card has to be entered again"
             if options.context_expired_ok
-            else "it is genuine, and --context-expired-ok accepts it for another 15 minutes"
+            else "the context is genuine; --context-expired-ok accepts it for 15 minutes after its expiry"
         )
     if isinstance(error, ExpiredTokenError):
         return str(error).removeprefix(f"the {name} "), (
-            "it is genuine, but its 15 minutes are over: "
+            f"the {name} is genuine, but was valid for only 15 minutes: "
             + ("create a new one" if is_context else "the card has to be entered again")
-            + ("" if options.at else "; --at verifies it as of another time")
+            + ("" if options.at else ". Use --at to verify as of an earlier time")
         )
     if isinstance(error, TokenNotYetValidError):
         return (
             "not valid yet",
-            "it is genuine; is this machine's clock correct? `cybersource-flex doctor` compares it with the host's",
+            f"the {name} is genuine; is this machine's clock correct? `cybersource-flex doctor` compares the clock "
+            "with the host's",
         )
     if isinstance(error, InvalidSignatureError):
         return "changed since it was signed, or signed with another key", (
-            "was it copied completely from its original source? If so, it was not signed "
+            f"was the {name} copied completely? If so, it was not signed "
             + (
-                "with this key: it is of the other environment, or forged"
+                "with this key: it is from the other environment, or forged"
                 if is_context
                 else "by Flex: do not accept it"
             )
@@ -256,25 +259,25 @@ def _explain(result: VerificationResult, options: Options, kind: str) -> tuple[s
     if isinstance(error, UnknownKeyError):
         if not is_context:
             return "created for another capture context", (
-                "pass the context that your server created and stored for this capture; one that the browser sent "
-                "together with the token proves nothing"
+                "pass the context that your server created and stored for this capture; a context that the browser "
+                "sent together with the token proves nothing"
             )
         return "wrong key", (
             "pass the file that contains the key with this kid"
             if options.jwk
-            else "is it of the other environment, test or production? --environment selects it"
+            else "is the context from the other environment, test or production? Select it with --environment"
         )
     if isinstance(error, UnsupportedAlgorithmError):
         return "signed with an algorithm that is not accepted", "Flex signs only with RS256: do not accept it"
     if isinstance(error, InvalidClaimError):
         return "signed, but with invalid claims", (
-            f"its claim {error.claim} is invalid; `cybersource-flex inspect` shows it. Is it a {name} at all?"
+            f"the claim {error.claim} is invalid; `cybersource-flex inspect` shows it. Is this token a {name}?"
         )
     if isinstance(error, MalformedTokenError):
         if is_context and result.kind == _CONTEXT and kind not in ("unknown", "jws", _CONTEXT):
             return f"not a {name}", f"this looks like {KINDS[kind]}"
-        return f"not a complete {name}", "`cybersource-flex inspect` shows which rule it breaks, and where"
-    return "not accepted", "`cybersource-flex inspect` shows its contents"
+        return f"not a complete {name}", f"`cybersource-flex inspect` shows which rule the {name} breaks, and where"
+    return "not accepted", f"`cybersource-flex inspect` shows the contents of the {name}"
 
 
 def _print(result: VerificationResult, token_input: TokenInput, kind: str, options: Options) -> None:
@@ -299,11 +302,14 @@ def _print(result: VerificationResult, token_input: TokenInput, kind: str, optio
     if result.context is not None:
         ends = result.context.expires_at.timestamp()
         state = (
-            f"expired {format_relative(ends, now)}, which is allowed for {TOKEN_LIFETIME // 60} minutes"
+            f"expired {format_relative(ends, now)}, which is allowed for {TOKEN_LIFETIME // 60} minutes "
+            "(--context-expired-ok)"
             if ends <= now
             else "valid"
         )
         console.row("context", f"{mask_for_display(result.context.type)}, verified, {state}")
+    for warning in () if token is None else token.warnings:
+        console.row("unusual", f"{warning}; the token is genuine, but differs from all published tokens", "yellow")
     console.row("key from", result.key_source)
     if options.at is not None:
         console.row("as of", f"{format_utc(now)} (--at), not the current time")
@@ -312,7 +318,7 @@ def _print(result: VerificationResult, token_input: TokenInput, kind: str, optio
 
 
 def _trusted_claims(result: VerificationResult) -> Mapping[str, Any]:
-    """The claims of the token if its signature is valid; otherwise none."""
+    """Return the claims of the token if its signature is valid, otherwise an empty dictionary."""
     return result.claims if result.is_signature_valid and result.failed_kind == result.kind else {}
 
 
@@ -343,6 +349,7 @@ def _report(result: VerificationResult, token_input: TokenInput, kind: str, opti
         "leeway": options.leeway,
         "keys": result.key_source,
         "masked_number": getattr(token, "masked_number", None),
+        "warnings": [] if token is None else list(token.warnings),
         "context": None
         if context is None
         else {"type": context.type, "expires_at": round(context.expires_at.timestamp())},
@@ -361,16 +368,16 @@ class FileKeys:
                 try:
                     key = PublicKey(jwk, "key")
                 except UnsupportedAlgorithmError as cause:
-                    raise ConfigurationError(f"{path}: {cause}") from None
+                    raise ConfigurationExit(f"{path}: {cause}") from None
                 if self._keys.setdefault(key.kid, key) != key:
                     name = "without a kid" if key.kid is None else f"with the kid {key.kid!r}"
-                    raise ConfigurationError(f"{path}: there is another key {name}")
+                    raise ConfigurationExit(f"{path}: two different keys {name} were given; expected only one")
 
     def get(self, kid: str) -> PublicKey:
         key = self._keys.get(kid) or self._keys.get(None)
         if key is None:
             names = ", ".join(repr(name) for name in self._keys)
-            raise UnknownKeyError(f"the token names the key {kid!r}, the files have {mask_for_display(names)}")
+            raise UnknownKeyError(f"the token names the key {kid!r}, but the files contain {mask_for_display(names)}")
         return key
 
     def refresh(self, kid: str) -> PublicKey | None:
@@ -379,13 +386,13 @@ class FileKeys:
 
 def _read_jwks(path: Path) -> Sequence[Mapping[str, Any]]:
     try:
-        data = path.read_bytes()
+        data = without_bom(path.read_bytes())
     except OSError as cause:
-        raise ConfigurationError(f"{path}: {cause.strerror or type(cause).__name__}") from None
+        raise ConfigurationExit(f"{path}: {cause.strerror or type(cause).__name__}") from None
     if b"-----BEGIN" in data:
         return [_from_pem(path, data)]
     try:
-        content = json.loads(data.decode("utf-8-sig"))
+        content = json.loads(data)
     except (ValueError, RecursionError):
         # The error is raised outside of this handler, because the exception contains the content.
         content = None
@@ -393,7 +400,7 @@ def _read_jwks(path: Path) -> Sequence[Mapping[str, Any]]:
         content = content.get("keys", content.get("key", content))
     entries: list[Any] = content if isinstance(content, list) else [content]
     if not entries or not all(isinstance(entry, dict) and "kty" in entry for entry in entries):
-        raise ConfigurationError(f"{path}: not a JWK, JWKS or PEM file")
+        raise ConfigurationExit(f"{path}: not a JWK, JWKS or PEM file")
     return entries
 
 
@@ -404,14 +411,14 @@ def _from_pem(path: Path, data: bytes) -> Mapping[str, Any]:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     if b"PRIVATE KEY-----" in data:
-        raise ConfigurationError(f"{path}: this is a private key; pass the public key")
+        raise ConfigurationExit(f"{path}: this is a private key; pass the public key")
     try:
         is_certificate = b"-----BEGIN CERTIFICATE" in data
         key = x509.load_pem_x509_certificate(data).public_key() if is_certificate else load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, RSAPublicKey):
-        raise ConfigurationError(f"{path}: the PEM file contains no RSA public key")
+        raise ConfigurationExit(f"{path}: the PEM file contains no RSA public key")
     numbers = key.public_numbers()
     parts = {"n": numbers.n, "e": numbers.e}
     return {"kty": "RSA", **{name: _base64url(number) for name, number in parts.items()}}

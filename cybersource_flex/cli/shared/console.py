@@ -1,10 +1,12 @@
-"""Terminal output: headings, labelled rows, verdicts and JSON, in colour on a terminal and plain in a pipe."""
+"""Terminal output: headings, rows, verdicts and JSON; masks secrets, and formats times and durations."""
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import sys
 import textwrap
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,7 +16,8 @@ import rich.console
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
-from ..cards import is_luhn_valid
+from ...cards import is_luhn_valid
+from .terminal import is_terminal, use_color
 
 __all__ = [
     "NARROW",
@@ -24,6 +27,7 @@ __all__ = [
     "format_duration",
     "format_relative",
     "format_utc",
+    "make_rich_console",
     "mask_for_display",
 ]
 
@@ -46,11 +50,33 @@ _SECRET_NAMES: Final = {
 }
 
 
+class _RichConsole(rich.console.Console):
+    def on_broken_pipe(self) -> None:
+        # rich would exit with code 1. `Group.main` handles the exception.
+        raise
+
+
+def make_rich_console(*, stderr: bool = False) -> rich.console.Console:
+    """Create a console that follows ``use_color`` and ``is_terminal``, instead of rich's own rules."""
+    stream = sys.stderr if stderr else sys.stdout
+    color = use_color(stream)
+    # Without a colour system, rich writes no colours and no other styles. Windows has two, which rich detects.
+    system: Any = None if not color else "auto" if os.name == "nt" else "standard"
+    return _RichConsole(
+        stderr=stderr,
+        color_system=system,
+        force_terminal=color or is_terminal(stream),
+        no_color=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 class Console:
     """Writes formatted output to standard output."""
 
     def __init__(self) -> None:
-        self._console = rich.console.Console(highlight=False, soft_wrap=True)
+        self._console = make_rich_console()
         self._highlight_json = JSONHighlighter()
 
     def title(self, title: str) -> None:
@@ -68,15 +94,21 @@ class Console:
         self._console.print(message, markup=False)
 
     def finding(self, level: str, check: str, message: str, hint: str) -> None:
-        """A result of ``doctor``, with a hint below it."""
+        """Print a result of ``doctor``, with a hint below."""
         colour = {"ok": "green", "warning": "yellow", "problem": "bold red"}[level]
         self._console.print(f"   [{colour}]{level:<8}[/] [dim]{check:<18}[/] ", end="")
         self._console.print(message, markup=False)
         if hint:
             self._console.print(f"   {'':<27} {hint}", style="italic", markup=False)
 
+    def assumption(self, verdict: str, name: str, observed: str) -> None:
+        """Print a result of ``probe``."""
+        colour = {"confirmed": "green", "contradicted": "bold red", "not testable": "dim"}[verdict]
+        self._console.print(f"   [{colour}]{verdict:<12}[/] {name:<28} ", end="")
+        self._console.print(observed, style="dim", markup=False)
+
     def verdict(self, good: bool, headline: str, message: str) -> None:
-        """A coloured headline and a sentence, wrapped to 80 columns."""
+        """Print a coloured headline and a sentence, wrapped to 80 columns."""
         colour = "bold green" if good else "bold red"
         first, *rest = textwrap.wrap(
             f"{headline}: {message}", _TEXT_WIDTH, break_long_words=False, break_on_hyphens=False
@@ -86,7 +118,7 @@ class Console:
             self._console.print(Text(line))
 
     def row(self, label: str, value: str, style: str = "") -> None:
-        """A label and its value, wrapped to 80 columns."""
+        """Print a label and its value, wrapped to 80 columns."""
         width = _TEXT_WIDTH - 3 - _LABEL_WIDTH
         lines = textwrap.wrap(value, width, break_long_words=False, break_on_hyphens=False) or [""]
         for number, line in enumerate(lines):
@@ -98,14 +130,14 @@ class Console:
             self.row(label, value)
 
     def json(self, name: str, value: Any, width: int = _WIDE) -> None:
-        """A JSON value below its name."""
+        """Print a JSON value below its name."""
         self._console.print(Text(f"   {name}", "yellow"))
         for line in _json_lines(value, width):
             self._console.print(self._highlight_json(Text(f"   {line}")))
 
 
 def abbreviate(value: Any) -> Any:
-    """A JSON value in which long strings, such as keys and ciphertexts, are cut in the middle."""
+    """Copy a JSON value and cut long strings, such as keys and ciphertexts, in the middle."""
     if isinstance(value, Mapping):
         return {key: abbreviate(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -121,7 +153,7 @@ def decode_json_part(part: str) -> Any:
 
 
 def _json_lines(value: Any, width: int, indent: int = 0, lead: str = "") -> list[str]:
-    """JSON in lines. A value that fits on one line stays on one, so that nested small values do not fill a page."""
+    """Format JSON as lines. A value that fits on one line is not split, so that small nested values stay compact."""
     flat = json.dumps(value, ensure_ascii=False)
     blanks = " " * indent
     if len(blanks) + len(lead) + len(flat) <= width or not value or not isinstance(value, (dict, list)):
@@ -144,7 +176,8 @@ def mask_for_display(value: Any, secret: str = "") -> Any:
 
     Args:
         value: the JSON value.
-        secret: ``number`` or ``code`` if the value is in a member that contains one.
+        secret: the kind of secret that the name of the JSON member stands for: ``number`` for a card number, ``code``
+            for a security code, empty for other values.
     """
     if isinstance(value, Mapping):
         return {
@@ -162,7 +195,7 @@ def mask_for_display(value: Any, secret: str = "") -> Any:
 
 
 def _mask(string: str, secret: str) -> str | None:
-    """The mask of a card number or security code; None if the string is neither."""
+    """Mask a card number or security code. Returns None if the string is neither."""
     digits = re.sub(r"[ -]", "", string)
     if secret == "code" and string:
         return "XXX"
@@ -173,12 +206,12 @@ def _mask(string: str, secret: str) -> str | None:
 
 
 def format_utc(seconds: float) -> str:
-    """A timestamp as date and time in UTC."""
+    """Format a timestamp as date and time in UTC."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def format_duration(seconds: float) -> str:
-    """A duration in its largest sensible unit: ``15 min``."""
+    """Format a duration in days, hours, minutes or seconds: ``15 min``."""
     total = int(abs(seconds))
     for least, size, unit in ((172_800, 86_400, "days"), (7200, 3600, "h"), (120, 60, "min")):
         if total >= least:
@@ -187,5 +220,5 @@ def format_duration(seconds: float) -> str:
 
 
 def format_relative(seconds: float, now: float) -> str:
-    """A timestamp relative to ``now``: ``in 5 min`` or ``2 h ago``."""
+    """Format a timestamp relative to ``now``: ``in 5 min`` or ``2 h ago``."""
     return f"in {format_duration(seconds - now)}" if seconds > now else f"{format_duration(now - seconds)} ago"

@@ -1,6 +1,7 @@
-"""``cybersource-flex tokenize``: turn a file of cards into a file of transient tokens. Interrupted runs can be resumed.
+"""``cybersource-flex tokenize``: create a transient token for each card in a file with one JSON object per line.
 
-Messages name a line by its number and contain nothing else of it. Nothing that could be card data is written.
+An interrupted run can be resumed. Messages name a line by its number and contain nothing else of the line. Nothing that
+could be card data is written.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import os
 import re
 import signal
 import stat
-import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -20,19 +20,18 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
-import rich.console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..cards import card_types, is_luhn_valid
-from ..client import FlexClient
-from ..configuration import Configuration
-from ..errors import ApiException, CallError, ConfigurationError, FlexError, InvalidDataError
-from ..transport.address import is_loopback, split
-from .errors import ConfigurationExit
+from ...cards import card_types, is_luhn_valid
+from ...client import FlexClient
+from ...errors import ApiException, CallError, FlexError, InvalidDataError
+from ...transport.hosts import is_test_host
+from ..shared.errors import ConfigurationExit, LocalError
+from ..shared.exit_codes import ExitCode
+from ..shared.progress import progress_bar
 
 if TYPE_CHECKING:
-    from ..client import TokenizeResult
-    from ..client.config.client_options import FlexClientOptions
+    from ...client import TokenizeResult
+    from ...client.config.client_options import FlexClientOptions
 
 __all__ = ["Options", "client_from_options", "run"]
 
@@ -53,40 +52,46 @@ class Options(NamedTuple):
     host: str | None
     retry_failed: bool
     production_cards: bool
+    as_json: bool
 
 
-def run(options: Options) -> int:
+def run(options: Options) -> ExitCode:
     """Tokenize the lines of the input that have no result in the output.
 
     Returns:
-        The exit code: 0 if every line has a token, otherwise 1.
+        The exit code: 0 if every line has a token, 1 if not, 130 or 143 if a signal stopped the command.
 
     Raises:
         click.ClickException: the options, the configuration or a file are invalid (exit code 2), or the output cannot
-            be written (exit code 1).
+            be written (exit code 6).
     """
     if options.output.exists() and os.path.samefile(options.input, options.output):
         raise click.UsageError("--input and --output are the same file")
     total = _count(options.input)
     with client_from_options(options.environment, options.host, pool_size=max(100, options.concurrency)) as client:
         host = client.api_client.configuration.host
-        if not (options.production_cards or _is_test_host(host)):
+        if not (options.production_cards or is_test_host(host)):
             raise click.UsageError(
-                f"{host} is not a test host. --production-cards allows it, and real cards; this machine and both files "
-                "are then in the scope of PCI DSS"
+                f"{host} is not a test host. Use --production-cards to allow this host and real cards. This machine "
+                "and both files are then in the scope of PCI DSS"
             )
         with OutputFile(options.output) as output:
             progress = _Progress(options, output)
-            with _progress_bar(total) as update, progress.stop_on_signals():
+            with progress_bar("tokens", total) as update, progress.stop_on_signals():
                 results = client.tokenize_many(progress.items(), concurrency=options.concurrency, ordered=False)
                 with contextlib.closing(results):
                     for result in results:
                         output.write(format_result(progress.ids.pop(result.index), result))
                         progress.count(result.token is not None)
-                        update(progress)
-                update(progress)
-    click.echo(progress.summary(total), err=True)
-    return 0 if progress.succeeded == total else 1
+                        update(progress.succeeded + progress.failed, f"{progress.failed} failed")
+                update(progress.succeeded + progress.failed, f"{progress.failed} failed")
+    if options.as_json:
+        click.echo(json.dumps(progress.report(total), indent=2))
+    else:
+        click.echo(progress.summary(total), err=True)
+    if progress.stopped_by is not None:
+        return ExitCode.TERMINATED if progress.stopped_by == signal.SIGTERM else ExitCode.INTERRUPTED
+    return ExitCode.SUCCESS if progress.succeeded == total else ExitCode.NEGATIVE
 
 
 @contextlib.contextmanager
@@ -94,7 +99,8 @@ def client_from_options(environment: str | None, host: str | None, **overrides: 
     """Create a client from the environment variables, for the host given by ``--environment`` or ``--host``.
 
     Raises:
-        click.ClickException: the configuration is invalid; exit code 2.
+        click.UsageError: both options are given.
+        ConfigurationError: the configuration is invalid.
     """
     if environment is not None and host is not None:
         raise click.UsageError("give either --host or --environment, not both")
@@ -102,21 +108,12 @@ def client_from_options(environment: str | None, host: str | None, **overrides: 
     override = host or environment
     if override is not None:
         arguments["environment"] = override
-    try:
-        with warnings.catch_warnings():
-            # `doctor` reports deprecated schemes. A Python warning would only clutter the output.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            client = FlexClient.from_env(**arguments)
-    except ConfigurationError as cause:
-        raise ConfigurationExit(str(cause)) from None
+    with warnings.catch_warnings():
+        # `doctor` reports deprecated schemes. A Python warning would only clutter the output.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        client = FlexClient.from_env(**arguments)
     with client:
         yield client
-
-
-def _is_test_host(host: str) -> bool:
-    parts = split(host)
-    test_hosts = {url for name, url in Configuration.ENVIRONMENTS.items() if name.partition("-")[0] == "test"}
-    return host in test_hosts or (parts is not None and is_loopback(parts.hostname or ""))
 
 
 def _count(path: Path) -> int:
@@ -126,7 +123,7 @@ def _count(path: Path) -> int:
         first = line_numbers.setdefault(line.key, number)
         if first != number:
             raise ConfigurationExit(
-                f"{path}: lines {first} and {number} have the same id (a line without an id has its number); "
+                f"{path}: lines {first} and {number} have the same id (a line without an id has its number as id); "
                 "nothing was sent"
             )
     return len(line_numbers)
@@ -138,15 +135,15 @@ class _Progress:
     def __init__(self, options: Options, output: OutputFile) -> None:
         self._options = options
         self._output = output
-        self._stopped = False
+        self.stopped_by: int | None = None
         self.ids: dict[int, str | int] = {}
         self.succeeded = self.failed = self.from_earlier_runs = 0
 
     def items(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the data of lines without a result. Writes an error for each invalid line on the way."""
+        """Yield the data of lines without a result, and write an error to the output for each invalid line."""
         index = 0
         for _, line in read_lines(self._options.input):
-            if self._stopped:
+            if self.stopped_by is not None:
                 return
             if line.key in self._output.succeeded:
                 self.from_earlier_runs += 1
@@ -170,20 +167,31 @@ class _Progress:
     def summary(self, total: int) -> str:
         """The results in one line."""
         done = self.succeeded + self.failed
-        summary = f"{total} lines: {self.succeeded} with a token, {self.failed} failed"
+        summary = f"{total} line{'' if total == 1 else 's'}: {self.succeeded} with a token, {self.failed} failed"
         if self.from_earlier_runs:
             summary += f" ({self.from_earlier_runs} of these in earlier runs)"
         if done < total:
             summary += f", {total - done} not started: interrupted; run the same command again to resume"
         elif self.failed and not self._options.retry_failed:
-            summary += "; use --retry-failed to retry those"
+            summary += "; use --retry-failed to retry the failed lines"
         return summary
+
+    def report(self, total: int) -> dict[str, Any]:
+        """The results for programs."""
+        return {
+            "lines": total,
+            "succeeded": self.succeeded,
+            "failed": self.failed,
+            "earlier": self.from_earlier_runs,
+            "not_started": total - self.succeeded - self.failed,
+            "output": str(self._options.output),
+        }
 
     @contextlib.contextmanager
     def stop_on_signals(self) -> Iterator[None]:
-        """On the first Ctrl-C or SIGTERM, start no more lines and write the results of the started ones.
+        """After the first Ctrl-C or SIGTERM, start no more lines, but write the results of lines already started.
 
-        The second signal has its default effect.
+        A second signal has its normal effect.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -196,7 +204,7 @@ class _Progress:
                 signal.signal(number, old_handlers[number])
 
         def stop(number: int, frame: FrameType | None) -> None:
-            self._stopped = True
+            self.stopped_by = number
             restore()
 
         for number in signals:
@@ -207,28 +215,13 @@ class _Progress:
             restore()
 
 
-@contextlib.contextmanager
-def _progress_bar(total: int) -> Iterator[Any]:
-    """Show a progress bar if standard error is a terminal. Yields a function that updates it."""
-    if not sys.stderr.isatty():
-        yield lambda progress: None
-        return
-    columns = (
-        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
-        *(TextColumn("{task.fields[failed]} failed"), TimeElapsedColumn(), TimeRemainingColumn()),
-    )
-    with Progress(*columns, console=rich.console.Console(stderr=True)) as bar:
-        task = bar.add_task("tokens", total=total, failed=0)
-        yield lambda progress: bar.update(task, completed=progress.succeeded + progress.failed, failed=progress.failed)
-
-
 class Line(NamedTuple):
     """One line of the input.
 
     Attributes:
-        id: its ``id``, or the line number if it has none.
-        data: the data to tokenize; None if the line is invalid.
-        error: why the line is invalid.
+        id: ``id`` in the line, or the line number if the line has no ``id``.
+        data: the data to tokenize. None if the line is invalid.
+        error: why the line is invalid. Empty if the line is valid.
     """
 
     id: str | int
@@ -253,6 +246,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, Line]]:
     try:
         with path.open("rb") as file:
             for number, data in enumerate(file, 1):
+                if number == 1 and data.startswith((b"\xff\xfe", b"\xfe\xff")):
+                    raise ConfigurationExit(f"{path} is in UTF-16; save it in UTF-8")
                 if data.strip(b" \t\r\n") and data != b"\xef\xbb\xbf":
                     yield number, _parse_line(number, data)
     except OSError as cause:
@@ -268,7 +263,7 @@ def _parse_line(number: int, data: bytes) -> Line:
         # The error is created outside of this handler, because the exception contains the line.
         tree = None
     if not isinstance(tree, dict):
-        return Line(number, None, f"line {number} is not one JSON object in UTF-8")
+        return Line(number, None, f"line {number} must be one JSON object in UTF-8 without duplicate names")
     line_id = tree.pop("id", number)
     if not _is_id(line_id):
         return Line(
@@ -280,7 +275,7 @@ def _parse_line(number: int, data: bytes) -> Line:
     if _may_be_card_number(str(line_id)):
         return Line(number, None, f"the id in line {number} looks like a card number; ids are written to the output")
     if not _has_only_field_names(tree):
-        return Line(line_id, None, f"line {number} has a name that is not a field name")
+        return Line(line_id, None, f"line {number} contains a JSON name that cannot be the name of a field")
     return Line(line_id, tree)
 
 
@@ -320,7 +315,7 @@ def _has_only_field_names(tree: object) -> bool:
 
 
 def format_result(line_id: str | int, result: TokenizeResult) -> dict[str, Any]:
-    """A line of the output: a token or an error."""
+    """Return one line of the output: a token or an error."""
     if result.token is not None:
         token = result.token
         return {"id": line_id, "token": token.jwt, "expires_at": round(token.expires_at.timestamp()), "jti": token.jti}
@@ -332,10 +327,13 @@ def format_result(line_id: str | int, result: TokenizeResult) -> dict[str, Any]:
 
 
 def _message(error: Exception | None) -> str:
-    """The message of an error, without anything in a response that could be card data."""
+    """Return the message of an error, without parts of the response that could be card data."""
     if isinstance(error, ApiException):
         parts = [f"{error.method} {error.path}: {error.status}"]
-        messages = [error.reason, *(f"{detail.location}: {detail.message}" for detail in error.details[:5])]
+        messages = [
+            error.reason,
+            *(": ".join(filter(None, (detail.location, detail.message))) for detail in error.details[:5]),
+        ]
         # A message without digits contains no card data.
         parts += [
             message
@@ -363,7 +361,7 @@ class OutputFile:
 
     Attributes:
         succeeded: ids of the lines with a token.
-        failed: ids of the lines with an error and no token after it.
+        failed: ids of the lines with an error and no later token.
 
     Raises:
         ConfigurationExit: the file cannot be opened, or was not written by this command.
@@ -381,9 +379,7 @@ class OutputFile:
             raise ConfigurationExit(f"{path}: {cause.strerror or type(cause).__name__}") from None
         try:
             if not regular:
-                raise ConfigurationExit(
-                    f"{path} is not a regular file; an interrupted run could not be resumed from it"
-                )
+                raise ConfigurationExit(f"{path} must be a regular file, because interrupted runs are resumed from it")
             self._read_results()
         except BaseException:
             self._file.close()
@@ -399,7 +395,7 @@ class OutputFile:
         """Append a line and sync it to disk.
 
         Raises:
-            click.ClickException: the disk is full or fails.
+            LocalError: the disk is full or fails.
         """
         data = json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
         try:
@@ -407,7 +403,7 @@ class OutputFile:
                 data = data[self._file.write(data) :]
             os.fsync(self._file.fileno())
         except OSError as cause:
-            raise click.ClickException(f"{self._path}: {cause.strerror or type(cause).__name__}") from None
+            raise LocalError(f"{self._path}: {cause.strerror or type(cause).__name__}") from None
 
     def _read_results(self) -> None:
         complete_size, end = 0, b"\n"
@@ -415,7 +411,7 @@ class OutputFile:
             for number, data in enumerate(file, 1):
                 line, end = _parse_json(data), data[-1:]
                 if end != b"\n" and line is None and data[:6] == _LINE_START[: len(data)]:
-                    # The line is incomplete because of an interruption. Its card is tokenized again.
+                    # The line is incomplete, because an earlier run was interrupted. The card is tokenized again.
                     self._file.truncate(complete_size)
                     return
                 self._add_result(number, line)

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import click
 
-from ..client import fields
-from ..errors import ConfigurationError
-from ..jose import CaptureContext
-from .errors import ConfigurationExit
+from ...client import fields
+from ...errors import ConfigurationError
+from ...jose import CaptureContext
+from ..shared.progress import waiting
 from .tokenize_files import client_from_options
 
 __all__ = ["Options", "run"]
@@ -37,21 +37,25 @@ def run(options: Options) -> None:
     """Create and verify a capture context, and print it.
 
     Raises:
-        click.ClickException: the options or the configuration are invalid; exit code 2.
-        FlexError: the context could not be created or verified.
+        click.UsageError: the options are invalid.
+        FlexError: the configuration is invalid, or the context could not be created or verified.
     """
     groups = {name: getattr(options, name) for name in ("card", "amount_details", "bill_to", "ship_to")}
     if options.target_origin and any(groups.values()):
         raise click.UsageError(
-            "--target-origin is for Microform, which has no fields to choose; leave out the field options"
+            "--target-origin creates a Microform context, for which fields cannot be chosen; leave out --card, "
+            "--amount-details, --bill-to and --ship-to"
         )
     if not options.target_origin and (options.network or options.payment_type):
         raise click.UsageError("--network and --payment-type need --target-origin")
     try:
         requested_fields = fields(**(groups if any(groups.values()) else {"card": _DEFAULT_CARD_FIELDS}))
     except ConfigurationError as cause:
-        raise ConfigurationExit(str(cause)) from None
-    with client_from_options(options.environment, options.host) as client:
+        raise click.UsageError(str(cause)) from None
+    with (
+        client_from_options(options.environment, options.host) as client,
+        waiting(f"waiting for {client.api_client.configuration.host}"),
+    ):
         if options.target_origin:
             context = client.create_microform_context(
                 target_origins=options.target_origin,

@@ -12,13 +12,14 @@ from urllib.parse import unquote
 
 import click
 
-from ..errors import MalformedTokenError
-from ..jose import compact
-from .console import decode_json_part, mask_for_display
+from ..._paths import decode_text
+from ...errors import MalformedTokenError
+from ...jose import compact
+from ..shared.console import decode_json_part, mask_for_display
 
 __all__ = ["FormatError", "ParsedToken", "TokenInput", "as_timestamp", "parse_leniently", "read_token"]
 
-# Maximum size of the input. The limit of tokens is far smaller and checked later.
+# Maximum size of the input. The limit for tokens is much smaller, and is checked later.
 _MAX_BYTES: Final = 1 << 20
 _MAX_PATH_LENGTH: Final = 1024
 # 2200-01-01.
@@ -51,7 +52,7 @@ def read_token(argument: str | None, file: Path | None) -> TokenInput:
     """Read the token from the argument, the file or standard input.
 
     Raises:
-        click.UsageError: no token is given, or two are.
+        click.UsageError: no token is given, two tokens are given, or the file cannot be read.
     """
     if argument is not None and file is not None:
         raise click.UsageError("give the token either as argument or with --file, not both")
@@ -66,7 +67,7 @@ def read_token(argument: str | None, file: Path | None) -> TokenInput:
 
 
 def _read_argument(argument: str) -> TokenInput:
-    """The token in an argument, which may be the path of a file."""
+    """Return the token from an argument, which is the token or the path of a file."""
     if len(argument) <= _MAX_PATH_LENGTH:
         try:
             is_file = Path(argument).is_file()
@@ -89,14 +90,13 @@ def _read(path: Path) -> bytes:
 
 
 def _decode_text(data: bytes) -> str:
-    # Windows PowerShell writes files in UTF-16.
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
-    return data.decode("utf-8-sig", "replace")
+    decoded = decode_text(data)
+    # Invalid characters are reported with their position in the token.
+    return data.decode("utf-8-sig", "replace") if decoded is None else decoded
 
 
 def _extract_token(string: str, source: str) -> TokenInput:
-    """Remove what is often copied together with a token. Anything else stays and is reported as malformed."""
+    """Remove what is often copied together with a token, such as quotation marks. The parser reports anything else."""
     removed: list[str] = []
     string = string.strip()
     for _ in range(8):
@@ -146,7 +146,7 @@ def _extract_from_json(string: str) -> tuple[str | None, str]:
 
 
 def _string_members(value: Any) -> Iterator[tuple[str, str]]:
-    # Not recursive, because the parser may accept more levels than Python allows nested calls.
+    # A loop instead of recursion: the JSON can have more levels than Python's recursion limit allows.
     pending = [value]
     while pending:
         current = pending.pop()
@@ -161,9 +161,9 @@ class FormatError(NamedTuple):
     """A violation of the compact serialization.
 
     Attributes:
-        error: name of the exception class that the package raises for it.
+        error: name of the exception class that the package raises for the violation.
         message: the rule that is broken, and where.
-        position: index of the invalid character in its part, or None.
+        position: index of the invalid character in its part of the token, or None if no single character is invalid.
     """
 
     error: str
@@ -172,7 +172,7 @@ class FormatError(NamedTuple):
 
 
 class ParsedToken(NamedTuple):
-    """The parts of a token that could be parsed. Nothing in it is verified.
+    """The parts of a token that could be parsed. Nothing is verified.
 
     Attributes:
         format: ``jws``, ``jwe``, or empty.
@@ -202,7 +202,11 @@ def parse_leniently(token: str) -> ParsedToken:
     errors: list[FormatError] = []
     if len(parts) != len(names):
         count = f"{len(parts)} part{'' if len(parts) == 1 else 's'}"
-        message = f"the token has {count} separated by dots; expected three (signed) or five (encrypted)"
+        message = (
+            f"the token has {count} separated by dots; expected three (signed) or five (encrypted)"
+            if token
+            else "the token is empty"
+        )
         errors.append(FormatError("CompactFormError", message, None))
     if len(parts) == 1:
         parts = []
@@ -214,7 +218,7 @@ def parse_leniently(token: str) -> ParsedToken:
             data = compact.decode_part(part, description)
             sizes[name] = len(data)
             if name in ("header", "payload"):
-                objects[name] = compact.read_object(data, description, compact.DEFAULT_LIMITS)
+                objects[name] = compact.parse_json_object(data, description, compact.DEFAULT_LIMITS)
         except MalformedTokenError as cause:
             errors.append(FormatError(type(cause).__name__, str(cause), cause.position))
             if name in ("header", "payload"):
@@ -225,7 +229,7 @@ def parse_leniently(token: str) -> ParsedToken:
 
 
 def _decode_leniently(part: str) -> Mapping[str, Any]:
-    """The object in a malformed part, or an empty one. Other parsers may read it differently."""
+    """Return the JSON object in a malformed part, or an empty dictionary. Other parsers may read it differently."""
     try:
         value = decode_json_part(part.rstrip("="))
     except (ValueError, RecursionError):
@@ -234,7 +238,7 @@ def _decode_leniently(part: str) -> Mapping[str, Any]:
 
 
 def as_timestamp(value: Any) -> float | None:
-    """A claim as a timestamp in seconds; None if it is not a valid one."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < _MAX_TIMESTAMP:
+    """Return a claim as a timestamp in seconds. None if the claim is not a valid timestamp."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < _MAX_TIMESTAMP:
         return None
     return value

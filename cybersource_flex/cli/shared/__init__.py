@@ -1,0 +1,1 @@
+"""What all commands share: the exit codes, the reports of errors, the output on terminals, and the click classes."""

@@ -1,0 +1,1 @@
+"""The commands that create, show and verify capture contexts and transient tokens."""
