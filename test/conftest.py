@@ -1,10 +1,11 @@
-"""What all tests share: the vectors, the reference material beside the checkout, and frozen time."""
+"""Fixtures for all tests: test vectors, published samples, frozen time, and clients of both kinds."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partialmethod
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -13,10 +14,10 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-VECTORS = ROOT / "test" / "vectors"
+from support.blocking_client import BlockingAsyncApi, BlockingAsyncClient
+from support.paths import ROOT, VECTORS
 
-# The moment at which the vectors were made: 2026-11-22T12:00:00Z.
+# The time at which the vectors were created: 2026-11-22T12:00:00Z.
 VECTOR_TIME = 1795348800
 VECTOR_UUID = "3f2b8c1e-9d47-4a6b-8c15-2e7f90ab34cd"
 
@@ -29,8 +30,18 @@ def pytest_configure(config: pytest.Config) -> None:
         CliRunner.__init__ = partialmethod(CliRunner.__init__, mix_stderr=False)  # type: ignore[assignment]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Write the reasons of skipped tests to a file in tox's environment, for ``tools/not_tested.py``."""
+    folder = os.environ.get("TOX_ENV_DIR")
+    if folder is not None:
+        reasons = [report.longrepr for report in terminalreporter.getreports("skipped")]
+        counts = Counter(reason[2].removeprefix("Skipped: ") for reason in reasons if isinstance(reason, tuple))
+        (Path(folder) / "not-tested.json").write_text(json.dumps(counts), encoding="utf-8")
+
+
 @pytest.fixture(scope="session")
 def vector_time() -> int:
+    """The time at which the vectors were created."""
     return VECTOR_TIME
 
 
@@ -42,7 +53,7 @@ def vectors() -> Callable[[str], Any]:
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """Published requests, tokens and keys. They are read where they lie and are no part of this project."""
+    """The folder of published requests, tokens and keys, which are not part of this project."""
     folder = Path(os.environ.get("CYBERSOURCE_FLEX_REFERENCE", ROOT.parent / "shared" / "reference"))
     if not folder.is_dir():
         pytest.skip(f"NOT TESTED against published samples: no folder {folder} (set CYBERSOURCE_FLEX_REFERENCE)")
@@ -50,8 +61,8 @@ def reference() -> Path:
 
 
 @pytest.fixture
-def frozen(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Clock and token ids stand still as they did when the vectors were made."""
+def frozen_time(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Freezes the time and the token ids at those of the vectors, and returns the time."""
     import time
     import uuid
 
@@ -60,142 +71,93 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> int:
     return VECTOR_TIME
 
 
-class OnLoop:
-    """Something awaitable on an event loop of its own, used as if it were not: what is shown of the one for threads is
-    shown of the other by the same test. Made like an ``AsyncFlexClient``, or by ``of``.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self._start(lambda: _async_client()(*args, **options))
-
-    @classmethod
-    def from_env(cls, *args: Any, **options: Any) -> OnLoop:
-        return cls.of(lambda: _async_client().from_env(*args, **options))
-
-    @classmethod
-    def from_merchant_config(cls, *args: Any, **options: Any) -> OnLoop:
-        return cls.of(lambda: _async_client().from_merchant_config(*args, **options))
-
-    @classmethod
-    def of(cls, make: Callable[[], Any]) -> OnLoop:
-        """What ``make`` makes; it is closed at the end."""
-        self = cls.__new__(cls)
-        self._start(make)
-        return self
-
-    def _start(self, make: Callable[[], Any]) -> None:
-        import asyncio
-        import threading
-
-        self.made = make()
-        self._loop = asyncio.new_event_loop()
-        if self._loop.get_debug():
-            # Then everything that is run is logged.
-            self._loop.slow_callback_duration = 0.0
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-
-    def __enter__(self) -> OnLoop:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.wait(self.made.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def wait(self, coroutine: Any) -> Any:
-        """Have the loop run a coroutine, and wait for what comes of it."""
-        import asyncio
-
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    def __getattr__(self, name: str) -> Any:
-        return self.face(getattr(self.made, name))
-
-    def face(self, found: Any) -> Any:
-        """A method that waits, in place of one that is awaited."""
-        import inspect
-
-        if not callable(found):
-            return found
-
-        def call(*args: Any, **options: Any) -> Any:
-            made = found(*args, **options)
-            if inspect.isasyncgen(made):
-                return self._each(made)
-            return self.wait(made) if inspect.iscoroutine(made) else made
-
-        return call
-
-    def _each(self, made: Any) -> Any:
-        async def following() -> Any:
-            return await anext(made)
-
-        try:
-            while True:
-                try:
-                    yield self.wait(following())
-                except StopAsyncIteration:
-                    return
-        finally:
-            self.wait(made.aclose())
-
-
-def _async_client() -> Any:
-    from cybersource_flex import AsyncFlexClient
-
-    return AsyncFlexClient
-
-
-class _ApiOnLoop:
-    """A generated class on the event loop of a client."""
-
-    def __init__(self, client: OnLoop, api: Any) -> None:
-        self._client, self._api = client, api
-
-    def __getattr__(self, name: str) -> Any:
-        return self._client.face(getattr(self._api, name))
-
-
-@pytest.fixture(params=["threads", "event loop"])
-def connect(request: pytest.FixtureRequest) -> Any:
-    """``FlexClient``, and once more ``AsyncFlexClient`` behind the same face."""
+@pytest.fixture(params=["sync", "async"])
+def client_class(request: pytest.FixtureRequest) -> Any:
+    """``FlexClient``, then ``AsyncFlexClient`` with blocking methods."""
     from cybersource_flex import FlexClient
 
-    return FlexClient if request.param == "threads" else OnLoop
+    return FlexClient if request.param == "sync" else BlockingAsyncClient
 
 
-@pytest.fixture(params=["threads", "event loop"])
-def carry(request: pytest.FixtureRequest) -> Any:
-    """Makes a ``Transport`` of settings, and once more an ``AsyncTransport`` behind the same face."""
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Any]:
+    """One emulator for all tests of a file."""
+    from cybersource_flex.emulator import Emulator
+
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def client(emulator: Any, client_class: Any) -> Iterator[Any]:
+    """A client of the emulator's merchant: ``FlexClient``, then ``AsyncFlexClient`` with blocking methods."""
+    from cybersource_flex.auth import JwtSharedSecret
+
+    with client_class(JwtSharedSecret(**emulator.auth), environment=emulator.url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A CA that issues certificates for servers, and the files of these."""
+    from support.certificates import CertificateAuthority
+
+    return CertificateAuthority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def opened_connections(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The connections that clients open during the test."""
+    from cybersource_flex.transport.backends import aiohttp_connections, urllib3_connections
+
+    connections: list[object] = []
+    for owner, name in (
+        (urllib3_connections.ReusableConnection, "_new_conn"),
+        (aiohttp_connections.Protocol, "connection_made"),
+    ):
+        original = getattr(owner, name)
+
+        def record(self: Any, *arguments: Any, original: Any = original) -> Any:
+            connections.append(self)
+            return original(self, *arguments)
+
+        monkeypatch.setattr(owner, name, record)
+    return connections
+
+
+@pytest.fixture(params=["sync", "async"])
+def make_transport(request: pytest.FixtureRequest) -> Any:
+    """Creates a ``Transport`` from settings, then an ``AsyncTransport`` with blocking methods."""
     from cybersource_flex.transport import Transport
 
-    if request.param == "threads":
+    if request.param == "sync":
         return Transport
-    from cybersource_flex.transport.aio import AsyncTransport
+    from cybersource_flex.transport import AsyncTransport
 
-    return lambda settings: OnLoop.of(lambda: AsyncTransport(settings))
+    return lambda settings: BlockingAsyncClient.wrap(lambda: AsyncTransport(settings))
 
 
-@pytest.fixture(params=["threads", "event loop"])
-def connect_api(request: pytest.FixtureRequest) -> Any:
-    """Makes an ``ApiClient`` of a configuration, and once more that of ``aio`` behind the same face."""
+@pytest.fixture(params=["sync", "async"])
+def make_api_client(request: pytest.FixtureRequest) -> Any:
+    """Creates an ``ApiClient`` from a configuration, then an ``AsyncApiClient`` with blocking methods."""
     from cybersource_flex import ApiClient, aio
 
-    if request.param == "threads":
+    if request.param == "sync":
         return ApiClient
-    return lambda configuration: OnLoop.of(lambda: aio.ApiClient(configuration))
+    return lambda configuration: BlockingAsyncClient.wrap(lambda: aio.AsyncApiClient(configuration))
 
 
 @pytest.fixture
 def api() -> Callable[[type, Any], Any]:
-    """Makes a generated class over a client of ``connect`` or ``connect_api``: where that awaits, the awaitable one."""
+    """Creates a generated API class for a client of ``client_class`` or ``make_api_client``, of the same kind."""
     from cybersource_flex import aio
 
-    def make(kind: type, client: Any) -> Any:
-        if not isinstance(client, OnLoop):
-            return kind(getattr(client, "api_client", client))
-        return _ApiOnLoop(client, getattr(aio, kind.__name__)(getattr(client.made, "api_client", client.made)))
+    def make(api_class: type, client: Any) -> Any:
+        if not isinstance(client, BlockingAsyncClient):
+            return api_class(getattr(client, "api_client", client))
+        wrapped = client.wrapped
+        return BlockingAsyncApi(
+            client, getattr(aio, f"Async{api_class.__name__}")(getattr(wrapped, "api_client", wrapped))
+        )
 
     return make

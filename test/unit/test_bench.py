@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from types import ModuleType
 
 import pytest
 
-BENCH = Path(__file__).resolve().parents[2] / "bench"
+from support.modules import load_module
+from support.paths import ROOT
+
+BENCH = ROOT / "bench"
 
 
 @pytest.fixture(scope="module")
-def regression() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("bench_regression", BENCH / "regression.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # The dataclass looks up its module.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+def regression() -> ModuleType:
+    return load_module(BENCH / "regression.py")
 
 
 @pytest.mark.parametrize(

@@ -194,9 +194,9 @@ INVALID: list[tuple[dict[str, Any], str | None, str]] = [
     ({"type": 1}, "type", "must be a code of CARD_TYPES"),
     ({"type": NUMBER}, "type", "must be a code of CARD_TYPES"),
     ({"type": ["001"]}, "type", "must be a code of CARD_TYPES"),
-    ({"type": "002"}, "type", "does not fit the number"),
-    ({"type": "024"}, "type", "does not fit the number"),
-    ({"type": CARD_TYPES["003"]}, "type", "does not fit the number"),
+    ({"type": "002"}, "type", "does not match the number"),
+    ({"type": "024"}, "type", "does not match the number"),
+    ({"type": CARD_TYPES["003"]}, "type", "does not match the number"),
 ]
 
 

@@ -1,14 +1,10 @@
-"""Our requests on the wire against the official SDK's: the same dictionary, clock and token id standing still."""
+"""Complete requests compared with those of the official SDK: the same configuration, frozen time and token ids."""
 
 from __future__ import annotations
 
-import base64
 import json
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,86 +12,53 @@ import pytest
 from cybersource_flex import ApiException, ConfigurationError, FlexClient
 from cybersource_flex.api import flex_api_api, microform_integration_api
 from cybersource_flex.transport import Operation
+from support.paths import VECTORS
+from support.servers import HttpServer
+from support.tokens import decode_part
 
-HERE = Path(__file__).parent
-CAPTURES = json.loads((HERE / "wire_captures.json").read_text("utf-8"))["captures"]
+CAPTURES = json.loads((VECTORS / "wire_captures.json").read_text("utf-8"))["captures"]
 OPERATIONS = {
     ("POST", "/flex/v2/sessions"): flex_api_api.GENERATE_FLEX_API_CAPTURE_CONTEXT,
     ("POST", "/microform/v2/sessions"): microform_integration_api.GENERATE_CAPTURE_CONTEXT,
     ("GET", "/flex/v2/payment-details"): flex_api_api.GET_PAYMENT_DETAILS,
     ("GET", "/flex/v2/payment-credentials"): flex_api_api.GET_PAYMENT_CREDENTIALS,
 }
-# Mutual TLS alone authenticates nothing in the Flex API: the dictionary is refused. The first version of
-# payment-details is no operation of ours.
-REFUSED = {"flex_sessions_mutual_auth", "flex_v2_payment_details_mutual_auth"}
+# Mutual TLS is not an authentication scheme of the Flex API, so that configuration is rejected. The first version of
+# payment-details is not an operation of this package.
+REJECTED = {"flex_sessions_mutual_auth", "flex_v2_payment_details_mutual_auth"}
 OTHERS = {"up_v1_payment_details_jwt_shared_secret"}
-# Headers that identify the official SDK or its HTTP library; none is signed.
-THEIR_OWN = {"v-c-client-id", "v-c-sdk-telemetry-merchant-id", "v-c-sdk-telemetry-mcp", "user-agent", "accept-encoding"}
+# Headers that identify the official SDK or its HTTP library. None of them is signed.
+SDK_HEADERS = {
+    "v-c-client-id",
+    "v-c-sdk-telemetry-merchant-id",
+    "v-c-sdk-telemetry-mcp",
+    "user-agent",
+    "accept-encoding",
+}
 
 
-class Recorder:
-    """A host on loopback that keeps one request and answers as the capture says."""
-
-    def __init__(self) -> None:
-        self.reply: dict[str, Any] = {}
-        self.request: dict[str, Any] = {}
-        recorder = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                recorder.request = {
-                    "method": self.command,
-                    "path": self.path,
-                    "headers": {name.lower(): value for name, value in self.headers.items()},
-                    "body": body,
-                }
-                content = recorder.reply["body"].encode("utf-8")
-                self.send_response(recorder.reply["status"])
-                self.send_header("Content-Type", recorder.reply["type"])
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST  # noqa: N815
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+def serve(capture: dict[str, Any]) -> HttpServer:
+    """A server that sends the response of the capture."""
+    reply = capture["reply_given"]
+    return HttpServer(reply["status"], body=reply["body"].encode("utf-8"), content_type=reply["type"])
 
 
-@pytest.fixture(scope="module")
-def recorder() -> Iterator[Recorder]:
-    made = Recorder()
-    yield made
-    made.close()
-
-
-def dictionary(config: dict[str, Any], url: str) -> dict[str, Any]:
-    """The capture's dictionary with this machine's paths and the recorder in it."""
+def merchant_config(config: dict[str, Any], url: str) -> dict[str, Any]:
+    """The configuration of the capture with the paths of this machine and the URL of the server."""
     out = {**config, "IntermediateHost": url}
-    # Headers of the caller's choosing are refused: see the table of keys. None of them is signed.
+    # Additional headers are not supported. None of them is signed.
     out.pop("default_headers", None)
     for name in ("keys_directory", "mleForRequestPublicCertPath", "responseMlePrivateKeyFilePath"):
         if name in out:
-            out[name] = str(HERE / out[name])
+            out[name] = str(VECTORS / out[name])
     return out
 
 
 def client_for(config: dict[str, Any], url: str) -> FlexClient:
     with warnings.catch_warnings():
-        # Keys of the dictionary that have no meaning here are said so; which ones is another test's matter.
+        # Other tests cover the warnings about unused keys.
         warnings.simplefilter("ignore")
-        return FlexClient.from_merchant_config(dictionary(config, url))
+        return FlexClient.from_merchant_config(merchant_config(config, url))
 
 
 def operation_for(request: dict[str, Any]) -> tuple[Operation, dict[str, str]]:
@@ -107,22 +70,21 @@ def operation_for(request: dict[str, Any]) -> tuple[Operation, dict[str, str]]:
     return operation, {name: last}
 
 
-def decoded(authorization: str) -> list[Any]:
-    parts = authorization.removeprefix("Bearer ").split(".")[:2]
-    return [json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in parts]
+def jwt_parts(authorization: str) -> list[Any]:
+    """Header and claims of a token."""
+    return [decode_part(part) for part in authorization.removeprefix("Bearer ").split(".")[:2]]
 
 
 @pytest.mark.parametrize(
     "capture",
-    [pytest.param(each, id=each["name"]) for each in CAPTURES if each["name"] not in REFUSED | OTHERS],
+    [pytest.param(each, id=each["name"]) for each in CAPTURES if each["name"] not in REJECTED | OTHERS],
 )
-def test_the_same_is_sent(capture: dict[str, Any], recorder: Recorder, frozen: int) -> None:
-    recorder.reply = capture["reply_given"]
+def test_the_same_request_is_sent(capture: dict[str, Any], frozen_time: int) -> None:
     theirs = capture["request"]
     encrypted = "encryptedRequest" in (theirs["body"] or "")
     plaintext = CAPTURES[0]["request"]["body"] if encrypted else theirs["body"]
     operation, path = operation_for(theirs)
-    with client_for(capture["config"], recorder.url) as client:
+    with serve(capture) as server, client_for(capture["config"], server.url) as client:
         body = plaintext.encode("utf-8") if plaintext else None
         status = capture["reply_given"]["status"]
         if status < 300:
@@ -131,48 +93,46 @@ def test_the_same_is_sent(capture: dict[str, Any], recorder: Recorder, frozen: i
             with pytest.raises(ApiException) as caught:
                 client.api_client.call(operation, path=path, body=body)
             assert caught.value.status == status
-    ours = recorder.request
-    their_headers = {name.lower(): value for name, value in theirs["headers"]}
-    assert (ours["method"], ours["path"]) == (theirs["method"], theirs["path"])
-    assert ours["headers"]["host"] in (their_headers["host"], "apitest.cybersource.com")
+    (ours,) = server.received
+    headers, their_headers = ours.headers, {name.lower(): value for name, value in theirs["headers"]}
+    assert ours.line == f"{theirs['method']} {theirs['path']} HTTP/1.1"
+    assert headers["host"] in (their_headers["host"], "apitest.cybersource.com")
     if not encrypted:
-        assert ours["body"] == (theirs["body"] or "").encode("utf-8")
+        assert ours.body == (theirs["body"] or "").encode("utf-8")
     for name in ("date", "digest", "signature", "v-c-merchant-id", "accept"):
-        assert ours["headers"].get(name) == their_headers.get(name), name
+        assert headers.get(name) == their_headers.get(name), name
     if theirs["method"] == "POST":
-        assert ours["headers"]["content-type"] == their_headers["content-type"]
-    assert ("authorization" in ours["headers"]) == ("authorization" in their_headers)
+        assert headers["content-type"] == their_headers["content-type"]
+    assert ("authorization" in headers) == ("authorization" in their_headers)
     if their_headers.get("authorization", "").count(".") == 2:
-        mine, other = decoded(ours["headers"]["authorization"]), decoded(their_headers["authorization"])
+        our_jwt, their_jwt = jwt_parts(headers["authorization"]), jwt_parts(their_headers["authorization"])
         if encrypted:
-            # Two encryptions of the same differ, and their digests with them.
-            assert mine[1].pop("digest") != other[1].pop("digest")
-        assert mine == other
+            # Two encryptions of the same plaintext differ, and so do their digests.
+            assert our_jwt[1].pop("digest") != their_jwt[1].pop("digest")
+        assert our_jwt == their_jwt
     elif "authorization" in their_headers:
-        assert ours["headers"]["authorization"] == their_headers["authorization"]
-    sent_more = set(ours["headers"]) - set(their_headers) - THEIR_OWN
-    assert sent_more <= {"accept-encoding"}, "no header that they do not send"
+        assert headers["authorization"] == their_headers["authorization"]
+    additional = set(headers) - set(their_headers) - SDK_HEADERS
+    assert additional <= {"accept-encoding"}, "no header that the official SDK does not send"
 
 
 @pytest.mark.parametrize(
-    "capture", [pytest.param(each, id=each["name"]) for each in CAPTURES if each["name"] in REFUSED]
+    "capture", [pytest.param(each, id=each["name"]) for each in CAPTURES if each["name"] in REJECTED]
 )
-def test_mutual_tls_alone_is_refused(capture: dict[str, Any], recorder: Recorder) -> None:
+def test_mutual_tls_alone_is_rejected(capture: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="MUTUAL_AUTH"):
-        client_for(capture["config"], recorder.url)
+        client_for(capture["config"], "http://127.0.0.1:9")
 
 
-def test_encrypted_answers_are_opened(recorder: Recorder, frozen: int, vectors: Callable[[str], Any]) -> None:
-    opened = {case["name"]: case["outputs"] for case in vectors("mle_response.json")["vectors"]}
+def test_encrypted_responses_are_decrypted(frozen_time: int, vectors: Callable[[str], Any]) -> None:
     capture = next(each for each in CAPTURES if each["name"] == "flex_v2_payment_details_response_mle")
-    recorder.reply = capture["reply_given"]
     operation, path = operation_for(capture["request"])
-    with client_for(capture["config"], recorder.url) as client:
-        answer = client.api_client.call(operation, path=path)
-    assert isinstance(answer.data, dict)
-    assert "encryptedResponse" not in answer.data
-    assert opened
+    with serve(capture) as server, client_for(capture["config"], server.url) as client:
+        response = client.api_client.call(operation, path=path)
+    assert isinstance(response.data, dict)
+    assert "encryptedResponse" not in response.data
+    assert vectors("mle_response.json")["vectors"]
 
 
-def test_no_capture_is_left_out() -> None:
+def test_the_number_of_captures() -> None:
     assert len(CAPTURES) == 19
