@@ -1,7 +1,7 @@
-"""Connections that something on the way has forgotten: no FIN, no RST, and what is sent on them is lost.
+"""Idle connections that a NAT device or load balancer dropped without FIN or RST: data that is sent on them is lost.
 
-NAT devices and load balancers do that to idle connections. A frozen process keeps its connections while the rest of the
-world forgets them. A client must not send a request on such a connection, least of all one that cannot be repeated.
+Connections of a suspended process are dropped too. A client must not send a request on a dropped connection, least of
+all a request that cannot be repeated.
 """
 
 from __future__ import annotations
@@ -16,146 +16,166 @@ from typing import Any
 import pytest
 
 from cybersource_flex import CaptureContext, FlexClient, RetryPolicy, Tls, errors, fields
+from cybersource_flex._runtime.monotonic import monotonic
 from cybersource_flex.auth import JwtSharedSecret
 from cybersource_flex.emulator import Emulator
 
 FIELDS = fields(card=["number"])
 CARD = {"card": {"number": "4111111111111111"}}
 ONCE = RetryPolicy(attempts=1, deadline=10.0)
-# Seconds. A connection that is used after it was forgotten costs the read timeout.
-READ, QUICK = 1.0, 0.8
+# Seconds. A call on a dropped connection takes as long as the read timeout.
+READ_TIMEOUT, MAX_SECONDS = 1.0, 0.8
 
-Connect = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
+MakeClient = Callable[..., Any]
 
 
 @pytest.fixture
-def client_of(emulator: Emulator, connect: type[FlexClient]) -> Iterator[Connect]:
-    """Makes clients whose calls are made once, and fail after a second without a response."""
+def make_client(emulator: Emulator, client_class: type[FlexClient]) -> Iterator[MakeClient]:
+    """Makes clients that do not retry, with a read timeout of one second."""
     emulator.reset_faults()
     auth = JwtSharedSecret(**emulator.auth)
-    yield lambda **options: connect(auth, environment=emulator.url, retry=ONCE, read_timeout=READ, **options)
+    yield lambda **options: client_class(
+        auth, environment=emulator.url, retry=ONCE, read_timeout=READ_TIMEOUT, **options
+    )
     emulator.reset_faults()
 
 
-def context_of(client: FlexClient, emulator: Emulator, forgets_after: float) -> CaptureContext:
-    """A context, got on a connection that is forgotten when it was idle for so long."""
-    client.create_capture_context(FIELDS)  # the long-term key is known from here on
-    emulator.scenario = f"forget-idle;seconds={forgets_after}"
+@pytest.fixture
+def advance(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Advances the monotonic clocks of the transports and of aiohttp's connector, but not that of the emulator."""
+
+    def advance(seconds: float) -> None:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("cybersource_flex.transport") and hasattr(module, "monotonic"):
+                monkeypatch.setattr(module, "monotonic", lambda: monotonic() + seconds)
+        monkeypatch.setattr("aiohttp.connector.monotonic", lambda: monotonic() + seconds)
+
+    return advance
+
+
+def create_context(client: FlexClient, emulator: Emulator) -> CaptureContext:
+    """Create a context on a connection that is dropped right afterwards."""
+    client.create_capture_context(FIELDS)  # fetches the long-term key
+    emulator.scenario = "forget-idle;seconds=0"
     context = client.create_capture_context(FIELDS)
     emulator.reset_faults()
     return context
 
 
-def tokenizes(client: FlexClient, context: CaptureContext) -> None:
-    """A call that cannot be repeated succeeds, without waiting for a timeout."""
-    began = time.monotonic()
+def assert_tokenizes(client: FlexClient, context: CaptureContext) -> None:
+    """Make a call that cannot be repeated. It succeeds without waiting for a timeout."""
+    started = time.monotonic()
     assert client.tokenize(context, CARD).masked_number == "XXXXXXXXXXXX1111"
-    assert time.monotonic() - began < QUICK
+    assert time.monotonic() - started < MAX_SECONDS
 
 
-def test_a_connection_is_not_used_after_its_idle_timeout(client_of: Connect, emulator: Emulator) -> None:
-    with client_of(idle_timeout=0.1) as client:
-        context = context_of(client, emulator, 0.2)
-        # To be idle is what is tested.
-        time.sleep(0.3)
-        tokenizes(client, context)
+def test_connections_are_not_used_after_the_idle_timeout(
+    make_client: MakeClient, emulator: Emulator, advance: Callable[[float], None]
+) -> None:
+    with make_client(idle_timeout=60.0) as client:
+        context = create_context(client, emulator)
+        advance(60.5)
+        assert_tokenizes(client, context)
 
 
-def test_without_that_the_call_is_lost(client_of: Connect, emulator: Emulator) -> None:
-    """What the other tests of this file avoid does happen."""
-    with client_of(idle_timeout=60.0) as client:
-        context = context_of(client, emulator, 0)
+def test_a_call_on_a_dropped_connection_times_out(make_client: MakeClient, emulator: Emulator) -> None:
+    """This shows that the other tests would fail without the idle timeout."""
+    with make_client(idle_timeout=60.0) as client:
+        context = create_context(client, emulator)
         with pytest.raises(errors.ResponseTimeoutError) as caught:
             client.tokenize(context, CARD)
         assert (caught.value.outcome, caught.value.safe_to_retry) == ("unknown", False)
-        # The next one works: a connection on which a response did not come is not used again.
-        tokenizes(client, client.create_capture_context(FIELDS))
+        # The next call succeeds, because a connection without a response is closed.
+        assert_tokenizes(client, client.create_capture_context(FIELDS))
 
 
-def test_the_idle_timeout_is_15_seconds_and_frozen_time_counts(
-    client_of: Connect, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+def test_the_idle_timeout_is_15_seconds_of_wall_clock_time(
+    make_client: MakeClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A process that was frozen finds that the wall clock went on, and that may be all it finds.
+    # While a process is suspended, the monotonic clock may stop, but the wall clock goes on.
     now = time.time
-    with client_of() as client:
-        context = context_of(client, emulator, 0)
+    with make_client() as client:
+        context = create_context(client, emulator)
         monkeypatch.setattr(time, "time", lambda: now() + 15.5)
-        tokenizes(client, context)
+        assert_tokenizes(client, context)
     monkeypatch.undo()
-    with client_of() as client:
-        context = context_of(client, emulator, 0)
+    with make_client() as client:
+        context = create_context(client, emulator)
         monkeypatch.setattr(time, "time", lambda: now() + 5)
         with pytest.raises(errors.ResponseTimeoutError):
             client.tokenize(context, CARD)
 
 
 @pytest.mark.parametrize("step", [-3600, -20])
-def test_a_clock_that_is_set_back_keeps_no_connection(
-    step: float, client_of: Connect, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+def test_setting_the_clock_back_does_not_extend_the_idle_timeout(
+    step: float,
+    make_client: MakeClient,
+    emulator: Emulator,
+    advance: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = time.time
-    with client_of(idle_timeout=0.1) as client:
-        context = context_of(client, emulator, 0.2)
+    with make_client(idle_timeout=60.0) as client:
+        context = create_context(client, emulator)
         monkeypatch.setattr(time, "time", lambda: now() + step)
-        time.sleep(0.3)
-        tokenizes(client, context)
+        advance(60.5)
+        assert_tokenizes(client, context)
 
 
-def test_all_idle_connections_are_replaced(client_of: Connect, emulator: Emulator) -> None:
-    with client_of(idle_timeout=0.1) as client, ThreadPoolExecutor(6) as threads:
-        contexts = [context_of(client, emulator, 0.2)]
-        # Each waits for its response, so that each has a connection to itself.
+def test_all_expired_connections_are_replaced(
+    make_client: MakeClient, emulator: Emulator, advance: Callable[[float], None], opened_connections: list[object]
+) -> None:
+    with make_client(idle_timeout=60.0) as client, ThreadPoolExecutor(6) as threads:
+        context = client.create_capture_context(FIELDS)
+        # The delayed responses make each call use its own connection.
         emulator.queue_scenarios(["latency;seconds=0.1"] * 6)
-        contexts = list(threads.map(lambda _: client.create_capture_context(FIELDS), range(6)))
-        emulator.scenario = "forget-idle;seconds=0.2"
-        contexts = list(threads.map(lambda _: client.create_capture_context(FIELDS), range(6)))
-        emulator.reset_faults()
-        time.sleep(0.3)
+        list(threads.map(lambda _: client.create_capture_context(FIELDS), range(6)))
+        assert len(opened_connections) == 6
+        advance(60.5)
         emulator.queue_scenarios(["latency;seconds=0.1"] * 6)
-        tokens = list(threads.map(lambda context: client.tokenize(context, CARD), contexts))
+        tokens = list(threads.map(lambda _: client.tokenize(context, CARD), range(6)))
         assert [token.masked_number for token in tokens] == ["XXXXXXXXXXXX1111"] * 6
+        assert len(opened_connections) == 12
 
 
-def test_a_connection_in_use_is_not_idle(client_of: Connect, emulator: Emulator) -> None:
-    with client_of(idle_timeout=0.05) as client:
+def test_connections_in_use_are_not_idle(make_client: MakeClient, emulator: Emulator) -> None:
+    with make_client(idle_timeout=0.05) as client:
         context = client.create_capture_context(FIELDS)
         emulator.queue_scenarios(["latency;seconds=0.3"] * 2)
-        tokenizes(client, context)
+        assert_tokenizes(client, context)
         assert client.create_capture_context(FIELDS)
 
 
-def test_the_environment_names_the_idle_timeout(emulator: Emulator, connect: Any) -> None:
+def test_the_idle_timeout_from_the_environment(
+    emulator: Emulator, client_class: Any, advance: Callable[[float], None]
+) -> None:
     emulator.reset_faults()
-    variables = {**emulator.environ, "CYBERSOURCE_IDLE_TIMEOUT": "0.1", "CYBERSOURCE_READ_TIMEOUT": str(READ)}
-    with connect.from_env(variables, retry=ONCE) as client:
-        context = context_of(client, emulator, 0.2)
-        time.sleep(0.3)
-        tokenizes(client, context)
+    variables = {**emulator.environ, "CYBERSOURCE_IDLE_TIMEOUT": "7", "CYBERSOURCE_READ_TIMEOUT": str(READ_TIMEOUT)}
+    with client_class.from_env(variables, retry=ONCE) as client:
+        context = create_context(client, emulator)
+        advance(7.5)
+        assert_tokenizes(client, context)
 
 
-def test_the_idle_timeout_holds_for_tls(connect: type[FlexClient], tmp_path: Path) -> None:
+def test_the_idle_timeout_applies_to_tls(
+    client_class: type[FlexClient], tmp_path: Path, advance: Callable[[float], None]
+) -> None:
     with Emulator(tls=True, key_pool=1) as emulator:
         file = tmp_path / "ca.pem"
         emulator.write_ca(file)
         auth, tls = JwtSharedSecret(**emulator.auth), Tls(ca_file=file)
-        with connect(
-            auth, environment=emulator.url, tls=tls, retry=ONCE, read_timeout=READ, idle_timeout=0.1
+        with client_class(
+            auth, environment=emulator.url, tls=tls, retry=ONCE, read_timeout=READ_TIMEOUT, idle_timeout=60.0
         ) as client:
-            context = context_of(client, emulator, 0.2)
-            time.sleep(0.3)
-            tokenizes(client, context)
+            context = create_context(client, emulator)
+            advance(60.5)
+            assert_tokenizes(client, context)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="NOT TESTED: the timers of sockets are shown on Linux")
-def test_idle_connections_have_tcp_keep_alive(client_of: Connect, emulator: Emulator) -> None:
+def test_idle_connections_have_tcp_keep_alive(make_client: MakeClient, emulator: Emulator) -> None:
     port = int(emulator.url.rpartition(":")[2])
-    with client_of() as client:
+    with make_client() as client:
         assert client.create_capture_context(FIELDS)
         # Columns: number, local and remote address, state (01: established), queues, active timer (02: keep-alive).
         rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]

@@ -1,5 +1,6 @@
-"""Twenty thousand calls in 32 threads, and five thousand in 64 tasks, while one in twenty requests goes wrong:
-none lost, none done too often, and nothing piles up.
+"""Soak test: 20,000 calls in 32 threads, and 5,000 in 64 tasks, while one request in twenty gets a fault.
+
+Every call ends, every attempt is counted, and neither memory nor connections accumulate.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ from cybersource_flex import (
 )
 from cybersource_flex.models import GenerateFlexAPICaptureContextRequest
 
-# Calls, how many of them are made before anything is measured, and how many are under way at once.
+# The number of calls, how many of them are made before the measurement, and how many are made concurrently.
 IN_THREADS = 20_000, 4_000, 32
 IN_TASKS = 5_000, 2_000, 64
 SESSION_EVERY = 20
-MOST_GROWTH_BYTES = 5 * 1024 * 1024
-POLICY = RetryPolicy(attempts=4, base=0.001, cap=0.01, deadline=30.0)
+MAX_GROWTH_BYTES = 5 * 1024 * 1024
+POLICY = RetryPolicy(attempts=4, initial_delay=0.001, max_delay=0.01, deadline=30.0)
 
-# In a process of its own: its memory is not to be taken for the client's, and it has a core to itself.
-HOST = """
+# The emulator runs in a separate process, so that its memory is not measured and it can use another core.
+EMULATOR = """
 import collections, json, sys
 from cybersource_flex.emulator import Emulator
-with Emulator(record_limit=200_000) as emulator:
+with Emulator(record_limit=200_000, record_bytes=1 << 30) as emulator:
     print(json.dumps(emulator.environ), flush=True)
     for line in sys.stdin:
         if line.strip() == "faults":
@@ -49,24 +50,24 @@ with Emulator(record_limit=200_000) as emulator:
             emulator.inject_random_faults(rate=0.05, seed=7)
             print("on", flush=True)
         elif line.strip() == "records":
-            found = collections.Counter(f"{each.method} {each.target}" for each in emulator.requests)
-            hurt = sum(each.scenario is not None for each in emulator.requests)
-            print(json.dumps({"targets": found, "hurt": hurt}), flush=True)
+            targets = collections.Counter(f"{each.method} {each.target}" for each in emulator.requests)
+            faults = sum(each.scenario is not None for each in emulator.requests)
+            print(json.dumps({"targets": targets, "faults": faults}), flush=True)
 """
 
 
-class Host:
-    """The emulator in another process, told what to do line by line."""
+class EmulatorProcess:
+    """The emulator in a separate process. It reads a command per line and writes a line in return."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", HOST], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+            [sys.executable, "-c", EMULATOR], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )
         self.environ: dict[str, str] = json.loads(self._line())
 
-    def ask(self, what: str) -> str:
+    def send(self, command: str) -> str:
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{what}\n")
+        self._process.stdin.write(f"{command}\n")
         self._process.stdin.flush()
         return self._line()
 
@@ -76,91 +77,91 @@ class Host:
     def _line(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, "the emulator ended"
+        assert line, "the emulator exited"
         return line
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
-    made = Host()
-    yield made
-    made.close()
+def emulator() -> Iterator[EmulatorProcess]:
+    process = EmulatorProcess()
+    yield process
+    process.close()
 
 
 def jti(index: int) -> str:
     return f"{index:064d}"
 
 
-class Soak:
-    """The calls, and what became of each, in as little memory as that takes."""
+class Calls:
+    """The number of attempts and the result of each call, stored in little memory."""
 
     def __init__(self, calls: int) -> None:
         self._next = 0
         self._lock = threading.Lock()
         self.attempts = bytearray(calls)
         self.failed = bytearray(calls)
-        self.surprises: list[str] = []
+        self.unexpected_errors: list[str] = []
         self._request = GenerateFlexAPICaptureContextRequest(fields=fields(card=["number"]))
 
-    def take(self, until: int) -> int | None:
-        """The next call to make; None where they are up."""
+    def take(self, end: int) -> int | None:
+        """The index of the next call, or None if all calls before ``end`` are taken."""
         with self._lock:
-            if self._next >= until:
+            if self._next >= end:
                 return None
             self._next += 1
             return self._next - 1
 
-    def ask(self, api: Any, index: int) -> Any:
-        """Begin a call: of a class for threads, or for tasks."""
+    def start(self, api: Any, index: int) -> Any:
+        """Make a call. With an API class of ``aio``, return an awaitable."""
         if index % SESSION_EVERY == 0:
             return api.generate_flex_api_capture_context_with_http_info(self._request)
         return api.get_payment_details_with_http_info(jti(index))
 
-    def arrived(self, index: int, answer: ApiResponse[Any]) -> None:
-        self.attempts[index] = len(answer.attempts)
+    def record_response(self, index: int, response: ApiResponse[Any]) -> None:
+        self.attempts[index] = len(response.attempts)
 
-    def failed_with(self, index: int, error: BaseException) -> None:
+    def record_error(self, index: int, error: BaseException) -> None:
         if isinstance(error, CallError):
-            # 404 is what the made-up id is to give; anything else is a fault that outlasted the policy.
+            # The ids do not exist, so 404 is the expected response. Other errors are faults that outlasted the retries.
             self.failed[index] = not isinstance(error, NotFoundError)
             self.attempts[index] = len(error.attempts)
         else:
-            self.surprises.append(f"{index}: {type(error).__name__}: {error}")
+            self.unexpected_errors.append(f"{index}: {type(error).__name__}: {error}")
 
 
-def run_in_threads(soak: Soak, client: FlexClient, until: int, width: int) -> None:
+def run_in_threads(calls: Calls, client: FlexClient, end: int, concurrency: int) -> None:
     api = FlexAPIApi(client.api_client)
 
     def work() -> None:
-        while (index := soak.take(until)) is not None:
+        while (index := calls.take(end)) is not None:
             try:
-                soak.arrived(index, soak.ask(api, index))
-            except BaseException as error:  # a failure of the test, and reported
-                soak.failed_with(index, error)
+                calls.record_response(index, calls.start(api, index))
+            except BaseException as error:  # the test reports it
+                calls.record_error(index, error)
 
-    threads = [threading.Thread(target=work) for _ in range(width)]
+    threads = [threading.Thread(target=work) for _ in range(concurrency)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
 
-async def run_in_tasks(soak: Soak, client: AsyncFlexClient, until: int, width: int) -> None:
-    api = aio.FlexAPIApi(client.api_client)
+async def run_in_tasks(calls: Calls, client: AsyncFlexClient, end: int, concurrency: int) -> None:
+    api = aio.AsyncFlexAPIApi(client.api_client)
 
     async def work() -> None:
-        while (index := soak.take(until)) is not None:
-            answer: Awaitable[ApiResponse[Any]] = soak.ask(api, index)
+        while (index := calls.take(end)) is not None:
+            response: Awaitable[ApiResponse[Any]] = calls.start(api, index)
             try:
-                soak.arrived(index, await answer)
+                calls.record_response(index, await response)
             except Exception as error:
-                soak.failed_with(index, error)
+                calls.record_error(index, error)
 
-    await asyncio.gather(*(work() for _ in range(width)))
+    await asyncio.gather(*(work() for _ in range(concurrency)))
 
 
 def memory() -> int | None:
-    """Resident bytes of this process, where that can be read."""
+    """Resident memory of this process in bytes, on systems with /proc."""
     file = Path("/proc/self/statm")
     gc.collect()
     return int(file.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if file.is_file() else None
@@ -178,52 +179,56 @@ def usage() -> Usage:
     return memory(), descriptors()
 
 
-def test_soak_in_threads(host: Host, record_property: Any) -> None:
-    calls, warm_up, width = IN_THREADS
-    soak = Soak(calls)
-    with FlexClient.from_env(host.environ, retry=POLICY, pool_size=width) as client:
-        assert host.ask("faults").strip() == "on"
-        run_in_threads(soak, client, warm_up, width)
+def test_soak_in_threads(emulator: EmulatorProcess, record_property: Any) -> None:
+    total, warm_up, concurrency = IN_THREADS
+    calls = Calls(total)
+    with FlexClient.from_env(emulator.environ, retry=POLICY, pool_size=concurrency) as client:
+        assert emulator.send("faults").strip() == "on"
+        run_in_threads(calls, client, warm_up, concurrency)
         before = usage()
-        run_in_threads(soak, client, calls, width)
+        run_in_threads(calls, client, total, concurrency)
         after = usage()
-    check(soak, host, before, after, width, record_property)
+    check(calls, emulator, before, after, concurrency, record_property)
 
 
-def test_soak_in_tasks(host: Host, record_property: Any) -> None:
-    calls, warm_up, width = IN_TASKS
-    soak = Soak(calls)
+def test_soak_in_tasks(emulator: EmulatorProcess, record_property: Any) -> None:
+    total, warm_up, concurrency = IN_TASKS
+    calls = Calls(total)
 
     async def run() -> tuple[Usage, Usage]:
-        async with AsyncFlexClient.from_env(host.environ, retry=POLICY) as client:
-            await run_in_tasks(soak, client, warm_up, width)
+        async with AsyncFlexClient.from_env(emulator.environ, retry=POLICY) as client:
+            await run_in_tasks(calls, client, warm_up, concurrency)
             before = usage()
-            await run_in_tasks(soak, client, calls, width)
+            await run_in_tasks(calls, client, total, concurrency)
             return before, usage()
 
-    assert host.ask("faults").strip() == "on"
+    assert emulator.send("faults").strip() == "on"
     before, after = asyncio.run(run())
-    check(soak, host, before, after, width, record_property)
+    check(calls, emulator, before, after, concurrency, record_property)
 
 
-def check(soak: Soak, host: Host, before: Usage, after: Usage, width: int, record_property: Any) -> None:
-    calls = len(soak.attempts)
-    found = json.loads(host.ask("records"))
-    assert soak.surprises == []
-    assert 0 not in soak.attempts, "every call ended, with a result or with a typed error"
-    assert max(soak.attempts) <= POLICY.attempts
-    for index in range(calls):
+def check(
+    calls: Calls, emulator: EmulatorProcess, before: Usage, after: Usage, concurrency: int, record_property: Any
+) -> None:
+    total = len(calls.attempts)
+    records = json.loads(emulator.send("records"))
+    assert calls.unexpected_errors == []
+    assert 0 not in calls.attempts, "every call ends with a result or a typed error"
+    assert max(calls.attempts) <= POLICY.attempts
+    for index in range(total):
         if index % SESSION_EVERY:
             target = f"GET /flex/v2/payment-details/{jti(index)}"
-            assert found["targets"].get(target) == soak.attempts[index], "the host's record agrees with the client's"
-    sessions = sum(soak.attempts[index] for index in range(0, calls, SESSION_EVERY))
-    assert found["targets"]["POST /flex/v2/sessions"] == sessions
-    assert found["hurt"] > calls * 0.03
+            assert records["targets"].get(target) == calls.attempts[index], "the emulator recorded the same attempts"
+    sessions = sum(calls.attempts[index] for index in range(0, total, SESSION_EVERY))
+    assert records["targets"]["POST /flex/v2/sessions"] == sessions
+    assert records["faults"] > total * 0.03
     growth = None if before[0] is None or after[0] is None else after[0] - before[0]
     record_property("growth", growth)
     if growth is not None:
-        assert growth < MOST_GROWTH_BYTES
+        assert growth < MAX_GROWTH_BYTES
     if before[1] is not None and after[1] is not None:
-        assert after[1] <= before[1] + width, "no more than are under way at once"
-    failed, hurt, total = sum(soak.failed), found["hurt"], sum(soak.attempts)
-    sys.stderr.write(f"soak: {calls} calls, {total} attempts, {hurt} faults, {failed} failed, growth {growth} bytes\n")
+        assert after[1] <= before[1] + concurrency, "at most one more descriptor per concurrent call"
+    failed, faults, attempts = sum(calls.failed), records["faults"], sum(calls.attempts)
+    sys.stderr.write(
+        f"soak: {total} calls, {attempts} attempts, {faults} faults, {failed} failed, growth {growth} bytes\n"
+    )

@@ -34,7 +34,7 @@ from cybersource_flex.errors import TokenError
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 NOW = 1_800_000_000
 SECONDS_A_KILOBYTE = 0.05
-SEAL = b"sixteen or more bytes"
+STORAGE_KEY = b"sixteen or more bytes"
 
 
 def b64(data: bytes) -> str:
@@ -114,7 +114,7 @@ TARGETS: list[Callable[[bytes], object]] = [
     lambda data: read(transient_token.verify_transient_token(f"{TOKEN_HEADER}.{b64(data)}.AAAA", LAX_CONTEXT, now=NOW)),
     lambda data: storage.restore_capture_context(decode(data), STRICT, now=NOW),
     lambda data: storage.restore_capture_context(f"fc1.{b64(data)}.", LAX, now=NOW),
-    lambda data: storage.restore_capture_context(decode(data), STRICT, SEAL, now=NOW),
+    lambda data: storage.restore_capture_context(decode(data), STRICT, STORAGE_KEY, now=NOW),
     lambda data: payment_credentials.open_payment_credentials(decode(data), MERCHANT, LAX, now=NOW),
     lambda data: compact.parse_jwe(f"{b64(data)}.AAAA.AAAA.AAAA.AAAA", "token"),
 ]
@@ -126,7 +126,7 @@ SEEDS: list[bytes] = [
     b"\4" + TOKEN,
     b"\5" + storage.store_capture_context(VERIFIED).encode(),
     b"\6" + PACKED,
-    b"\7" + storage.store_capture_context(VERIFIED, SEAL).encode(),
+    b"\7" + storage.store_capture_context(VERIFIED, STORAGE_KEY).encode(),
     b"\0" + b64(b'{"a":"' + b'\\"' * 300 + b"[" * 40).encode() + b".AAAA.AAAA",
 ]
 
@@ -137,8 +137,8 @@ def run(data: bytes) -> None:
     except TokenError:
         pass
     except ValueError as error:
-        # A stored string that is encrypted, and no key to decrypt it: an error of the caller.
-        if "sealed" not in str(error):
+        # A stored context with a MAC, and no key to verify it: an error of the caller.
+        if "has a MAC" not in str(error):
             raise
 
 
