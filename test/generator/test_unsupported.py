@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,8 +42,6 @@ def pointer(*parts: str) -> str:
 CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
     (("openapi",), "3.1.0", None, "3.1.0 is not supported"),
     (("webhooks",), {}, None, "`webhooks`"),
-    (("externalDocs",), {}, None, "`externalDocs`"),
-    (("x-anything",), {}, None, "`x-anything`"),
     (("servers",), [], None, "at least one server"),
     ((*SESSIONS, "callbacks"), {}, None, "`callbacks`"),
     ((*SESSIONS, "servers"), [{**SERVER, "x-environment": "moon"}], pointer(*SESSIONS, "servers", "0"), "moon"),
@@ -109,9 +108,9 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
     ((*SESSIONS, "requestBody", "content", JSON, "encoding"), {}, None, "`encoding`"),
     (
         (*SESSIONS, "requestBody", "content", JSON, "schema"),
-        {"type": "object", "properties": {"a": STRING}},
-        None,
-        "a name",
+        {"type": "object", "properties": {"a": {"type": "file"}}},
+        pointer(*SESSIONS, "requestBody", "content", JSON, "schema", "properties", "a", "type"),
+        "the type file",
     ),
     ((*TOKENS, "requestBody", "content", "application/jwt", "schema"), REFERENCE, None, "must be a string"),
     ((*TOKENS, "requestBody", "content", "application/jwt", "schema", "format"), "binary", None, "format binary"),
@@ -122,7 +121,7 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
         "without `enum` or a date",
     ),
     ((*TOKENS, "x-encrypted-body"), "yes", None, "must be true or false"),
-    ((*TOKENS, "x-repeatable"), 1, None, "must be true or false"),
+    ((*TOKENS, "x-retry-safe"), 1, None, "must be true or false"),
     (
         (*TOKENS, "requestBody", "content"),
         {"text/plain": {"schema": STRING}},
@@ -155,14 +154,16 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
         "of this type",
     ),
     ((*KEY, "parameters", "1"), {"name": "Host", "in": "header", "schema": STRING}, None, "Host"),
-    ((*KEY, "parameters", "1"), {"name": "Kid", "in": "query", "schema": STRING}, None, "the same in Python"),
+    ((*KEY, "parameters", "1"), {"name": "kid", "in": "query", "schema": STRING}, None, "used twice"),
+    ((*KEY, "parameters", "1"), {"name": "a b", "in": "header", "schema": STRING}, None, "a header parameter"),
     (("components", "links"), {}, None, "`links`"),
     (("components", "callbacks"), {}, None, "`callbacks`"),
     (("components", "examples"), {}, None, "`examples`"),
     (("components", "securitySchemes", "jwt"), {"type": "oauth2", "flows": {}}, None, "oauth2"),
-    (("components", "schemas", "lower"), {"type": "object"}, None, "the first a capital"),
-    (("components", "schemas", "List"), {"type": "object"}, None, "the name List"),
-    (("components", "schemas", "ERRORLink"), {"type": "object"}, None, "the same in Python"),
+    (("components", "schemas", "a b"), {"type": "object"}, None, "letters, digits"),
+    (("components", "schemas", "Größe"), {"type": "object"}, None, "letters, digits"),
+    (("components", "schemas", "_"), {"type": "object"}, None, "letters, digits"),
+    ((*SESSIONS, "operationId"), "+", None, "letters or digits"),
     (("components", "schemas", "Other"), REFERENCE, pointer("components", "schemas", "Other", "$ref"), "another name"),
     ((*NEW, "enum"), [True], None, "an enum of the type boolean"),
     ((*NEW, "oneOf"), [REFERENCE], None, "without `discriminator`"),
@@ -182,7 +183,6 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
     ),
     (NEW, {"allOf": [REFERENCE, {"$ref": "#/components/schemas/New"}]}, pointer(*NEW, "allOf", "1"), "the whole"),
     (NEW, {"allOf": [REFERENCE, {"allOf": [REFERENCE]}]}, pointer(*NEW, "allOf", "1", "allOf"), "`allOf`"),
-    (NEW, {"allOf": [REFERENCE, inline(REQUIRED={})]}, pointer(*NEW, "allOf", "1", "properties"), "same in Python"),
     (
         NEW,
         {"allOf": [REFERENCE, inline(required=STRING)]},
@@ -199,7 +199,7 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
         NEW,
         {"allOf": [REFERENCE, {**inline(a=STRING), "additionalProperties": STRING}]},
         pointer(*NEW, "allOf", "1", "additionalProperties"),
-        "only true",
+        "a schema is not supported in a part",
     ),
     ((*LINK, "oneOf"), [REFERENCE], None, "`oneOf`"),
     ((*LINK, "anyOf"), [REFERENCE], None, "`anyOf`"),
@@ -207,35 +207,70 @@ CASES: list[tuple[tuple[str, ...], Any, str | None, str]] = [
     ((*LINK, "discriminator"), {"propertyName": "a"}, None, "`discriminator`"),
     ((*LINK, "nullable"), True, None, "in properties, and"),
     ((*LINK, "readOnly"), True, None, "in properties only"),
-    ((*LINK, "additionalProperties"), False, None, "false is not supported"),
     ((*LINK, "additionalProperties"), STRING, None, "beside `properties`"),
     ((*LINK, "required"), ["nowhere"], None, "not among the properties"),
-    ((*LINK, "description"), 'Has """ in it', None, "docstring"),
-    ((*LINK, "properties", "h ref"), STRING, None, "the name 'h ref'"),
-    ((*LINK, "properties", "Href"), STRING, None, "the same in Python"),
-    ((*LINK, "properties", "Dict"), STRING, None, "has a meaning in every model"),
-    ((*LINK, "properties", "in"), {"type": "object", "properties": {"a": STRING}}, None, "needs a name"),
+    (
+        (*LINK, "properties", "a"),
+        {**STRING, "enum": [None], "nullable": True},
+        pointer(*LINK, "properties", "a", "enum"),
+        "every value must be",
+    ),
+    ((*LINK, "properties", "h\tref"), STRING, None, "can be printed"),
+    (
+        (*LINK, "properties", "in"),
+        {"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"oneOf": []}}}}},
+        pointer(*LINK, "properties", "in", "properties", "a", "properties", "b", "oneOf"),
+        "both together",
+    ),
     ((*HREF, "oneOf"), [REFERENCE], None, "`oneOf`"),
     (HREF, {**STRING, "readOnly": True, "writeOnly": True}, None, "exclude each other"),
-    (HREF, {"allOf": [REFERENCE, REFERENCE]}, None, "with one reference"),
+    (HREF, {"allOf": [STRING]}, None, "with one reference"),
+    (HREF, {"allOf": [REFERENCE, STRING]}, pointer(*HREF, "allOf", "1", "type"), "must be objects"),
     ((*HREF, "discriminator"), {"propertyName": "a"}, None, "`discriminator`"),
-    ((*HREF, "xml"), {}, None, "`xml`"),
-    ((*HREF, "title"), "T", None, "`title`"),
     ((*HREF, "const"), "T", None, "`const`"),
     ((*HREF, "type"), ["string", "null"], None, "the type ['string', 'null']"),
     ((*HREF, "type"), "file", None, "the type file"),
     ((*HREF, "format"), "binary", None, "the format binary"),
-    ((*HREF, "format"), "decimal", None, "the format decimal"),
-    ((*HREF, "enum"), ["a", None], None, "every value must be"),
+    ((*HREF, "enum"), ["a", None], None, "null is a value of a `nullable` schema only"),
+    ((*HREF, "enum"), ["a", True], None, "every value must be"),
     ((*HREF, "enum"), [True], None, "every value must be"),
     ((*HREF, "items"), STRING, None, "belongs to the type array"),
     (HREF, {"type": "array"}, None, "needs `items`"),
     (HREF, {"type": "array", "items": {"type": "string", "deprecated": True}}, None, "in properties only"),
     (HREF, {"type": "array", "items": {"type": "string", "readOnly": True}}, None, "in properties only"),
     (HREF, {"properties": {}}, None, "without `type`"),
-    (HREF, {**REFERENCE, "description": "Ignored."}, None, "beside `$ref`"),
     (HREF, {"$ref": "other.yaml#/A"}, None, "only references to"),
     (HREF, {"$ref": "#/components/schemas/Nowhere"}, None, "not in the document"),
+    (HREF, {"$ref": "#/components/schemas/No.where-else"}, None, "No.where-else is not in the document"),
+    ((*HREF, "default"), ["VISA"], None, "must be of the type string"),
+]
+
+# Where to put what does not change the generated code.
+HARMLESS: list[tuple[tuple[str, ...], Any]] = [
+    (("externalDocs",), {"url": "https://a.example"}),
+    (("x-anything",), {}),
+    (("info", "x-logo"), "a.png"),
+    (("tags", "0", "externalDocs"), {}),
+    (("servers", "0", "x-note"), 1),
+    (("paths", "x-note"), 1),
+    (("paths", "/flex/v2/sessions", "summary"), "Sessions"),
+    (("paths", "/flex/v2/sessions", "x-note"), {"type": 1}),
+    ((*SESSIONS, "x-codegen-request-body-name"), "other"),
+    ((*SESSIONS, "externalDocs"), {}),
+    ((*SESSIONS, "responses", "x-note"), []),
+    ((*SESSIONS, "requestBody", "content", JSON, "x-note"), []),
+    ((*KEY, "parameters", "0", "x-note"), []),
+    (("components", "x-note"), []),
+    ((*LINK, "title"), "T"),
+    ((*LINK, "additionalProperties"), False),
+    ((*HREF, "xml"), {"name": "h"}),
+    ((*HREF, "x-note"), None),
+    ((*HREF, "format"), "decimal"),
+    ((*HREF, "format"), "iso-4217"),
+    (
+        ("components", "schemas", "CardFields", "properties", "number"),
+        {"allOf": [REFERENCE], "description": "Card number.", "title": "Number"},
+    ),
 ]
 
 
@@ -252,14 +287,92 @@ def put(document: Any, where: tuple[str, ...], what: Any) -> None:
 def test_the_feature_is_reported_with_its_place(
     supported_openapi: Any, document: Any, where: tuple[str, ...], what: Any, place: str | None, says: str
 ) -> None:
-    import yaml
-
     changed = copy.deepcopy(document)
     changed["components"]["schemas"].setdefault("New", {"type": "boolean"})
     put(changed, where, what)
-    problems = supported_openapi.problems(yaml.safe_dump(changed, sort_keys=False))
+    problems = supported_openapi.problems(json.dumps(changed))
     expected = place or pointer(*where)
     assert [problem for problem in problems if problem.startswith(expected) and says in problem], problems
+
+
+@pytest.mark.parametrize(("where", "what"), HARMLESS)
+def test_what_says_nothing_about_requests_and_responses_is_ignored(
+    supported_openapi: Any, document: Any, where: tuple[str, ...], what: Any
+) -> None:
+    changed = copy.deepcopy(document)
+    put(changed, where, what)
+    (before, _), (after, problems) = (supported_openapi.read(json.dumps(each)) for each in (document, changed))
+    assert problems == []
+    assert generated_from(after) == generated_from(before)
+
+
+def generated_from(specification: Any) -> str:
+    """What openapi-generator reads."""
+    from generation.generator_input import generator_input
+    from generation.python_names import python_names
+
+    document = specification.document
+    return str(generator_input(document, python_names(document)).specification)
+
+
+def test_members_beside_a_reference_are_ignored(supported_openapi: Any, document: Any) -> None:
+    def read(schema: Any) -> Any:
+        changed = copy.deepcopy(document)
+        put(changed, HREF, schema)
+        return supported_openapi.read(json.dumps(changed))
+
+    described, problems = read({**REFERENCE, "description": "Ignored.", "nullable": True})
+    assert problems == []
+    assert described == read(REFERENCE)[0]
+
+
+def test_a_property_may_have_the_name_of_metadata(supported_openapi: Any, document: Any) -> None:
+    changed = copy.deepcopy(document)
+    for name in ("title", "xml", "externalDocs", "x-note"):
+        put(changed, (*LINK, "properties", name), STRING)
+    specification, problems = supported_openapi.read(json.dumps(changed))
+    assert problems == []
+    properties = specification.document["components"]["schemas"]["ErrorLink"]["properties"]
+    assert {"title", "xml", "externalDocs", "x-note"} <= set(properties)
+
+
+@pytest.mark.parametrize(
+    ("version", "problem"),
+    [
+        ({"swagger": "2.0"}, "#/swagger: swagger 2.0 is not supported; convert the document to OpenAPI 3.0"),
+        ({"openapi": "3.1.0"}, "#/openapi: openapi 3.1.0 is not supported; convert the document to OpenAPI 3.0"),
+        ({"openapi": "2.0"}, "#/openapi: openapi 2.0 is not supported; convert the document to OpenAPI 3.0"),
+    ],
+)
+def test_another_version_is_one_line(supported_openapi: Any, version: Any, problem: str) -> None:
+    document = {**version, "paths": {"/a": {"get": {"parameters": [{"in": "body"}], "produces": ["a/b"]}}}}
+    assert supported_openapi.problems(json.dumps(document)) == [problem]
+
+
+def test_problems_are_grouped_by_rule_with_the_first_places(supported_openapi: Any, document: Any) -> None:
+    from openapi.problem_report import grouped
+
+    changed = copy.deepcopy(document)
+    schemas = changed["components"]["schemas"]
+    for number in range(5):
+        schemas[f"A{number}"] = {"type": "object", "anyOf": []}
+        schemas[f"B{number}"] = {"type": "object", "properties": {f"a\n{number}": STRING}}
+    schemas["C"] = {"type": "file"}
+    assert list(grouped(supported_openapi.problems(json.dumps(changed)))) == [
+        "5 places: `anyOf` is not supported here",
+        "  #/components/schemas/A0/anyOf",
+        "  #/components/schemas/A1/anyOf",
+        "  #/components/schemas/A2/anyOf",
+        "  and 2 more; `make spec-lint` lists all",
+        "5 places: the name ... is not supported: it must consist of characters that can be printed",
+        *(
+            f"  #/components/schemas/B{number}/properties/a\n{number}: the name 'a\\n{number}' is not supported: "
+            "it must consist of characters that can be printed"
+            for number in range(3)
+        ),
+        "  and 2 more; `make spec-lint` lists all",
+        "#/components/schemas/C/type: the type file is not supported",
+    ]
 
 
 def test_our_specifications_use_supported_features_only(supported_openapi: Any) -> None:

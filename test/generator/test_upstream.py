@@ -72,7 +72,7 @@ def upstream(document: Any) -> Any:
 @pytest.fixture
 def differences(supported_openapi: Any, document: Any) -> Callable[..., list[Any]]:
     """Compares our specification, or another, with a Swagger 2.0 document."""
-    from upstream_compare import OpenApi3, Swagger2, compare
+    from comparison.upstream_compare import OpenApi3, Swagger2, compare
 
     return lambda other, ours=document: compare(OpenApi3(ours), Swagger2(other)).differences
 
@@ -120,7 +120,14 @@ PUBLIC_KEY, FLEX, MICRO = "GET /flex/v2/public-keys/{kid}", "POST /flex/v2/sessi
 CASES: list[tuple[tuple[Any, ...], Any, tuple[str, ...]]] = [
     (KEY[:2], None, (PUBLIC_KEY, "operation", "operation", "present", "none")),
     (KEY, None, (PUBLIC_KEY, "operation", "operation", "present", "none")),
-    (("paths", "/flex/v3/a"), {"put": {}}, ("PUT /flex/v3/a", "operation", "operation", "none", "present")),
+    *(
+        (
+            ("paths", "/flex/v3/a"),
+            {method: {}},
+            (f"{method.upper()} /flex/v3/a", *("operation",) * 2, "none", "present"),
+        )
+        for method in ("delete", "get", "head", "options", "patch", "post", "put")
+    ),
     ((*SESSIONS[:2], "get"), {}, ("GET /flex/v2/sessions", "operation", "operation", "none", "present")),
     ((*KEY, "parameters", 0, "required"), False, (PUBLIC_KEY, "parameter path kid", "required", "yes", "no")),
     (
@@ -151,6 +158,7 @@ CASES: list[tuple[tuple[Any, ...], Any, tuple[str, ...]]] = [
         (FLEX, "request", "media types", "application/json;charset=utf-8", "application/json, application/xml"),
     ),
     ((*SESSIONS, "parameters", 0, "required"), None, (FLEX, "request", "required", "yes", "no")),
+    ((*SESSIONS, "parameters", 0, "schema"), None, (FLEX, "request", "body", "object", "no schema")),
     (
         ("definitions", "CardFields", "properties", "number"),
         None,
@@ -169,6 +177,7 @@ CASES: list[tuple[tuple[Any, ...], Any, tuple[str, ...]]] = [
     ((*REQUEST, "clientVersion", "type"), "number", (MICRO, "request clientVersion", "type", "string", "number")),
     ((*REQUEST, "clientVersion", "minLength"), 2, (MICRO, "request clientVersion", "minLength", "none", "2")),
     ((*REQUEST, "clientVersion", "format"), "date", (MICRO, "request clientVersion", "format", "none", "date")),
+    ((*REQUEST, "clientVersion", "enum"), ["v2", None], (MICRO, "request clientVersion", "enum", "none", "v2")),
     ((*REQUEST, "clientVersion", "enum"), ["v2"], (MICRO, "request clientVersion", "enum", "none", "v2")),
     ((*REQUEST, "targetOrigins", "maxItems"), 8, (MICRO, "request targetOrigins", "maxItems", "9", "8")),
     ((*REQUEST, "targetOrigins", "maxItems"), None, (MICRO, "request targetOrigins", "maxItems", "9", "none")),
@@ -187,6 +196,21 @@ CASES: list[tuple[tuple[Any, ...], Any, tuple[str, ...]]] = [
         ("definitions", "PaymentType", "enum"),
         ["CHECK"],
         (MICRO, "request allowedPaymentTypes[]", "enum", "CARD", "none"),
+    ),
+    (
+        ("definitions", "PaymentType", "enum"),
+        None,
+        (MICRO, "request allowedPaymentTypes[]", "enum", "CARD, CHECK", "none"),
+    ),
+    # A schema without a type has the one that its other members belong to.
+    *(
+        ((*REQUEST, "clientVersion"), schema, (MICRO, "request clientVersion", "type", "string", kind))
+        for schema, kind in (
+            ({"properties": {"a": STRING}}, "object"),
+            ({"additionalProperties": STRING}, "object"),
+            ({"items": STRING}, "array"),
+            ({"maxLength": 4}, "any"),
+        )
     ),
     (
         ("definitions", "TransientTokenResponseOptions", "additionalProperties"),
@@ -224,18 +248,63 @@ def test_a_path_parameter_may_have_another_name(upstream: Any, differences: Any)
     ]
 
 
+def test_the_names_of_each_operation_are_listed(supported_openapi: Any, document: Any, upstream: Any) -> None:
+    from comparison.upstream_compare import OpenApi3, Swagger2, compare
+
+    ours = copy.deepcopy(document)
+    del ours["paths"][MICROFORM[1]]["post"]["operationId"]
+    put(upstream, (*KEY, "operationId"), None)
+    upstream["paths"]["/flex/v3/a"] = {"put": {"operationId": "putA"}}
+    names = compare(OpenApi3(ours), Swagger2(upstream)).names
+    assert names[PUBLIC_KEY] == ("getPublicKey", "")
+    assert names[MICRO] == ("", "anothergenerateCaptureContext")
+    assert names["PUT /flex/v3/a"] == ("", "putA")
+
+
+def in_bodies(ours: Any, upstream: Any) -> tuple[Any, Any]:
+    """Two specifications of one operation, with these schemas of the request body."""
+    body = {"required": True, "content": {"application/json": {"schema": ours}}}
+    parameter = {"in": "body", "name": "b", "required": True, "schema": upstream}
+    return (
+        {"paths": {"/a/b": {"post": {"requestBody": body, "responses": {}}}}},
+        {
+            "consumes": ["application/json"],
+            "paths": {"/a/b": {"post": {"parameters": [parameter], "responses": {}}}},
+        },
+    )
+
+
+def test_the_values_of_maps_are_compared(differences: Any) -> None:
+    def table(kind: str) -> Any:
+        return {"properties": {"table": {"type": "object", "additionalProperties": {"type": kind}}}}
+
+    ours, other = in_bodies(table("string"), table("number"))
+    assert differences(other, ours) == [("POST /a/b", "request table{}", "type", "string", "number")]
+
+
+def test_a_malformed_part_of_our_specification_is_reported_with_its_place(differences: Any) -> None:
+    from comparison.upstream_compare import Unreadable
+
+    ours, other = in_bodies({"properties": {"a": {"$ref": "#/no"}}}, {"properties": {"a": STRING}})
+    with pytest.raises(Unreadable) as caught:
+        differences(other, ours)
+    assert str(caught.value) == "POST /a/b: request a: the reference #/no leads to nothing in the document"
+
+
 def test_references_are_followed(upstream: Any, differences: Any) -> None:
     parameter = upstream["paths"][KEY[1]]["get"]["parameters"].pop()
     upstream["paths"][KEY[1]]["parameters"] = [{"$ref": "#/parameters/a~1b"}]
     upstream["parameters"] = {"a/b": parameter}
     upstream["responses"] = {"Key": upstream["paths"][KEY[1]]["get"]["responses"]["200"]}
     upstream["paths"][KEY[1]]["get"]["responses"]["200"] = {"$ref": "#/responses/Key"}
-    # The members of an `allOf`, and what stands beside it, are one schema; its type goes without saying.
+    # The members of an `allOf` and its siblings are one schema, which needs no type.
     card = upstream["definitions"]["CardFields"]
     first = {"properties": {"number": card["properties"].pop("number")}, "required": ["number"]}
     upstream["definitions"]["First"] = first
     card["allOf"] = [{"$ref": "#/definitions/First"}, {"required": ["type"]}]
     del card["type"]
+    origins = upstream["definitions"]["GenerateCaptureContextRequest"]["properties"]["targetOrigins"]
+    origins["allOf"] = [{name: origins.pop(name) for name in ("type", "items")}]
     place = "request fields.paymentInformation.card"
     assert differences(upstream) == [(FLEX, place, "required", "none", "number, type")]
 
@@ -393,14 +462,18 @@ def test_another_kind_of_file_is_rejected_in_one_line(run: Run, content: bytes, 
             "POST /flex/v2/sessions: request fields.paymentInformation.card",
         ),
         ((*SESSIONS, "parameters"), {}, "post /flex/v2/sessions: parameters is not an array"),
+        ((*SESSIONS, "responses"), [], "post /flex/v2/sessions is not an object"),
     ],
 )
-def test_a_malformed_part_is_reported(upstream: Any, run: Run, where: tuple[Any, ...], what: Any, says: str) -> None:
+def test_a_malformed_part_is_reported(
+    upstream: Any, differences: Any, where: tuple[Any, ...], what: Any, says: str
+) -> None:
+    from comparison.upstream_compare import Unreadable
+
     put(upstream, where, what)
-    process = run(upstream)
-    assert process.returncode == 2
-    assert says in process.stderr
-    assert len(process.stderr.splitlines()) == 1
+    with pytest.raises(Unreadable) as caught:
+        differences(upstream)
+    assert says in str(caught.value)
 
 
 def test_a_missing_file_is_reported(supported_openapi: Any, tmp_path: Path) -> None:

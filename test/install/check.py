@@ -33,7 +33,7 @@ def modules() -> Iterator[str]:
     }
     others = [line for line in optional if line.partition(";")[0] not in with_cli_or_emulator]
     for module in pkgutil.walk_packages(cybersource_flex.__path__, "cybersource_flex.", onerror=lambda name: None):
-        if module.name.split(".")[1] in OPTIONAL_FOLDERS:
+        if module.name.split(".")[1] in (*OPTIONAL_FOLDERS, "__main__"):
             continue
         try:
             import_module(module.name)

@@ -18,15 +18,18 @@ import certifi  # noqa: E402
 certifi.where = lambda: bundle
 
 import CyberSource  # noqa: E402
+from authenticationsdk.util.jwt import JWTUtility  # noqa: E402
 from authenticationsdk.util.jwt.JWTUtility import get_rsa_public_key_from_jwk, verify_jwt  # noqa: E402
 from CyberSource.logging.log_configuration import LogConfiguration  # noqa: E402
 from CyberSource.rest import ApiException  # noqa: E402
+from CyberSource.utilities.flex import rsa_verify  # noqa: E402
 from CyberSource.utilities.flex.CaptureContextParsingUtility import parse_capture_context_response  # noqa: E402
 
 METHODS = {
     "flex": (CyberSource.FlexAPIApi, "generate_flex_api_capture_context"),
     "microform": (CyberSource.MicroformIntegrationApi, "generate_capture_context"),
     "details": (CyberSource.TransientTokenDataV2Api, "get_transaction_for_transient_token_jti"),
+    "pay": (CyberSource.PaymentsApi, "create_payment"),
     "credentials": (CyberSource.TransientTokenDataV2Api, "get_payment_credentials_for_transient_token"),
 }
 
@@ -55,8 +58,14 @@ def call(request):
     if what == "verify":
         verify_jwt(request["argument"], get_rsa_public_key_from_jwk(request["jwk"]))
         return True
+    if what == "read":
+        return JWTUtility.parse(request["argument"])["payload"]
+    if what == "verify data":
+        return rsa_verify.verify_token(request["key"], request["signature"], request["argument"])
     api, method = METHODS[what]
     data, status, body = getattr(api(configured(request["config"])), method)(request["argument"], _request_timeout=20)
+    # Payments return a model.
+    data = data.to_dict() if hasattr(data, "to_dict") else data
     return {"data": data, "status": status, "body": body}
 
 

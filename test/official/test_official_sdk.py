@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,8 +30,13 @@ import urllib3
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from cybersource_flex import FlexAPIApi, FlexClient, InvalidSignatureError
 from cybersource_flex.emulator import Emulator, Merchant
+from support.encoding import base64url, base64url_decode
+from support.paths import ROOT
+from support.tokens import decode_part
 
 if "CYBERSOURCE_FLEX_OFFICIAL_SDK" not in os.environ:
     pytest.skip("NOT TESTED with the official SDK as a client: tox run -e official", allow_module_level=True)
@@ -92,7 +98,7 @@ class Setting:
         """The claims of the JWT in the last authenticated request."""
         sent = [request for request in self.emulator.requests if "authorization" in request.headers][-1]
         part = sent.headers["authorization"].split(".")[1]
-        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=="))
+        claims: dict[str, Any] = decode_part(part)
         return claims
 
 
@@ -134,26 +140,22 @@ def raw(e: Emulator, method: str, path: str, body: bytes | None = None) -> str:
 
 
 def part(jwt: str, number: int) -> dict[str, Any]:
-    decoded: dict[str, Any] = json.loads(base64.urlsafe_b64decode(jwt.split(".")[number] + "=="))
+    decoded: dict[str, Any] = decode_part(jwt.split(".")[number])
     return decoded
 
 
 def transient_token(e: Emulator, context: str) -> dict[str, Any]:
     """The claims of a token that neither this SDK nor the official one creates."""
-
-    def b64url(data: bytes) -> str:
-        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
     jwk = part(context, 1)["flx"]["jwk"]
-    n, exponent = (int.from_bytes(base64.urlsafe_b64decode(jwk[name] + "=="), "big") for name in ("n", "e"))
+    n, exponent = (int.from_bytes(base64url_decode(jwk[name]), "big") for name in ("n", "e"))
     data = {"paymentInformation": {"card": {"number": "4111111111111111", "securityCode": "123"}}}
     plain = json.dumps({"data": data, "context": context, "index": 0}).encode()
-    first = b64url(json.dumps({"alg": "RSA-OAEP", "enc": "A256GCM", "kid": jwk["kid"]}).encode())
+    first = base64url(json.dumps({"alg": "RSA-OAEP", "enc": "A256GCM", "kid": jwk["kid"]}).encode())
     key, iv = os.urandom(32), os.urandom(12)
     sealed = AESGCM(key).encrypt(iv, plain, first.encode())
     oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303
     wrapped = rsa.RSAPublicNumbers(exponent, n).public_key().encrypt(key, oaep)
-    jwe = ".".join((first, *map(b64url, (wrapped, iv, sealed[:-16], sealed[-16:]))))
+    jwe = ".".join((first, *map(base64url, (wrapped, iv, sealed[:-16], sealed[-16:]))))
     return part(raw(e, "POST", "/flex/v2/tokens", jwe.encode()), 1)
 
 
@@ -181,15 +183,50 @@ def test_the_sdks_verifier_fetches_the_key_and_rejects_changed_contexts(https: S
     context = https.sdk("flex", BODIES["flex"], config=https.config("JWT shared secret"))["data"]
     first, payload, mac = context.split(".")
     claims = {**part(context, 1), "jti": "changed"}
-    forged = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    forged = base64url(json.dumps(claims).encode())
     with pytest.raises(Exception, match="JWT validation failed") as caught:
         https.sdk("parse", f"{first}.{forged}.{mac}", environment=https.host["run_environment"])
     assert caught.value.name == "JwtSignatureValidationException"
     assert https.emulator.requests[-1].target == f"/flex/v2/public-keys/{part(context, 0)['kid']}"
     assert https.sdk("parse", context, environment=https.host["run_environment"]) == part(context, 1)
-    unknown = base64.urlsafe_b64encode(b'{"kid":"nope","alg":"RS256"}').rstrip(b"=").decode()
+    unknown = base64url(b'{"kid":"nope","alg":"RS256"}')
     with pytest.raises(Exception, match="HTTP 404"):
         https.sdk("parse", f"{unknown}.{payload}.{mac}", environment=https.host["run_environment"])
+
+
+def test_the_old_and_new_calls_of_the_migration_page_have_the_same_results(https: Setting) -> None:
+    """The helpers for tokens. `docs/migration.md` names them, and `test/docs` runs its new calls."""
+    config = https.config("JWT shared secret")
+    context = https.sdk("flex", BODIES["flex"], config=config)["data"]
+    with FlexClient.from_env(https.emulator.environ) as client:
+        verified = client.verify_capture_context(context)
+        jwk = FlexAPIApi(client.api_client).get_public_key(part(context, 0)["kid"]).to_dict()
+        assert https.sdk("read", context) == verified.claims
+        assert https.sdk("parse", context, environment=https.host["run_environment"]) == verified.claims
+        assert https.sdk("verify", context, jwk=json.dumps(jwk)) is True
+        changed = f"{context[:-4]}AAAA"
+        with pytest.raises(Exception, match="JwtSignatureValidationException"):
+            https.sdk("verify", changed, jwk=json.dumps(jwk))
+        with pytest.raises(InvalidSignatureError):
+            client.verify_capture_context(changed)
+
+
+def test_the_sdks_helper_for_bare_signatures(https: Setting) -> None:
+    """It has no counterpart: a transient token contains its signature, which this package verifies with the context."""
+    key = rsa.generate_private_key(65537, 2048)
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    signature = key.sign(b"data", padding.PKCS1v15(), hashes.SHA512())
+    more = {"key": base64.b64encode(public).decode(), "signature": base64.b64encode(signature).decode()}
+    assert https.sdk("verify data", "data", **more) is True
+    assert https.sdk("verify data", "other data", **more) is False
+
+
+def test_every_old_call_of_the_migration_page_is_run_here() -> None:
+    page = (ROOT / "docs" / "migration.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(?:\w+\(config\)\.|\w+\.)?(\w+)\(", page, re.MULTILINE)
+    assert len(rows) == 8
+    source = (Path(__file__).parent / "sdk_client.py").read_text("utf-8")
+    assert [name for name in rows if not re.search(rf"\b{name}\b", source)] == []
 
 
 @pytest.mark.parametrize(("scheme", "meta", "mle"), CONFIGURATIONS)
@@ -203,6 +240,30 @@ def test_the_sdk_reads_payment_details(https: Setting, scheme: str, meta: bool, 
     (reference,) = token["paymentCredentialsReference"].values()
     credentials = https.sdk("credentials", reference, config=config)
     assert credentials["body"].count(".") == 4
+
+
+@pytest.mark.parametrize(("scheme", "meta", "mle"), CONFIGURATIONS)
+def test_the_sdk_pays_with_a_token(https: Setting, scheme: str, meta: bool, mle: bool) -> None:
+    config = https.config(scheme, meta, mle)
+    token = transient_token(https.emulator, https.sdk("flex", BODIES["flex"], config=config)["data"])
+
+    def pay(amount: str, **token_information: str) -> Any:
+        order = {"amountDetails": {"totalAmount": amount, "currency": "USD"}}
+        body = {"tokenInformation": {"jti": token["jti"], **token_information}, "orderInformation": order}
+        return https.sdk("pay", json.dumps(body), config=config)
+
+    authorised, declined = pay("21.00"), pay("1002.00")
+    assert (authorised["status"], declined["status"]) == (201, 201)
+    # The SDK's model has the members that the specification of payments lists.
+    assert authorised["data"]["status"] == "AUTHORIZED"
+    assert authorised["data"]["order_information"]["amount_details"]["authorized_amount"] == "21.00"
+    assert authorised["data"]["processor_information"]["approval_code"]
+    assert declined["data"]["status"] == "DECLINED"
+    assert declined["data"]["error_information"]["reason"] == "INSUFFICIENT_FUND"
+    with pytest.raises(Exception, match="ApiException") as caught:
+        pay("21.00", jti="0" * 64)
+    assert caught.value.status == 400
+    assert json.loads(caught.value.body)["details"] == [{"field": "tokenInformation.jti", "reason": "INVALID_DATA"}]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -11,14 +11,17 @@ from cybersource_flex import (
     AsyncFlexClient,
     CaptureContext,
     Configuration,
+    EventHooks,
     FlexAPIApi,
     FlexClient,
     MicroformIntegrationApi,
+    ResponseInfo,
     TransientToken,
     aio,
     fields,
 )
 from cybersource_flex.auth import BearerToken, HttpSignature, JwtExternalKey, JwtSharedSecret
+from cybersource_flex.client import TokenizeFailure, TokenizeSuccess
 from cybersource_flex.jose import AsyncKeyCache, AsyncKeySource, KeyCache, KeySource, PinnedKeys
 from cybersource_flex.models import (
     CaptureField,
@@ -29,8 +32,7 @@ from cybersource_flex.models import (
     JsonWebKey,
     PaymentInformationFields,
 )
-from cybersource_flex.transport import Transport
-from cybersource_flex.transport.aio import AsyncTransport
+from cybersource_flex.transport import AsyncTransport, Transport
 
 auth = JwtSharedSecret("merchant", key_id="id", secret_key="secret")
 old = HttpSignature("merchant", key_id="id", secret_key="secret")
@@ -43,9 +45,29 @@ with FlexClient(auth, environment="test") as client:
     assert_type(token.jwt, str)
     assert_type(token.masked_number, str | None)
     assert_type(client.payment_details(token), dict[str, Any])
+    payment = client.request(
+        "POST", "/pts/v2/payments", json={"tokenInformation": {"jti": token.jti}}, retry_safe=False
+    )
+    assert_type(payment, ApiResponse[Any])
+    assert_type(payment.response.correlation_id, str | None)
+    assert_type(client.verify_posted_token("jwt", "stored", b"key", session_id="id"), TransientToken)
+    assert_type(context.script_tag(nonce="nonce"), str)
+    assert_type(context.csp_sources(), dict[str, list[str]])
     for result in client.tokenize_many([{"card": {"number": "4111111111111111"}}, (context, {})], ordered=False):
         assert_type(result.token, TransientToken | None)
         assert_type(result.error, Exception | None)
+        if result.error is None:
+            assert_type(result, TokenizeSuccess)
+            assert_type(result.token, TransientToken)
+            assert_type(result.context, CaptureContext)
+        else:
+            assert_type(result, TokenizeFailure)
+        if result.token is not None:
+            assert_type(result.context, CaptureContext)
+        if isinstance(result, TokenizeFailure):
+            assert_type(result.error, Exception)
+            continue
+        assert_type(result.token.response, ResponseInfo | None)
     assert_type(client.create_microform_context(target_origins=["https://shop.example.com"]), CaptureContext)
 
 with ApiClient(Configuration(host="https://apitest.cybersource.com", auth=auth)) as api_client:
@@ -79,12 +101,21 @@ with ApiClient(Configuration(host="https://apitest.cybersource.com", auth=auth))
 
 
 async def awaited(request: GenerateFlexAPICaptureContextRequest) -> None:
-    async with aio.ApiClient(Configuration(auth=auth)) as api_client:
-        flex = aio.FlexAPIApi(api_client)
+    async with aio.AsyncApiClient(Configuration(auth=auth)) as api_client:
+        flex = aio.AsyncFlexAPIApi(api_client)
         assert_type(await flex.generate_flex_api_capture_context(request), str)
         assert_type(await flex.get_public_key_with_http_info("3g"), ApiResponse[JsonWebKey])
         assert_type(await flex.get_payment_details("jti", timeout=2.5), dict[str, Any])
 
+
+# Clients and `Configuration` take the same settings, of the same types.
+FlexClient(auth, environment="test", leeway=5, proxy="http://proxy.example:8080", read_timeout=5, retry=None)
+AsyncFlexClient(auth, pool_size=20, max_response_bytes=65536, event_hooks=EventHooks())
+FlexClient.from_env(proxy=None, correct_clock=False)
+FlexClient(auth, read_timeout="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+FlexClient(auth, read_timout=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+AsyncFlexClient(auth, retry=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+FlexClient.from_env(pool_size="20")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 CardFields(number=CaptureField(), numbr=CaptureField())  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 CardFields(number="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -137,11 +168,13 @@ JwtExternalKey("m", "k", sign_later)  # type: ignore[arg-type]  # pyright: ignor
 BearerToken(token_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-def clients(plain: ApiClient, later: aio.ApiClient, client: FlexClient, one: Transport, other: AsyncTransport) -> None:
+def clients(
+    plain: ApiClient, later: aio.AsyncApiClient, client: FlexClient, one: Transport, other: AsyncTransport
+) -> None:
     ApiClient(transport=one)
-    aio.ApiClient(transport=other)
+    aio.AsyncApiClient(transport=other)
     ApiClient(transport=other)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    aio.ApiClient(transport=one)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    aio.AsyncApiClient(transport=one)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     FlexAPIApi(later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    aio.FlexAPIApi(plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    aio.AsyncFlexAPIApi(plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     FlexAPIApi(client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -12,9 +13,8 @@ from typing import Any
 from cybersource_flex import aio, errors
 from cybersource_flex.api import MyThingsApi
 from cybersource_flex.api_client import ApiClient
-from cybersource_flex.configuration import Configuration
-from cybersource_flex.models import AnyModel, Cat, Composed, Dog, MappingModel, Mode, ModelField, Pet, Thing
-from cybersource_flex.transport import Request, Response, Transport
+from cybersource_flex.models import AnyModel, Cat, Composed, Dog, FieldModel, MappingModel, Mode, Pet, Texts, Thing
+from cybersource_flex.transport import Configuration, Request, Response, Transport
 
 
 class Signer:
@@ -50,6 +50,8 @@ def models() -> None:
         mode=mode,
         modes=[mode, "a mode of tomorrow"],
         color=None,
+        colors=["red", None, "another"],
+        size_or_null=None,
         size=3,
         when=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         days=[date(2026, 1, 2)],
@@ -57,8 +59,8 @@ def models() -> None:
         anything=[None, {}],
         obj={"k": 1},
         names={"n": "m"},
-        field=ModelField(text="t"),
-        mapping=MappingModel(none_=ModelField()),
+        field=FieldModel(text="t"),
+        mapping=MappingModel(none_=FieldModel()),
         an_any=AnyModel(value=None),
         to_dict_="method?",
         from_json_="method?",
@@ -78,9 +80,20 @@ def models() -> None:
     assert wire["dict"] == {"x": {"y": {"id": "d", "nothing": None}}}
     assert wire["modes"] == ["ON", "a mode of tomorrow"]
     assert (wire["color"], wire["any"], wire["an_any"]) == (None, [1, None], {"value": None})
+    assert (wire["colors"], wire["sizeOrNull"]) == (["red", None, "another"], None)
     assert (wire["when"], wire["days"], wire["date"]) == ("2026-01-02T03:04:05Z", ["2026-01-02"], "2026-01-03")
     assert (wire["to_dict"], wire["fromJson"], wire["additionalProperties"]) == ("method?", "method?", "property?")
     assert (wire["_links"], wire["v-c-id"], wire["None"], wire["mapping"]) == ("l", "i", "n", {"none": {}})
+    for naive in (
+        lambda: Thing(id="a", nothing=None, when=datetime(2026, 1, 2)),
+        lambda: setattr(thing, "when", datetime.now()),
+    ):
+        try:
+            naive()
+        except ValueError as error:
+            assert str(error).startswith("Thing.when has no time zone"), error
+        else:
+            raise AssertionError("a datetime without a time zone was accepted")
     assert "parent" not in wire
     assert "text" not in wire, "a default is the service's business"
     again = Thing.from_json(document)
@@ -93,6 +106,28 @@ def models() -> None:
         thing = Thing(id="a", nothing=None, parent=None)
         thing.parent = thing
     assert [(warning.category, warning.filename) for warning in caught] == [(DeprecationWarning, __file__)] * 2
+
+
+DESCRIPTIONS = [
+    '"""Begins and ends with three quotation marks, and has a back\\slash"""',
+    r"backslash: C:\new\u0041\N{DASH} ends with " + "\\\n",
+    'quotes: \'\'\'single\'\'\', """"double"""", "one"\n',
+    "description: A property of this name, with {{mustache}}, {{{three}}}, {%jinja%} and {braces}\n",
+    "summary: # not a heading, not a comment: `code`, *stars*, <b>, &amp;, | pipe |\n",
+    "white: tab here, line ends, form feed, separator, next line, bell\n",
+    "unicode: beyond the BMP \U0001f4b3, combining e\u0301, no-break\xa0space\n",
+    r"percent: %s %(name)s {0} \1 \g<0> $1 GeneratedText000000X" + "\n",
+    'long: a very\\long text with """ quotation marks that must be broken into several lines because it is longer than '
+    "one line allows; here is more of it\n",
+]
+
+
+def descriptions() -> None:
+    # Joins the lines of each entry.
+    docstring = re.sub(r"\n {12,}", " ", Texts.__doc__ or "")
+    for description in DESCRIPTIONS:
+        assert description in docstring, description
+    assert Texts(description="d", summary="s").to_json() == '{"description":"d","summary":"s"}'
 
 
 def composed() -> None:
@@ -177,7 +212,7 @@ def bodies() -> None:
     assert many[0][0].gaps == [None]
     assert api(Stub(204, b"", "")).add_pet(cat) is None
     for media_type, raw, data in (
-        ("application/json", b'{"text":"no"}', ModelField(text="no")),
+        ("application/json", b'{"text":"no"}', FieldModel(text="no")),
         ("text/plain", b"no", None),
     ):
         try:
@@ -256,7 +291,7 @@ class AsyncStub:
 async def awaited() -> None:
     stub = Stub(200, b'["a",null]')
     transport: Any = AsyncStub(stub)
-    things = aio.MyThingsApi(aio.ApiClient(Configuration(auth=Signer()), transport=transport))
+    things = aio.AsyncMyThingsApi(aio.AsyncApiClient(Configuration(auth=Signer()), transport=transport))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         names: list[str | None] = await things.find_sets([1], "ON", kinds=["e", "f"], x_old="x")
@@ -298,12 +333,13 @@ def calls() -> None:
     stub = Stub(204, b"")
     api(stub).add_things(thing=things)
     assert stub.requests[0].body == b'[{"id":"a","nothing":null}]'
-    assert refused(api(Stub(422, b'{"text":"no"}'))).data == ModelField(text="no")
+    assert refused(api(Stub(422, b'{"text":"no"}'))).data == FieldModel(text="no")
     assert dict(Configuration.ENVIRONMENTS) == {"only": "https://things.example", "other": "https://other.example"}
 
 
 if __name__ == "__main__":
     models()
+    descriptions()
     composed()
     calls()
     bodies()
