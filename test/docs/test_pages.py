@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from cybersource_flex import FlexClient
+from support.pages import SKILL
+from support.paths import ROOT
+
 PAGES = [
     *sorted(path.name for path in ROOT.glob("*.md")),
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
+    *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("examples/*/*.md")),
+    SKILL,
 ]
 # `text` marks what is not run: output, trees, shortened tokens.
-LANGUAGES = {"python", "sh", "json", "text", "mermaid"}
+# `py`: examples that need other files or a third-party tool; test/ecosystem and test/examples run them.
+LANGUAGES = {"python", "py", "sh", "json", "yaml", "dockerfile", "text"}
 
 
 def lines(page: str) -> list[str]:
@@ -96,3 +101,25 @@ def test_the_files_that_the_architecture_names_exist() -> None:
     assert len(paths) > 20
     for path in paths:
         assert (ROOT / path).exists() or (ROOT / "cybersource_flex" / path).exists(), f"ARCHITECTURE.md names {path}"
+
+
+def test_the_skill_has_the_header_that_assistants_read() -> None:
+    """The format of Agent Skills: the name is that of the folder, and the description says when to use the skill."""
+    head = re.match(r"---\n(.*?)\n---\n\n# ", (ROOT / SKILL).read_text("utf-8"), re.DOTALL)
+    assert head is not None
+    members = dict(line.split(": ", 1) for line in head[1].splitlines())
+    assert members.keys() == {"name", "description", "license"}
+    assert members["name"] == (ROOT / SKILL).parent.name
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", members["name"])
+    assert len(members["description"]) <= 1024
+    # Such a character ends or begins a value in YAML.
+    assert not re.search(r": | #|^[\"'&*!|>%@`\[{-]", members["description"])
+
+
+def test_names_in_the_skill_exist() -> None:
+    content = (ROOT / SKILL).read_text("utf-8")
+    methods = set(re.findall(r"\b((?:create|verify|store|tokenize)_\w+)\b", content))
+    assert methods >= {"verify_posted_token", "verify_transient_token", "create_microform_context"}
+    for method in methods - {"verify_signature"}:
+        assert hasattr(FlexClient, method), method
+    assert len(content.splitlines()) <= 160
