@@ -21,7 +21,7 @@ import sdk
 from measure import Reading, Spread, ratio, stub_server, take_turns
 
 from cybersource_flex import Configuration, fields
-from cybersource_flex.aio import ApiClient, FlexAPIApi
+from cybersource_flex.aio import AsyncApiClient, AsyncFlexAPIApi
 from cybersource_flex.models import GenerateFlexAPICaptureContextRequest
 
 __all__ = ["measure_tasks", "measure_threads"]
@@ -84,8 +84,8 @@ def aiohttp_call(session: aiohttp.ClientSession, url: str) -> Call:
     return once
 
 
-def sdk_call(client: ApiClient) -> Call:
-    api = FlexAPIApi(client)
+def sdk_call(client: AsyncApiClient) -> Call:
+    api = AsyncFlexAPIApi(client)
 
     async def once() -> str:
         capture_fields = fields(card=["number", "expirationMonth", "expirationYear", "securityCode"])
@@ -126,7 +126,7 @@ async def alternate_bursts(url: str) -> tuple[dict[str, list[float]], dict[str, 
     connector = aiohttp.TCPConnector(limit=TASKS)
     async with (
         aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-        ApiClient(configuration) as client,
+        AsyncApiClient(configuration) as client,
     ):
         calls = {"aiohttp": aiohttp_call(session, url), "ours": sdk_call(client)}
         for number in range(ROUNDS):

@@ -43,18 +43,33 @@ FLEX_CLIENT = """
 from cybersource_flex import FlexClient, fields
 FlexClient(auth, environment=host).create_capture_context(fields(card=["number"]))
 """
+ASYNC_CLIENT = """
+import asyncio
+from cybersource_flex import AsyncFlexClient, fields
+async def main():
+    await AsyncFlexClient(auth, environment=host).create_capture_context(fields(card=["number"]))
+asyncio.run(main())
+"""
 # No server listens there, and nothing is sent. The system's CAs are read for https only.
 HTTP, HTTPS = 'host = "http://127.0.0.1:9"', 'host = "https://apitest.cybersource.com"'
 OURS = {
     "urllib3": f"import urllib3; {PRINT_CPU}",
     "urllib3_tls": f"import ssl, urllib3; ssl.create_default_context(); {PRINT_CPU}",
+    "aiohttp_tls": f"import ssl, aiohttp; ssl.create_default_context(); {PRINT_CPU}",
     "import": f"import cybersource_flex; {PRINT_CPU}",
     "sign": SIGN + HTTP + GENERATED,
     "flex_client": SIGN + HTTP + FLEX_CLIENT,
     "sign_tls": SIGN + HTTPS + GENERATED,
+    "async_sign_tls": SIGN + HTTPS + ASYNC_CLIENT,
 }
 # Our measurement, and the peer that it is compared with.
-PEERS = {"import": "urllib3", "sign": "urllib3", "flex_client": "urllib3", "sign_tls": "urllib3_tls"}
+PEERS = {
+    "import": "urllib3",
+    "sign": "urllib3",
+    "flex_client": "urllib3",
+    "sign_tls": "urllib3_tls",
+    "async_sign_tls": "aiohttp_tls",
+}
 
 
 def cpu_time(python: Path, program: str) -> float:
@@ -68,7 +83,10 @@ def cpu_time(python: Path, program: str) -> float:
 def measure_startup() -> dict[str, Reading]:
     ours, official, stock = peers.ours(), peers.official(), peers.stock()
     quick = {"bare": lambda: cpu_time(ours, PRINT_CPU)}
-    quick |= {name: lambda p=program: cpu_time(ours, p) for name, program in OURS.items()}  # type: ignore[misc]
+    with_aiohttp = peers.ours_async()
+    for name, program in OURS.items():
+        python = with_aiohttp if "async" in name or "aiohttp" in name else ours
+        quick[name] = lambda i=python, p=program: cpu_time(i, p)  # type: ignore[misc]
     turns = take_turns(quick, STARTUP_ROUNDS)
     slow = {
         "bare": quick["bare"],

@@ -72,6 +72,12 @@ class Reading:
     peer: Spread
     unit: str
 
+    @classmethod
+    def absolute(cls, values: Sequence[float], unit: str) -> Reading:
+        """A measurement without a peer."""
+        spread = Spread.of(values)
+        return cls(spread, spread, Spread(0.0, 0.0, 0.0), unit)
+
 
 class Contender(Protocol):
     """One side of a comparison: it runs the measured call."""

@@ -16,12 +16,21 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-__all__ = ["distributions", "official", "ours", "stock", "wheel"]
+__all__ = ["distributions", "official", "ours", "ours_async", "stock", "wheel"]
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".bench"
 # The files that are built into our wheel.
-SOURCES = ("cybersource_flex", "setup.py", "pyproject.toml", "README.md")
+SOURCES = (
+    "cybersource_flex",
+    "setup.py",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "MANIFEST.in",
+    "tools/dependencies.toml",
+    "tools/sbom.py",
+)
 
 
 def official() -> Path:
@@ -51,9 +60,6 @@ def stock() -> Path:
 
 def ours() -> Path:
     """The interpreter of an environment with our wheel and its dependencies."""
-    digest = hashlib.sha256()
-    for path in _files(ROOT / name for name in SOURCES):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
 
     def install(pip: list[object]) -> None:
         target = FOLDER / "wheel"
@@ -67,7 +73,20 @@ def ours() -> Path:
             _run(*pip[:3], "wheel", "--quiet", "--no-deps", "--wheel-dir", target, folder)
         _run(*pip, wheel())
 
-    return _environment("ours", digest.hexdigest(), install)
+    return _environment("ours", _source_digest(), install)
+
+
+def ours_async() -> Path:
+    """The interpreter of an environment with our wheel and aiohttp."""
+    ours()
+    return _environment("ours-async", _source_digest(), lambda pip: _run(*pip, f"{wheel()}[async]"))
+
+
+def _source_digest() -> str:
+    digest = hashlib.sha256()
+    for path in _files(ROOT / name for name in SOURCES):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def wheel() -> Path:

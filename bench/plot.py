@@ -10,7 +10,7 @@ from metrics import METRICS, SUBJECTS
 from regression import Metric, met
 from report import share, target, value_of
 
-__all__ = ["svg"]
+__all__ = ["STYLE", "label_at", "svg"]
 
 WIDTH, ROW, HEAD = 960, 24, 34
 TOP, BOTTOM = 74, 20
@@ -47,7 +47,7 @@ def svg(readings: Mapping[str, Reading]) -> str:
         chosen = [m for m in METRICS if m.subject == subject and m.target is not None and m.name in readings]
         if not chosen:
             continue
-        out.append(_text(16, y + 22, title, "head"))
+        out.append(label_at(16, y + 22, title, "head"))
         y += HEAD
         for number, metric in enumerate(chosen):
             if number % 2 == 0:
@@ -60,9 +60,9 @@ def svg(readings: Mapping[str, Reading]) -> str:
         'role="img" aria-label="Each metric as a fraction of its target; shorter is better">',
         f"<style>{STYLE}</style>",
         f'<rect class="page" width="{WIDTH}" height="{height}" rx="6"/>',
-        _text(16, 30, "Every metric as a fraction of its target", "title"),
-        _text(16, 50, "Shorter is better; the thin line spans 80 % of the rounds", "soft"),
-        _text(FULL, TOP - 8, "target", "soft", "middle"),
+        label_at(16, 30, "Every metric as a fraction of its target", "title"),
+        label_at(16, 50, "Shorter is better; the thin line spans 80 % of the rounds", "soft"),
+        label_at(FULL, TOP - 8, "target", "soft", "middle"),
     ]
     line = f'<line class="target" x1="{FULL}" x2="{FULL}" y1="{TOP}" y2="{height - 10}"/>'
     return "\n".join([*frame, *out, line, "</svg>", ""])
@@ -73,14 +73,14 @@ def _bar(y: int, metric: Metric, reading: Reading) -> list[str]:
     middle = _x(share(metric, reading.value.median))
     verdict = "good" if met(metric, reading.value.median) else "bad"
     parts = [
-        _text(28, y + 16, metric.what),
-        _text(LEFT - 12, y + 16, metric.peer, "soft", "end"),
+        label_at(28, y + 16, metric.what),
+        label_at(LEFT - 12, y + 16, metric.peer, "soft", "end"),
         f'<rect class="{verdict}" x="{LEFT}" y="{y + 6}" width="{middle - LEFT:.1f}" height="{ROW - 12}" rx="2"/>',
     ]
     if high - low > 1:
         parts.append(f'<line class="spread" x1="{low:.1f}" x2="{high:.1f}" y1="{y + ROW / 2}" y2="{y + ROW / 2}"/>')
     value = value_of(metric, reading.value)
-    parts.append(_text(WIDTH - 16, y + 16, f"{value}  ({target(metric)})", "", "end"))
+    parts.append(label_at(WIDTH - 16, y + 16, f"{value}  ({target(metric)})", "", "end"))
     return parts
 
 
@@ -88,7 +88,7 @@ def _x(part: float) -> float:
     return LEFT + (FULL - LEFT) * min(max(part, 0.0), MOST)
 
 
-def _text(x: int, y: int, label: str, kind: str = "", anchor: str = "") -> str:
+def label_at(x: int, y: int, label: str, kind: str = "", anchor: str = "") -> str:
     anchor = f' text-anchor="{anchor}"' if anchor else ""
     named = f' class="{kind}"' if kind else ""
     return f'<text x="{x}" y="{y}"{named}{anchor}>{escape(label)}</text>'

@@ -41,7 +41,7 @@ MICROFORM = {
 
 
 def measure_signing() -> dict[str, Reading]:
-    operation = Operation(name="call", method="POST", path=PATH, signed=True, responses={}, models="")
+    operation = Operation(name="call", method="POST", path=PATH, requires_auth=True, responses={}, models="")
     host = "apitest.cybersource.com"
     where = {"method": "POST", "url": f"https://{host}{PATH}", "host": host, "target": PATH}
     request = Request(operation, **where, headers={}, body=BODY)

@@ -3,7 +3,7 @@
     python bench/run.py                    everything
     python bench/run.py call startup       two subjects
     python bench/run.py --check            fail if a ratio is worse than bench/baseline.json by more than 20 %
-    python bench/run.py --write            write bench/results/latest.md, .svg and .json
+    python bench/run.py --write            write bench/results/: latest.md, .svg and .json, and merchants.svg
     python bench/run.py --accept           write the measured ratios to bench/baseline.json
 
 The environments of the other SDKs are created under .bench/.
@@ -18,9 +18,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bulk_processes
 import calls
 import concurrency
+import event_loop
 import footprint
+import merchants
+import merchants_plot
 import plot
 import primitives
 import report
@@ -36,6 +40,9 @@ MEASURE: dict[str, Callable[[], dict[str, Reading]]] = {
     "round_trip": calls.measure_round_trip,
     "parallel": concurrency.measure_threads,
     "asynchronous": concurrency.measure_tasks,
+    "event_loop": event_loop.measure_blocks,
+    "merchants": merchants.measure_merchants,
+    "distributed": bulk_processes.measure_distributed,
     "startup": footprint.measure_startup,
     "memory": footprint.measure_memory,
     "size": footprint.measure_size,
@@ -106,6 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
         _write(RESULTS / "latest.md", report.page(readings, facts))
         _write(RESULTS / "latest.json", report.data(readings, facts))
         _write(RESULTS / "latest.svg", plot.svg(readings))
+        _write(RESULTS / "merchants.svg", merchants_plot.svg(merchants.measure_curves()))
     if options.accept:
         _write(BASELINE, report.baseline(readings))
     return failed
