@@ -159,14 +159,20 @@ def test_the_whole_checkout_works_with_the_keyboard_alone(studio: Any) -> None:
     # Tab skips the button while it is disabled.
     studio.locator("#pay:enabled").wait_for()
     number_input(studio).focus()
+    studio.locator("#number-container.flex-microform-focused").wait_for()
     studio.keyboard.type(NUMBER)
-    for keys in ("12", "2031"):
+    # Each frame has its own process, so the focus moves a moment after the key.
+    for stop, keys in (
+        ("#expiry-month:focus", "12"),
+        ("#expiry-year:focus", "2031"),
+        ("#code-container.flex-microform-focused", CODE),
+        ("#amount:focus", ""),
+    ):
         studio.keyboard.press("Tab")
+        studio.locator(stop).wait_for()
         studio.keyboard.type(keys)
     studio.keyboard.press("Tab")
-    studio.keyboard.type(CODE)
-    studio.keyboard.press("Tab")
-    studio.keyboard.press("Tab")
+    studio.locator("#pay:focus").wait_for()
     studio.keyboard.press("Enter")
     studio.locator("#checkout-state.good").wait_for()
     assert studio.input_value("#expiry-year") == "2031"
