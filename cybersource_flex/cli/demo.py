@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-import warnings
 from datetime import UTC, datetime
 
 from ..api.flex_api_api import FlexAPIApi
 from ..client import FlexClient, fields
 from ..jose import TransientToken, encrypt
+from .shared.clients import client_from_options
 from .shared.console import Console, abbreviate, decode_json_part
 from .shared.progress import waiting
 
@@ -41,11 +41,7 @@ def run(url: str) -> None:
     Raises:
         FlexError: the configuration is invalid, or a step failed. The results of earlier steps have been printed.
     """
-    with warnings.catch_warnings():
-        # `doctor` reports deprecated schemes. A Python warning would only clutter the output.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        client = FlexClient.from_env(environment=url)
-    with client:
+    with client_from_options(None, url) as client:
         console, token, started = _run(client, "a real host")
         # The demo never pays on a host that it has not started.
         console.title(f"\nPay with it: POST {_PAYMENTS} (not sent)")

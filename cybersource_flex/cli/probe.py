@@ -24,6 +24,7 @@ from ..probe.run import MAX_REQUESTS, Run
 from ..transport import Configuration, RetryPolicy
 from ..transport.hosts import is_local, is_test_host
 from .doctor import load_config
+from .shared.clients import selected_host
 from .shared.console import Console
 from .shared.errors import ConfigurationExit, LocalError
 from .shared.exit_codes import ExitCode
@@ -72,13 +73,14 @@ def run(options: Options) -> ExitCode:
         ConfigurationError: the configuration is invalid.
         LocalError: the report cannot be written to the file.
     """
-    builder = _builder(options)
+    host = selected_host(options.environment, options.host)
+    builder = _builder(options.config, host)
     with warnings.catch_warnings():
         # `doctor` reports deprecated schemes. A Python warning would only clutter the output.
         warnings.simplefilter("ignore", DeprecationWarning)
         signer = builder.signer()
     mle = builder.encryption()
-    configuration = _configuration(builder, options)
+    configuration = _configuration(builder, host)
     _check_host(configuration.host, options)
     may_sign = builder.scheme != "bearer" or options.send_token
     conditions = Conditions(
@@ -124,25 +126,18 @@ def run(options: Options) -> ExitCode:
     return _EXIT_CODES.get(outcome, ExitCode.NO_RESPONSE)
 
 
-def _builder(options: Options) -> ClientBuilder:
-    if options.environment is not None and options.host is not None:
-        raise click.UsageError("give either --host or --environment, not both")
-    overridden = frozenset[str]() if _override(options) is None else frozenset({"environment"})
-    if options.config is None:
+def _builder(config: Path | None, host: str | None) -> ClientBuilder:
+    overridden = frozenset[str]() if host is None else frozenset({"environment"})
+    if config is None:
         return builder_from_env(os.environ, overridden)
-    return builder_from_merchant_config(load_config(options.config), overridden)
+    return builder_from_merchant_config(load_config(config), overridden)
 
 
-def _override(options: Options) -> str | None:
-    return options.host or options.environment
-
-
-def _configuration(builder: ClientBuilder, options: Options) -> Configuration:
+def _configuration(builder: ClientBuilder, host: str | None) -> Configuration:
     """The host and the connection settings, without credentials. Each request is sent once."""
     overrides: dict[str, Any] = {"auth": None, "mle": None, "retry": RetryPolicy(attempts=1)}
-    override = _override(options)
-    if override is not None:
-        overrides["environment"] = override
+    if host is not None:
+        overrides["environment"] = host
     client = builder.build(FlexClient, overrides)
     client.close()
     return client.api_client.configuration

@@ -179,6 +179,29 @@ def test_one_line_and_a_hint(arguments: list[str], expected: int) -> None:
     assert_one_line(err)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["demo", "--url", ""],
+        ["probe", "--dry-run", "--host", ""],
+        ["probe", "--dry-run", "--environment", ""],
+        ["capture-context", "--host", ""],
+        ["tokenize", "--input", "cards", "--output", "tokens", "--host", ""],
+        ["verify", "a.b.c", "--host", ""],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_host_is_rejected(
+    arguments: list[str], emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For example from an unset variable of a shell. The host of the environment variables is not used instead."""
+    monkeypatch.chdir(tmp_path)
+    Path("cards").touch()
+    result = CliRunner().invoke(cli, arguments, env=emulator.environ)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "environment must be one of" in result.stderr
+
+
 @posix_only
 @pytest.mark.parametrize("arguments", [words for words, _ in WRONG], ids=" ".join)
 def test_errors_as_json(arguments: list[str]) -> None:

@@ -10,8 +10,8 @@ import click
 from ...client import fields
 from ...errors import ConfigurationError
 from ...jose import CaptureContext
+from ..shared.clients import client_from_options
 from ..shared.progress import waiting
-from .tokenize_files import client_from_options
 
 __all__ = ["Options", "run"]
 

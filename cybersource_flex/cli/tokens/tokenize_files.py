@@ -13,7 +13,6 @@ import re
 import signal
 import stat
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -22,18 +21,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from ...cards import card_types, is_luhn_valid
-from ...client import FlexClient
 from ...errors import ApiException, CallError, FlexError, InvalidDataError
 from ...transport.hosts import is_test_host
+from ..shared.clients import client_from_options
 from ..shared.errors import ConfigurationExit, LocalError
 from ..shared.exit_codes import ExitCode
 from ..shared.progress import progress_bar
 
 if TYPE_CHECKING:
     from ...client import TokenizeResult
-    from ...client.config.client_options import FlexClientOptions
 
-__all__ = ["Options", "client_from_options", "run"]
+__all__ = ["Options", "run"]
 
 _MAX_ID_LENGTH: Final = 200
 # The beginning of every line of the output.
@@ -92,28 +90,6 @@ def run(options: Options) -> ExitCode:
     if progress.stopped_by is not None:
         return ExitCode.TERMINATED if progress.stopped_by == signal.SIGTERM else ExitCode.INTERRUPTED
     return ExitCode.SUCCESS if progress.succeeded == total else ExitCode.NEGATIVE
-
-
-@contextlib.contextmanager
-def client_from_options(environment: str | None, host: str | None, **overrides: Any) -> Iterator[FlexClient]:
-    """Create a client from the environment variables, for the host given by ``--environment`` or ``--host``.
-
-    Raises:
-        click.UsageError: both options are given.
-        ConfigurationError: the configuration is invalid.
-    """
-    if environment is not None and host is not None:
-        raise click.UsageError("give either --host or --environment, not both")
-    arguments: FlexClientOptions = overrides  # type: ignore[assignment]
-    override = host or environment
-    if override is not None:
-        arguments["environment"] = override
-    with warnings.catch_warnings():
-        # `doctor` reports deprecated schemes. A Python warning would only clutter the output.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        client = FlexClient.from_env(**arguments)
-    with client:
-        yield client
 
 
 def _count(path: Path) -> int:

@@ -16,7 +16,6 @@ import click
 
 from ..._paths import without_bom
 from ...api.flex_api_api import FlexAPIApi
-from ...client import FlexClient
 from ...errors import (
     CallError,
     ExpiredTokenError,
@@ -33,6 +32,7 @@ from ...jose import CaptureContext, KeyCache, PublicKey, restore_capture_context
 from ...jose.capture_context import UnverifiedContext
 from ...jose.keys import verify_with_key_source
 from ...jose.storage import TOKEN_LIFETIME
+from ..shared.clients import client_from_options
 from ..shared.console import Console, format_duration, format_relative, format_utc, mask_for_display
 from ..shared.errors import ConfigurationExit, describe
 from ..shared.exit_codes import ExitCode
@@ -41,7 +41,6 @@ from .inspect import KINDS, classify
 from .token_input import TokenInput, as_timestamp, parse_leniently, read_token
 
 if TYPE_CHECKING:
-    from ...client.config.client_options import FlexClientOptions
     from ...jose import KeySource, TransientToken
 
 __all__ = ["Options", "run"]
@@ -202,13 +201,7 @@ def _keys(options: Options) -> Iterator[tuple[KeySource, str]]:
             raise click.UsageError("give either --jwk or a host, not both")
         yield FileKeys(options.jwk), ", ".join(str(path) for path in options.jwk)
         return
-    if options.host is not None and options.environment is not None:
-        raise click.UsageError("give either --host or --environment, not both")
-    overrides: FlexClientOptions = {"auth": None, "mle": None}
-    override = options.host or options.environment
-    if override is not None:
-        overrides["environment"] = override
-    with FlexClient.from_env(**overrides) as client:
+    with client_from_options(options.environment, options.host, auth=None, mle=None) as client:
         host, api = client.api_client.configuration.host, FlexAPIApi(client.api_client)
 
         def fetch(kid: str) -> Mapping[str, Any]:
