@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "list_scenarios", "serve"]
 
 _PASSWORD: Final = "CYBERSOURCE_P12_PASSWORD"
-# Variables that clients with a P12 file must not set. With the P12 file of a portfolio, clients need the last variable.
-_SHARED_SECRET: Final = ("CYBERSOURCE_KEY_ID", "CYBERSOURCE_SECRET_KEY", "CYBERSOURCE_PORTFOLIO_ID")
+_PORTFOLIO_ID: Final = "CYBERSOURCE_PORTFOLIO_ID"
 
 _DEFAULT_MERCHANT: Final = "emulated_merchant"
 # Maximum length of the CN of a certificate (RFC 5280 appendix A.1).
@@ -177,7 +176,7 @@ def _print(emulator: Emulator, credentials: _Credentials, options: Options) -> N
     if options.env_file is not None:
         click.echo(f"   # the variables are in {options.env_file.absolute()}")
     else:
-        if options.p12 is not None:
+        if credentials.unset:
             click.echo(f"   unset {' '.join(credentials.unset)}")
         for name, value in credentials.variables.items():
             printed = f'"${_PASSWORD}"' if _is_inherited(name, value) else shlex.quote(value)
@@ -198,7 +197,7 @@ def _print_json(emulator: Emulator, credentials: _Credentials, options: Options)
         "url": emulator.url,
         "variables": {name: value for name, value in variables.items() if not _is_inherited(name, value)},
         "inherited": {name: _PASSWORD for name, value in variables.items() if _is_inherited(name, value)},
-        "unset": credentials.unset if options.p12 is not None else [],
+        "unset": credentials.unset,
         "env_file": None if options.env_file is None else str(options.env_file.absolute()),
         "other_credentials": [
             {"description": description, "variables": others} for description, others in credentials.others
@@ -355,6 +354,7 @@ def _write_credentials(emulator: Emulator, merchants: list[Merchant], options: O
         del variables["CYBERSOURCE_SECRET_KEY"]
     notes: list[str] = []
     password = options.p12_password or random_password()
+    unset = _unset_variables(options)
     with _Files(options.force) as files:
         if options.ca_file is not None:
             variables["CYBERSOURCE_CA_FILE"] = files.write(options.ca_file, emulator.ca_pem, 0o644)
@@ -364,15 +364,13 @@ def _write_credentials(emulator: Emulator, merchants: list[Merchant], options: O
             variables["CYBERSOURCE_CLIENT_KEY"] = files.write(options.client_key, key)
         if options.p12 is not None:
             content = emulator.make_p12(password, portfolio=options.p12_portfolio)
-            for name in _SHARED_SECRET[: None if not options.p12_portfolio else 2]:
-                variables.pop(name, None)
+            variables = {name: value for name, value in variables.items() if name not in unset}
             variables["CYBERSOURCE_AUTH"] = "jwt_p12"
             variables["CYBERSOURCE_P12_PATH"] = files.write(options.p12, content)
             variables[_PASSWORD] = password
         if options.response_mle_p12 is not None:
             # Clients look for the certificate of the merchant or portfolio that signs.
-            portfolio = "CYBERSOURCE_PORTFOLIO_ID" in variables
-            content = emulator.make_response_mle_p12(password, portfolio=portfolio)
+            content = emulator.make_response_mle_p12(password, portfolio=_PORTFOLIO_ID in variables)
             variables["CYBERSOURCE_MLE_RESPONSE_KEY"] = files.write(options.response_mle_p12, content)
             variables["CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD"] = password
         if options.request_mle_cert is not None:
@@ -385,8 +383,16 @@ def _write_credentials(emulator: Emulator, merchants: list[Merchant], options: O
         variables |= claim_format_variables(emulator.claim_format)
         if options.env_file is not None:
             files.write(options.env_file, _env_file(variables))
-    unset = [name for name in _SHARED_SECRET if name not in variables]
     return _Credentials(variables, unset, list(_other_credentials(emulator, merchants, options)), notes)
+
+
+def _unset_variables(options: Options) -> list[str]:
+    """The variables that clients must not set, because they belong to another credential than the one to use."""
+    if options.p12 is None:
+        return []
+    shared_secret = ["CYBERSOURCE_KEY_ID", "CYBERSOURCE_SECRET_KEY"]
+    # Without this variable, a P12 file is that of a merchant.
+    return shared_secret if options.p12_portfolio else [*shared_secret, _PORTFOLIO_ID]
 
 
 def _env_file(variables: dict[str, str]) -> bytes:
@@ -405,17 +411,10 @@ def _other_credentials(
     emulator: Emulator, merchants: list[Merchant], options: Options
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield a description and the variables of each of the credentials that are not the first merchant's."""
-    shared_secrets = merchants[0 if options.p12 is not None else 1 :]
-    for merchant in shared_secrets if not options.credentials_from_env else ():
-        values = {
-            "CYBERSOURCE_AUTH": "jwt_shared_secret" if options.p12 is not None else None,
-            "CYBERSOURCE_MERCHANT_ID": merchant.merchant_id,
-            "CYBERSOURCE_PORTFOLIO_ID": merchant.portfolio_id,
-            "CYBERSOURCE_KEY_ID": merchant.key_id,
-            "CYBERSOURCE_SECRET_KEY": merchant.secret_key,
-        }
-        variables = {name: value for name, value in values.items() if value is not None}
-        yield f"with a shared secret, as {merchant.merchant_id}", variables
+    # A secret from the environment is not printed.
+    generated = () if options.credentials_from_env else merchants if options.p12 is not None else merchants[1:]
+    for merchant in generated:
+        yield f"with a shared secret, as {merchant.merchant_id}", credential_variables(merchant) or {}
     if options.access_token:
         description = f"with OAuth, as {merchants[0].merchant_id}, and without the other credentials"
         yield description, {"CYBERSOURCE_AUTH": "bearer", "CYBERSOURCE_ACCESS_TOKEN": emulator.issue_access_token()}

@@ -282,6 +282,8 @@ def test_a_portfolio_with_p12(own: bool, tmp_path: Path) -> None:
     options = ["--portfolio", "pf_1", *files, *([] if own else ["--p12-portfolio"])]
     with run_emulator(*options) as output:
         assert ("CYBERSOURCE_PORTFOLIO_ID" in output.environ) is not own
+        (unset,) = [line for line in output.lines if line.startswith("unset ")]
+        assert ("CYBERSOURCE_PORTFOLIO_ID" in unset) is own
         check(output.environ)
 
 
@@ -302,7 +304,9 @@ def test_merchants(portfolio: list[str]) -> None:
         for name, comment in zip(("shop_2", "shop_3"), output.comments, strict=False):
             assert f"as {name}: " in comment
             words = shlex.split(comment.partition("export ")[2])
-            environ = {**output.environ, **dict(word.split("=", 1) for word in words)}
+            variables = dict(word.split("=", 1) for word in words)
+            assert set(variables) == set(output.environ) - {"CYBERSOURCE_ENVIRONMENT"}, "complete credentials"
+            environ = {**output.environ, **variables}
             assert environ["CYBERSOURCE_MERCHANT_ID"] == name
             secrets.add(environ["CYBERSOURCE_SECRET_KEY"])
             with FlexClient.from_env(environ) as client:
@@ -371,7 +375,7 @@ def test_the_variables_as_json(tmp_path: Path) -> None:
         assert report["url"] == report["variables"]["CYBERSOURCE_ENVIRONMENT"]
         names = ("CYBERSOURCE_P12_PASSWORD", "CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD")
         assert report["inherited"] == dict.fromkeys(names, "CYBERSOURCE_P12_PASSWORD")
-        assert "CYBERSOURCE_SECRET_KEY" in report["unset"]
+        assert report["unset"] == ["CYBERSOURCE_KEY_ID", "CYBERSOURCE_SECRET_KEY", "CYBERSOURCE_PORTFOLIO_ID"]
         check({**report["variables"], **dict.fromkeys(names, "c4n4ry-passw0rd")})
         others = [entry["variables"] for entry in report["other_credentials"]]
         assert [entry.get("CYBERSOURCE_MERCHANT_ID") for entry in others] == ["a", "b", None]
