@@ -213,11 +213,12 @@ def emulator(list_scenarios: bool, **options: Any) -> None:
     """
     _require_emulator()
     from . import emulator as command
+    from .emulator_options import Options
 
     if list_scenarios:
         command.list_scenarios(as_json=options["as_json"])
     else:
-        command.serve(command.Options(**options))
+        command.serve(Options(**options))
 
 
 @cli.command()

@@ -351,7 +351,7 @@ def assert_reported_as_bug(result: Result, bug: Exception) -> None:
 
 @pytest.mark.parametrize("bug", [*BUGS, RuntimeError("a bug"), ImportError("a bug")], ids=repr)
 def test_errors_while_starting_the_emulator(bug: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cybersource_flex.cli.emulator._write_credentials", raising(bug))
+    monkeypatch.setattr("cybersource_flex.cli.emulator.write_credentials", raising(bug))
     assert_reported_as_bug(run("emulator", "--port", "0", "--p12", str(tmp_path / "shop.p12")), bug)
 
 
