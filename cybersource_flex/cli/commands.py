@@ -171,7 +171,7 @@ def probe(**options: Any) -> ExitCode:
 @click.option(
     "--tls/--no-tls",
     default=None,
-    help="Serve https with a certificate of a generated CA. Default: only with --allow-remote.",
+    help="Serve https with a certificate of a generated CA. Default: with --allow-remote or --server-cert.",
 )
 @click.option("--ca-file", type=_output_file, help="Write the certificate of the generated CA, in PEM.")
 @click.option("--server-cert", type=_input_file, help="Certificate for https, in PEM, instead of a generated one.")

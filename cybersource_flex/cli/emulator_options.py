@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ..emulator.options import serves_https
 from ..emulator.server.addresses import is_loopback, is_wildcard
 from .shared.errors import ConfigurationExit
 
@@ -58,7 +59,9 @@ class Options(NamedTuple):
     @property
     def https(self) -> bool:
         """Whether the emulator serves https."""
-        return (self.allow_remote or self.server_cert is not None) if self.tls is None else self.tls
+        return serves_https(
+            self.tls, allow_remote=self.allow_remote, has_server_certificate=self.server_cert is not None
+        )
 
     def files(self) -> list[Path]:
         """The paths of the files to write."""

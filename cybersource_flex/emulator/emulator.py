@@ -33,7 +33,7 @@ from .client_environment import (
 from .faults.scenario_selector import ScenarioEntry, ScenarioSelector
 from .faults.scenarios import Scenario
 from .operations.store import EmulatorClock, Settings, Store
-from .options import check_addresses, check_certificates, check_claim_format, check_numbers
+from .options import check_addresses, check_certificates, check_claim_format, check_numbers, serves_https
 from .profile import options_from_profile
 from .server.addresses import (
     certificate_names,
@@ -84,8 +84,9 @@ class Emulator:
             "https://flex.example:8443". Needs `allow_remote`. Its host is in the certificate, and signatures may
             cover it.
         merchants: the merchants that may call; by default one merchant with a random key.
-        tls: serve https; by default only with `allow_remote`. The certificate is issued by a throwaway CA for the
-            local host names, the host of `public_url` and `signed_hosts`. Clients must trust `ca_pem`.
+        tls: serve https; by default with `allow_remote` or `server_certificate`. The certificate is issued by a
+            throwaway CA for the local host names, the host of `public_url` and `signed_hosts`. Clients must trust
+            `ca_pem`.
         server_certificate: private key and certificate chain (PEM) for https, instead of a certificate of the throwaway
             CA. For clients that already trust its CA, such as browsers.
         client_certificates: whether clients must ("required") or may ("optional") present a certificate from
@@ -175,7 +176,7 @@ class Emulator:
         check_expiry = observed.get("check_expiry", check_expiry)
         loopback_origins = observed.get("loopback_origins", loopback_origins)
         microform_error_list = observed.get("microform_error_list", microform_error_list)
-        tls = (allow_remote or server_certificate is not None) if tls is None else tls
+        tls = serves_https(tls, allow_remote=allow_remote, has_server_certificate=server_certificate is not None)
         check_numbers(
             port=port,
             key_pool=key_pool,

@@ -1,4 +1,4 @@
-"""Checks of the arguments of `Emulator`."""
+"""Checks and defaults of the arguments of `Emulator`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from ..errors import ConfigurationError
 from .arguments import check_list, check_number, check_seconds, check_str
 from .auth.jwt import CLAIM_VARIANTS
 from .server.addresses import check_public_url, is_loopback, is_wildcard
+
+
+def serves_https(tls: bool | None, *, allow_remote: bool, has_server_certificate: bool) -> bool:
+    """Whether the emulator serves https. `tls` decides, unless it is None."""
+    return (allow_remote or has_server_certificate) if tls is None else tls
 
 
 def check_numbers(

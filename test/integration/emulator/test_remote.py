@@ -162,7 +162,10 @@ def test_https_without_a_folder_for_temporary_files(tmp_path: Path, monkeypatch:
         Emulator(tls=True, key_pool=1).start()
 
 
-def test_https_is_the_default_only_for_other_machines() -> None:
+def test_https_is_the_default_for_other_machines_and_with_a_given_certificate() -> None:
+    issued = trustme.CA().issue_cert("localhost")
+    given = issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes()
+    assert repr(Emulator(server_certificate=given, key_pool=1)).startswith("<Emulator https://")
     assert repr(Emulator(allow_remote=True, key_pool=1)).startswith("<Emulator https://")
     assert repr(Emulator(allow_remote=True, tls=False, key_pool=1)).startswith("<Emulator http://")
     assert repr(Emulator(key_pool=1)).startswith("<Emulator http://")
