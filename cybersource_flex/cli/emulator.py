@@ -14,6 +14,7 @@ import click
 
 from .._credential_detection import mask_credentials
 from ..emulator import SCENARIOS, Emulator, Merchant
+from ..errors import ConfigurationError, MissingDependencyError
 from .emulator_credentials import PASSWORD_VARIABLE, Credentials, make_merchants, write_credentials
 from .emulator_options import Options, check_options
 from .shared.console import Console
@@ -91,12 +92,8 @@ def _make_emulator(options: Options) -> tuple[list[Merchant], Emulator]:
             scenario=options.scenario,
             profile=options.profile,
         )
-    except ImportError as cause:
-        if cause.name != "trustme":
-            raise
-        raise ConfigurationExit(str(cause)) from cause
-    except ValueError as cause:
-        # An invalid argument, such as an unknown scenario.
+    except (ConfigurationError, MissingDependencyError) as cause:
+        # For example an unknown scenario, or `trustme` is not installed.
         raise ConfigurationExit(str(cause)) from cause
     return merchants, emulator
 

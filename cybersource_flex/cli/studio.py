@@ -10,6 +10,7 @@ import webbrowser
 import click
 
 from ..emulator import Emulator
+from ..errors import ConfigurationError
 from .shared.console import Console
 from .shared.errors import ConfigurationExit
 from .shared.progress import waiting
@@ -32,7 +33,7 @@ def serve(port: int, scenario: str | None, *, open_browser: bool, as_json: bool)
     """
     try:
         emulator = Emulator(port=port, scenario=scenario)
-    except ValueError as cause:
+    except ConfigurationError as cause:
         raise ConfigurationExit(str(cause)) from cause
 
     def ready(emulator: Emulator) -> None:

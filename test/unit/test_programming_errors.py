@@ -355,10 +355,13 @@ def test_errors_while_starting_the_emulator(bug: Exception, tmp_path: Path, monk
     assert_reported_as_bug(run("emulator", "--port", "0", "--p12", str(tmp_path / "shop.p12")), bug)
 
 
-def test_errors_while_importing_the_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
-    bug = ModuleNotFoundError("No module named 'cybersource_flex.x'", name="cybersource_flex.x")
-    monkeypatch.setattr("cybersource_flex.cli.emulator.Emulator", raising(bug))
-    assert_reported_as_bug(run("emulator", "--port", "0"), bug)
+@pytest.mark.parametrize("command", ["emulator", "studio"])
+@pytest.mark.parametrize(
+    "bug", [*BUGS, ModuleNotFoundError("No module named 'cybersource_flex.x'", name="cybersource_flex.x")], ids=repr
+)
+def test_errors_while_creating_the_emulator(command: str, bug: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"cybersource_flex.cli.{command}.Emulator", raising(bug))
+    assert_reported_as_bug(run(command, "--port", "0"), bug)
 
 
 @pytest.mark.parametrize(
