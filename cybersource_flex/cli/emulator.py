@@ -8,7 +8,9 @@ import logging
 import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator
+from typing import TextIO
 
 import click
 
@@ -158,10 +160,18 @@ class _LogFormatter(logging.Formatter):
         return mask_credentials(re.sub(r"(?<![\w-])[0-9]{12,19}(?![\w-])", "[digits]", super().format(record)))
 
 
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes each record to what is standard error at that time, because progress on a terminal replaces it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 @contextlib.contextmanager
 def _log_to_stderr(level: int) -> Iterator[None]:
     """Write the emulator's log to standard error in this block. At the level DEBUG it has each request, no secrets."""
-    handler = logging.StreamHandler()
+    handler = _StderrHandler()
     handler.setFormatter(_LogFormatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("cybersource_flex.emulator")
     logger.addHandler(handler)

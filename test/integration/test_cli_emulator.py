@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
+import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -65,6 +68,22 @@ def test_requests_are_logged_on_standard_error_without_secrets() -> None:
         environ = {**output.environ, "CYBERSOURCE_SECRET_KEY": base64.b64encode(b"x" * 32).decode()}
         with FlexClient.from_env(environ) as client, pytest.raises(AuthenticationError):
             client.create_capture_context(fields(card=["number"]))
+
+
+def test_the_log_follows_a_replaced_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """While the emulator starts, rich replaces standard error on a terminal."""
+    from cybersource_flex.cli.emulator import _log_to_stderr
+
+    logger, replacement = logging.getLogger("cybersource_flex.emulator"), io.StringIO()
+    with contextlib.redirect_stderr(replacement), contextlib.ExitStack() as stack:
+        stack.enter_context(_log_to_stderr(logging.WARNING))
+        logger.warning("during the start")
+        log = stack.pop_all()
+    with log:
+        logger.warning("after the start")
+    logger.warning("after the end")
+    assert re.fullmatch(r".* WARNING during the start\n", replacement.getvalue())
+    assert re.fullmatch(r".* WARNING after the start\n", capsys.readouterr().err)
 
 
 def test_credentials_at_wrong_places_are_not_logged() -> None:
