@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .api_client import ApiClient
     from .client import AsyncFlexClient, FlexClient, fields
     from .errors import (
+        AddressError,
         ApiException,
         Attempt,
         AuthenticationError,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from .transport import ApiResponse, Configuration, EventHooks, RetryPolicy, Tls
 
 __all__ = [
+    "AddressError",
     "ApiClient",
     "ApiException",
     "ApiResponse",

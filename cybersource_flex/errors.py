@@ -24,6 +24,7 @@
     │   ├── TokenNotYetValidError      ``iat`` or ``nbf`` is in the future
     │   └── InvalidClaimError          another claim is missing or breaks its rule
     ├── EmulatorError                  an emulator method failed (also a RuntimeError), for example before the start
+    │   └── AddressError               the emulator cannot listen on its host and port
     └── CallError                      a call failed; says what happened and whether a retry is safe
         ├── TransportError             no complete response arrived
         │   ├── ConnectionFailedError  no connection: nothing was sent
@@ -52,6 +53,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 __all__ = [
+    "AddressError",
     "ApiException",
     "Attempt",
     "AuthFailureCause",
@@ -160,6 +162,10 @@ class InvalidDataError(FlexError, ValueError):
 
 class EmulatorError(FlexError, RuntimeError):
     """A method of the emulator failed: the emulator is not running, cannot listen, or lacks a required option."""
+
+
+class AddressError(EmulatorError):
+    """The emulator cannot listen on its host and port: the port is in use, or the host is not of this machine."""
 
 
 class TokenError(FlexError):

@@ -55,7 +55,7 @@ def serve(options: Options) -> None:
 
     Raises:
         click.ClickException: invalid options (exit code 2), or the emulator cannot write a file (exit code 6).
-        EmulatorError: the emulator cannot listen on the port; exit code 6.
+        EmulatorError: the emulator cannot start; exit code 6. ``AddressError`` if it cannot listen on the port.
     """
     check_options(options)
     with contextlib.ExitStack() as starting:

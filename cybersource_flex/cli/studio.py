@@ -29,7 +29,7 @@ def serve(port: int, scenario: str | None, *, open_browser: bool, as_json: bool)
 
     Raises:
         ConfigurationExit: the scenario is unknown.
-        EmulatorError: the port is in use.
+        AddressError: the port is in use.
     """
     try:
         emulator = Emulator(port=port, scenario=scenario)

@@ -238,7 +238,7 @@ class Emulator:
         self.stop()
 
     def start(self) -> Emulator:
-        """Start the server in a thread and return when it accepts requests. EmulatorError if the port is in use."""
+        """Start the server in a thread and return when it accepts requests. AddressError if the port is in use."""
         self._server.start(self._make_app)
         return self
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
 from cybersource_flex import (
+    AddressError,
     ApiClient,
     AsyncFlexClient,
     CaptureContext,
@@ -448,7 +449,7 @@ def test_exceptions_of_the_emulator(call: Callable[[], object], error_class: typ
 
 def test_the_port_of_the_emulator_is_in_use(setup: Setup) -> None:
     port = int(setup.emulator.url.rpartition(":")[2])
-    with pytest.raises(EmulatorError, match="cannot listen"):
+    with pytest.raises(AddressError, match="cannot listen"):
         stopped_emulator(port=port).start()
     with pytest.raises(EmulatorError, match="already running"):
         setup.emulator.start()

@@ -516,6 +516,26 @@ def test_without_trustme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_the_hint_about_the_port_is_only_for_errors_about_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from cybersource_flex.cli.commands import cli
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    result = CliRunner().invoke(cli, ["emulator", "--port", "0", "--tls", "--ca-file", str(tmp_path / "ca.pem")])
+    assert result.exit_code == 6
+    assert result.stderr.startswith("Error: EmulatorError: https needs a folder for a temporary file")
+    assert len(result.stderr.splitlines()) == 1
+    arguments = ["emulator", "--port", "0", "--host", "flex..example", "--allow-remote", "--no-tls"]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 6
+    error, hint = result.stderr.splitlines()
+    assert error.startswith("Error: AddressError: the emulator cannot use host 'flex..example'")
+    assert hint == "Hint: --host and --port select the address; port 0 takes a free one"
+
+
 def test_profile(tmp_path: Path) -> None:
     results = [
         {"assumption": name, "verdict": "contradicted", "observed": "status 401"}

@@ -17,7 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ..._runtime.monotonic import monotonic
-from ...errors import ConfigurationError, EmulatorError
+from ...errors import AddressError, ConfigurationError, EmulatorError
 from .addresses import is_wildcard
 from .connections import LOGGER, EmulatorProtocol
 
@@ -44,10 +44,6 @@ MakeApp = Callable[[int], ASGIApp]
 ClientCertificates = Literal["optional", "required"]
 
 
-class AddressError(EmulatorError):
-    """The emulator cannot listen on this host and port."""
-
-
 def _listen(host: str, port: int) -> socket.socket:
     """Create the listening socket. Done before uvicorn starts, so that a port in use is reported at once."""
     try:
@@ -55,6 +51,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise AddressError(f"the emulator cannot use host {host!r}: {error.strerror}") from error
+    except UnicodeError:
+        # Python encodes host names before it looks them up. The original error says nothing about the host.
+        raise AddressError(f"the emulator cannot use host {host!r}: it is not a valid host name") from None
     try:
         if family == socket.AF_INET6 and is_wildcard(host):
             # Serves IPv4 too. By default that depends on the operating system.
@@ -313,7 +312,7 @@ class HttpServer:
         return self._server is not None
 
     def start(self, make_app: MakeApp) -> None:
-        """Start the server in a thread and return when it accepts requests. EmulatorError if the port is in use."""
+        """Start the server in a thread and return when it accepts requests. AddressError if the port is in use."""
         server, listener = self._prepare(make_app)
         self._failure = None
         thread = threading.Thread(target=self._run, args=(server, listener), name="flex-emulator", daemon=True)

@@ -162,6 +162,12 @@ def test_https_without_a_folder_for_temporary_files(tmp_path: Path, monkeypatch:
         Emulator(tls=True, key_pool=1).start()
 
 
+@pytest.mark.parametrize("host", ["flex..example", "a" * 64 + ".example"])
+def test_a_host_that_is_not_a_name_is_reported(host: str) -> None:
+    with pytest.raises(errors.AddressError, match=r"the emulator cannot use host '.+': it is not a valid host name"):
+        Emulator(host=host, allow_remote=True, tls=False, key_pool=1).start()
+
+
 def test_https_is_the_default_for_other_machines_and_with_a_given_certificate() -> None:
     issued = trustme.CA().issue_cert("localhost")
     given = issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes()
