@@ -1,4 +1,4 @@
-"""Detect tokens, keys, secrets and card numbers in values that should be ids.
+"""Detect and mask tokens, keys, secrets and card numbers in ids, paths and messages.
 
 CyberSource publishes the formats of three ids: the ``jti`` of a transient token (64 characters), the payment
 credentials reference (21 characters of base64url) and the ``kid`` of a key (2 to 32 characters).

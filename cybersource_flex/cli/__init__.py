@@ -7,6 +7,8 @@ import signal
 import sys
 from importlib.util import find_spec
 
+from .shared.exit_codes import ExitCode
+
 __all__ = ["main"]
 
 
@@ -21,14 +23,14 @@ def main(program: str | None = None) -> None:
         for name in ("click", "rich"):
             if find_spec(name) is None:
                 sys.stderr.write(f"Error: cybersource-flex needs {name}: pip install 'cybersource-flex[cli]'\n")
-                sys.exit(2)
+                sys.exit(ExitCode.USAGE)
         from .commands import cli
 
         cli(prog_name=program)
     except KeyboardInterrupt:
         _exit_interrupted()
     except SystemExit as exit_:
-        if exit_.code == 130:
+        if exit_.code == ExitCode.INTERRUPTED:
             _exit_interrupted()
         raise
 
@@ -44,4 +46,4 @@ def _exit_interrupted() -> None:
     if os.name == "posix":
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
-    os._exit(130)
+    os._exit(ExitCode.INTERRUPTED)

@@ -18,7 +18,7 @@ from ..emulator.client_environment import (
     credential_variables,
     random_password,
 )
-from .shared.errors import ConfigurationExit, LocalError
+from .shared.errors import ConfigurationExit, WriteError
 
 if TYPE_CHECKING:
     from ..emulator import Emulator
@@ -77,7 +77,7 @@ def write_credentials(emulator: Emulator, merchants: list[Merchant], options: Op
     """Write the requested files, and return what clients need.
 
     Raises:
-        LocalError: a file cannot be written. The others are deleted.
+        WriteError: a file cannot be written. The others are deleted.
         ConfigurationExit: a variable cannot be in the file of ``--env-file``.
     """
     # emulator.environ is not used, because the files that it names are temporary.
@@ -186,6 +186,6 @@ class _Files:
                     target.unlink()
                 raise
         except OSError as cause:
-            raise LocalError(f"{path} cannot be written: {cause.strerror or type(cause).__name__}") from None
+            raise WriteError(f"{path} cannot be written: {cause.strerror or type(cause).__name__}") from None
         self._written.append(path)
         return str(path)

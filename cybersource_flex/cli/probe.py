@@ -26,7 +26,7 @@ from ..transport.hosts import is_local, is_test_host
 from .doctor import load_config
 from .shared.clients import selected_host
 from .shared.console import Console
-from .shared.errors import ConfigurationExit, LocalError
+from .shared.errors import ConfigurationExit, WriteError
 from .shared.exit_codes import ExitCode
 from .shared.progress import progress_bar
 
@@ -71,7 +71,7 @@ def run(options: Options) -> ExitCode:
     Raises:
         click.ClickException: the options are invalid, or the report's file cannot be created.
         ConfigurationError: the configuration is invalid.
-        LocalError: the report cannot be written to the file.
+        WriteError: the report cannot be written to the file.
     """
     host = selected_host(options.environment, options.host)
     builder = _builder(options.config, host)
@@ -120,7 +120,7 @@ def run(options: Options) -> ExitCode:
     else:
         _print(report, results, ledger.assumptions)
     if not_written is not None:
-        raise LocalError(f"{options.report}: {not_written}")
+        raise WriteError(f"{options.report}: {not_written}")
     if report["contradicted"]:
         return ExitCode.NEGATIVE
     return _EXIT_CODES.get(outcome, ExitCode.NO_RESPONSE)

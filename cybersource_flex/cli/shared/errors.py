@@ -15,7 +15,7 @@ from ..._credential_detection import mask_credentials
 from .exit_codes import ExitCode
 from .tracebacks import is_safe_message
 
-__all__ = ["PROGRAM", "ConfigurationExit", "ErrorReport", "LocalError", "clean", "describe"]
+__all__ = ["PROGRAM", "ConfigurationExit", "ErrorReport", "WriteError", "describe", "to_safe_line"]
 
 #: The name of the script.
 PROGRAM: Final = "cybersource-flex"
@@ -71,7 +71,7 @@ class ConfigurationExit(click.ClickException):
     exit_code = ExitCode.USAGE
 
 
-class LocalError(click.ClickException):
+class WriteError(click.ClickException):
     """A file cannot be written."""
 
     exit_code = ExitCode.LOCAL
@@ -114,7 +114,7 @@ def describe(error: BaseException, program: str = PROGRAM) -> ErrorReport:
     """
     report = _describe(error)
     hint = report.hint.replace(f"'{PROGRAM} ", f"'{program} ")
-    return report._replace(message=clean(report.message), hint=clean(hint))
+    return report._replace(message=to_safe_line(report.message), hint=to_safe_line(hint))
 
 
 def _describe(error: BaseException) -> ErrorReport:
@@ -181,7 +181,7 @@ def _location(error: BaseException) -> str:
     return "(outside the package)"
 
 
-def clean(message: str) -> str:
+def to_safe_line(message: str) -> str:
     """Return a message as one line, without credentials and characters that control a terminal.
 
     Messages about arguments and paths quote them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import Any, Final
 import click
 from click.shell_completion import shell_complete
 
-from .errors import PROGRAM, ErrorReport, clean, describe
+from .errors import PROGRAM, ErrorReport, describe, to_safe_line
 from .exit_codes import MEANINGS, ExitCode
 from .streams import allow_any_character, discard_output, stderr_or_null
 from .terminal import use_color
@@ -98,7 +99,8 @@ class Group(click.Group):
         arguments = list(sys.argv[1:] if args is None else args)
         program = prog_name or PROGRAM
         allow_any_character(sys.stdout, sys.stderr)
-        # The options are looked up here, because an error may occur before click has parsed them.
+        # These options decide how errors are reported, also errors that occur before click has parsed the arguments.
+        # Arguments after "--" are not options.
         options = arguments[: arguments.index("--")] if "--" in arguments else arguments
         as_json = "--json" in options
         debug = "--debug" in options or os.environ.get(DEBUG_VARIABLE, "").lower() not in ("", "0", "false", "no")
@@ -122,7 +124,7 @@ class Group(click.Group):
         if instruction:
             return shell_complete(self, extra, program, COMPLETION_VARIABLE, instruction)
         if sys.stdout is None:
-            raise OSError(9, "standard output is closed")
+            raise OSError(errno.EBADF, "standard output is closed")
         try:
             with self.make_context(program, arguments, color=use_color(sys.stdout), **extra) as ctx:
                 return int(self.invoke(ctx) or 0)
@@ -159,7 +161,7 @@ def _one_line_warnings(*, as_json: bool) -> Iterator[None]:
     """Print Python warnings as one line on standard error, without the line of code."""
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        line = clean(str(message))
+        line = to_safe_line(str(message))
         if as_json:
             click.echo(json.dumps({"warning": category.__name__, "message": line}), err=True)
         else:

@@ -24,7 +24,7 @@ from ...cards import card_types, is_luhn_valid
 from ...errors import ApiException, CallError, FlexError, InvalidDataError
 from ...transport.hosts import is_test_host
 from ..shared.clients import client_from_options
-from ..shared.errors import ConfigurationExit, LocalError
+from ..shared.errors import ConfigurationExit, WriteError
 from ..shared.exit_codes import ExitCode
 from ..shared.progress import progress_bar
 
@@ -371,7 +371,7 @@ class OutputFile:
         """Append a line and sync it to disk.
 
         Raises:
-            LocalError: the disk is full or fails.
+            WriteError: the disk is full or fails.
         """
         data = json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
         try:
@@ -379,7 +379,7 @@ class OutputFile:
                 data = data[self._file.write(data) :]
             os.fsync(self._file.fileno())
         except OSError as cause:
-            raise LocalError(f"{self._path}: {cause.strerror or type(cause).__name__}") from None
+            raise WriteError(f"{self._path}: {cause.strerror or type(cause).__name__}") from None
 
     def _read_results(self) -> None:
         complete_size, end = 0, b"\n"
