@@ -31,11 +31,24 @@ def _require_emulator() -> None:
 _output_file = click.Path(dir_okay=False, path_type=Path)
 _input_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON with stable keys.")
+_config_option = click.option(
+    "--config",
+    type=_input_file,
+    help="JSON file with a configuration dictionary of CyberSource's official SDK, to use instead of the variables.",
+)
 _environment_option = click.option(
     "--environment", help="Environment of the host, such as test or production. Overrides the variables."
 )
 _host_option = click.option("--host", help="URL of the host, such as https://apitest.cybersource.com.")
+_port_option = click.option(
+    "--port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 for a free one.",
+)
 _token_argument = click.argument("token", required=False, shell_complete=complete_token)
+_token_file_option = click.option("--file", type=_input_file, help="File that contains the token.")
 _scenario_option = click.option(
     "--scenario",
     metavar="NAME;PARAMETER=VALUE",
@@ -79,11 +92,7 @@ def demo(url: str | None) -> None:
 
 
 @cli.command()
-@click.option(
-    "--config",
-    type=_input_file,
-    help="JSON file with a configuration dictionary of CyberSource's official SDK, to use instead of the variables.",
-)
+@_config_option
 @_json_option
 @click.option("--offline", is_flag=True, help="Skip the checks that send requests to the host.")
 @click.option("--send-token", is_flag=True, help="With OAuth, send the access token to the host to check it.")
@@ -100,11 +109,7 @@ def doctor(config: Path | None, as_json: bool, offline: bool, send_token: bool) 
 
 
 @cli.command()
-@click.option(
-    "--config",
-    type=_input_file,
-    help="JSON file with a configuration dictionary of CyberSource's official SDK, to use instead of the variables.",
-)
+@_config_option
 @_environment_option
 @_host_option
 @click.option("--production", is_flag=True, help="Allow hosts other than test hosts. No card data is sent to them.")
@@ -137,13 +142,7 @@ def probe(**options: Any) -> ExitCode:
 
 @cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    default=8080,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Port to listen on; 0 for a free one.",
-)
+@_port_option
 @click.option(
     "--allow-remote", is_flag=True, help="Allow an address that other machines reach. Serves https, without studio."
 )
@@ -222,13 +221,7 @@ def emulator(list_scenarios: bool, **options: Any) -> None:
 
 
 @cli.command()
-@click.option(
-    "--port",
-    default=8080,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Port to listen on; 0 for a free one.",
-)
+@_port_option
 @_scenario_option
 @click.option("--no-browser", is_flag=True, help="Print the address and open no browser.")
 @_json_option
@@ -247,7 +240,7 @@ def studio(port: int, scenario: str | None, no_browser: bool, as_json: bool) -> 
 
 @cli.command()
 @_token_argument
-@click.option("--file", type=_input_file, help="File that contains the token.")
+@_token_file_option
 @click.option("--full", is_flag=True, help="Do not abbreviate long strings.")
 @_json_option
 def inspect(token: str | None, file: Path | None, full: bool, as_json: bool) -> ExitCode:
@@ -263,7 +256,7 @@ def inspect(token: str | None, file: Path | None, full: bool, as_json: bool) -> 
 
 @cli.command()
 @_token_argument
-@click.option("--file", type=_input_file, help="File that contains the token.")
+@_token_file_option
 @click.option(
     "--context",
     help="Capture context of a transient token, or the path of a file that contains it.",

@@ -51,13 +51,13 @@ def waiting(message: str) -> Iterator[None]:
 def wait_for_each(items: Iterable[_T], message: str) -> Iterator[_T]:
     """Yield the items, and show a message while the next item is awaited."""
     iterator = iter(items)
-    end = object()
     while True:
         with waiting(message):
-            item = next(iterator, end)
-        if item is end:
-            return
-        yield item  # type: ignore[misc]
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item
 
 
 @contextlib.contextmanager
