@@ -16,6 +16,7 @@ import click
 
 from .._credential_detection import mask_credentials
 from ..emulator import SCENARIOS, Emulator, Merchant
+from ..emulator.log import LOGGER
 from ..errors import ConfigurationError, MissingDependencyError
 from .emulator_credentials import PASSWORD_VARIABLE, Credentials, make_merchants, write_credentials
 from .emulator_options import Options, check_options
@@ -173,11 +174,10 @@ def _log_to_stderr(level: int) -> Iterator[None]:
     """Write the emulator's log to standard error in this block. At the level DEBUG it has each request, no secrets."""
     handler = _StderrHandler()
     handler.setFormatter(_LogFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("cybersource_flex.emulator")
-    logger.addHandler(handler)
-    logger.setLevel(level)
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(level)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.setLevel(logging.NOTSET)
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(logging.NOTSET)

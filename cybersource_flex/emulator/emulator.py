@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import time
@@ -32,6 +31,7 @@ from .client_environment import (
 )
 from .faults.scenario_selector import ScenarioEntry, ScenarioSelector
 from .faults.scenarios import Scenario
+from .log import LOGGER
 from .operations.store import EmulatorClock, Settings, Store
 from .options import check_addresses, check_certificates, check_claim_format, check_numbers, serves_https
 from .profile import options_from_profile
@@ -46,8 +46,6 @@ from .server.app import AppContext, make_app
 from .server.error_responses import ErrorFormat
 from .server.http_server import ClientCertificates, HttpServer, ServerTls
 from .server.messages import RecordedRequest, RequestLog
-
-LOGGER = logging.getLogger("cybersource_flex.emulator")
 
 
 def _system_time() -> float:

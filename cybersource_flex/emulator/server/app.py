@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from ..faults import content_faults
 from ..faults.connection_faults import ResponseWriter, send_response
 from ..faults.scenario_selector import ScenarioSelector
 from ..faults.scenarios import HEADER, Scenario, ScenarioError
+from ..log import LOGGER
 from ..operations import payments, sessions, tokens
 from ..operations.store import Store, set_request_skew
 from .connections import client_certificate_name, connection_of
@@ -31,8 +31,6 @@ from .error_responses import ApiError, ErrorFormat, Reason, authentication_faile
 from .messages import BODY_LIMIT, RecordedRequest, RequestLog, Response, json_response, read_body, read_head
 from .observations import AUTHENTICATION_FAILED, observations_of_error, observations_of_success
 from .request_context import RequestContext
-
-LOGGER = logging.getLogger("cybersource_flex.emulator")
 
 Handler = Callable[[RequestContext], Response]
 

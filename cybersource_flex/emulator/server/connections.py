@@ -21,9 +21,8 @@ import h11
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ..log import LOGGER
 from .error_responses import ApiError, ErrorFormat, Reason
-
-LOGGER = logging.getLogger("cybersource_flex.emulator")
 
 # Seconds from the beginning of a request, or of a connection, to the end of the request's body.
 REQUEST_TIMEOUT = 60.0
@@ -38,7 +37,7 @@ _CONNECTION = "cybersource_flex.connection"
 _NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
-_UVICORN_LOGGER = logging.getLogger("cybersource_flex.emulator.uvicorn")
+_UVICORN_LOGGER = LOGGER.getChild("uvicorn")
 _UVICORN_LOGGER.setLevel(logging.ERROR)
 
 

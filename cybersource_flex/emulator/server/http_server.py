@@ -18,8 +18,9 @@ from starlette.types import ASGIApp
 
 from ..._runtime.monotonic import monotonic
 from ...errors import AddressError, ConfigurationError, EmulatorError
+from ..log import LOGGER
 from .addresses import is_wildcard
-from .connections import LOGGER, EmulatorProtocol
+from .connections import EmulatorProtocol
 
 if TYPE_CHECKING:
     import trustme
