@@ -235,7 +235,8 @@ def test_ctrl_c_ends_a_loop_of_a_shell() -> None:
 def test_ctrl_c_ends_the_emulator() -> None:
     command = [sys.executable, "-W", "error", "-m", "cybersource_flex", "emulator", "--port", "0"]
     with Terminal(command, environment()) as terminal:
-        terminal.wait_for("export CYBERSOURCE_SECRET_KEY")
+        # The whole last line.
+        terminal.wait_for(r"export CYBERSOURCE_SECRET_KEY=\S+\r\n")
         terminal.press("\x03")
         assert terminal.finish() == 0
     assert "Traceback" not in terminal.output

@@ -127,11 +127,15 @@ from cybersource_flex.emulator import Emulator
 
 def ready(emulator):
     connection = socket.create_connection(("127.0.0.1", int(emulator.url.rpartition(":")[2])))
-    connection.sendall(b"POST /flex/v2/tokens HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: 100\\r\\n\\r\\nabc")
+    headers = b"Host: localhost\\r\\nContent-Length: 100\\r\\nExpect: 100-continue\\r\\n\\r\\n"
+    connection.sendall(b"POST /flex/v2/tokens HTTP/1.1\\r\\n" + headers)
     other = socket.create_connection(connection.getpeername())
     other.sendall(b"GET /flex HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
     def interrupt():
-        assert other.recv(100)  # The first request has arrived too.
+        # The emulator sends 100 when it waits for the body. The order of two connections would not show that.
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b"abc")
+        assert other.recv(100)
         os.kill(os.getpid(), signal.SIGINT)
     threading.Thread(target=interrupt).start()
     kept.append((connection, other))
