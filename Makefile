@@ -12,6 +12,7 @@ endif
 # tox looks for interpreters on PATH. pyenv keeps interpreters that are not selected outside of PATH.
 SPACE := $(subst ,, )
 COMMA := ,
+export TOX_UV ?= $(abspath $(BIN)/uv)
 export TOX_DISCOVER ?= $(subst $(SPACE),$(COMMA),$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[1-9].*/bin/python))
 
 .DEFAULT_GOAL := help
@@ -117,7 +118,7 @@ $(VENV)/.check: $(VENV)/.installed $(wildcard tools/requirements-*.txt)
 	@touch $@
 
 $(VENV)/.tox: $(VENV)/.made
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox>=4.67'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox>=4.67' 'uv>=0.9'
 	@touch $@
 
 $(VENV)/.site: $(VENV)/.made tools/requirements-site.txt
