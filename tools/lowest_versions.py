@@ -9,6 +9,7 @@ requirements on the command line are installed, too; their dependencies must agr
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -44,7 +45,8 @@ def main(further: list[str]) -> int:
     extras = metadata.metadata(PACKAGE).get_all("Provides-Extra") or []
     required = lowest(metadata.requires(PACKAGE) or [], extras)
     pins = [f"{name}=={version}" for name, version in required.items()]
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    uv = os.environ.get("TOX_UV")
+    pip = [uv, "pip"] if uv else [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "--quiet", *pins, *further], check=True)
     # An installation does not fail if another distribution requires a newer version.
     subprocess.run([*pip, "check"], check=True)

@@ -26,17 +26,7 @@ from cybersource_flex.auth import BearerToken
 from cybersource_flex.client import fields
 from cybersource_flex.errors import ApiException, AuthenticationError, ServerError, TransportError
 from cybersource_flex.transport import RetryPolicy
-from support.emulator_command import COMMAND, make_environ, run, run_emulator
-
-
-def check(environ: dict[str, str]) -> None:
-    """Check that ``demo`` and ``doctor`` succeed with these variables."""
-    result = run("demo", "--url", environ["CYBERSOURCE_ENVIRONMENT"], **environ)
-    assert result.returncode == 0, result.stderr
-    assert "verified transient token, XXXXXXXXXXXX1111" in result.stdout
-    result = run("doctor", "--json", **environ)
-    assert result.returncode == 0, result.stdout
-    assert json.loads(result.stdout)["problems"] == 0
+from support.emulator_command import COMMAND, check_credentials, make_environ, run, run_emulator
 
 
 def mode(path: Path) -> int:
@@ -48,7 +38,7 @@ def test_without_options() -> None:
         assert set(output.environ) == {
             f"CYBERSOURCE_{name}" for name in ("AUTH", "ENVIRONMENT", "MERCHANT_ID", "KEY_ID", "SECRET_KEY")
         }
-        check(output.environ)
+        check_credentials(output.environ)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGTERM that a process can handle")
@@ -128,7 +118,7 @@ def test_a_given_server_certificate(tmp_path: Path) -> None:
     with run_emulator(*options) as output:
         assert output.environ["CYBERSOURCE_ENVIRONMENT"].startswith("https://")
         assert "CYBERSOURCE_CA_FILE" not in output.environ
-        check({**output.environ, "CYBERSOURCE_CA_FILE": str(files["ca"])})
+        check_credentials({**output.environ, "CYBERSOURCE_CA_FILE": str(files["ca"])})
     for wrong, message in (
         (options[:2], "--server-cert needs --server-key"),
         (options[2:], "--server-key needs --server-cert"),
@@ -154,7 +144,7 @@ def test_a_file_with_the_variables(tmp_path: Path) -> None:
         assert mode(path) == 0o600
         assert "c4n4ry" not in "".join(output.lines)
         assert f"# the variables are in {path}" in output.lines
-        check(read_env_file(path))
+        check_credentials(read_env_file(path))
         # Shells read the file too.
         script = f"set -a && . {shlex.quote(str(path))} && {shlex.join(COMMAND)} doctor --json"
         result = subprocess.run(["sh", "-ec", script], env=make_environ(), capture_output=True, check=False)
@@ -186,14 +176,14 @@ def test_given_credentials(in_file: bool, tmp_path: Path) -> None:
             "CYBERSOURCE_ENVIRONMENT": environ["CYBERSOURCE_ENVIRONMENT"],
             **{name: credentials[name] for name in ("CYBERSOURCE_MERCHANT_ID", "CYBERSOURCE_KEY_ID")},
         }
-        check({**environ, **credentials})
+        check_credentials({**environ, **credentials})
         connection = http.client.HTTPConnection(environ["CYBERSOURCE_ENVIRONMENT"].partition("://")[2], timeout=20)
         connection.request("GET", "/studio/state", headers={"Sec-Fetch-Site": "same-origin"})
         assert connection.getresponse().status == 404, "the studio would show the secret"
         connection.close()
         assert secret not in "".join(output.lines)
     with run_emulator("--credentials-from-env", *options[3:], **credentials) as output:
-        check(output.environ)
+        check_credentials(output.environ)
         assert secret not in "".join(output.lines)
 
 
@@ -230,7 +220,7 @@ def test_tls(tmp_path: Path) -> None:
     with run_emulator("--tls", "--ca-file", str(tmp_path / "ca.pem")) as output:
         assert output.environ["CYBERSOURCE_ENVIRONMENT"].startswith("https://127.0.0.1:")
         assert output.environ["CYBERSOURCE_CA_FILE"] == str(tmp_path / "ca.pem")
-        check(output.environ)
+        check_credentials(output.environ)
         del output.environ["CYBERSOURCE_CA_FILE"]
         result = run("demo", "--url", output.environ["CYBERSOURCE_ENVIRONMENT"], **output.environ)
         assert result.returncode == 3
@@ -244,7 +234,7 @@ def test_mutual_tls(tmp_path: Path) -> None:
         assert mode(files["client-key"]) == 0o600
         assert b"PRIVATE KEY" in files["client-key"].read_bytes()
         assert b"PRIVATE KEY" not in files["client-cert"].read_bytes()
-        check(output.environ)
+        check_credentials(output.environ)
         for name in ("CERTIFICATE", "KEY"):
             del output.environ[f"CYBERSOURCE_CLIENT_{name}"]
         with (
@@ -265,7 +255,7 @@ def test_a_p12(tmp_path: Path) -> None:
             "CYBERSOURCE_P12_PATH": str(path),
             "CYBERSOURCE_P12_PASSWORD": "pass :smile: '$HOME'",
         }
-        check(output.environ)
+        check_credentials(output.environ)
 
 
 def test_the_printed_lines_replace_variables_of_a_shell(tmp_path: Path) -> None:
@@ -292,7 +282,7 @@ def test_a_password_from_the_environment_is_not_printed(tmp_path: Path) -> None:
         assert "c4n4ry" not in "".join(output.lines)
         names = ("CYBERSOURCE_P12_PASSWORD", "CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD")
         assert [output.environ[name] for name in names] == ["$CYBERSOURCE_P12_PASSWORD"] * 2
-        check({**output.environ, **dict.fromkeys(names, "c4n4ry-passw0rd")})
+        check_credentials({**output.environ, **dict.fromkeys(names, "c4n4ry-passw0rd")})
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -303,14 +293,14 @@ def test_a_portfolio_with_p12(own: bool, tmp_path: Path) -> None:
         assert ("CYBERSOURCE_PORTFOLIO_ID" in output.environ) is not own
         (unset,) = [line for line in output.lines if line.startswith("unset ")]
         assert ("CYBERSOURCE_PORTFOLIO_ID" in unset) is own
-        check(output.environ)
+        check_credentials(output.environ)
 
 
 def test_message_level_encryption(tmp_path: Path) -> None:
     options = ["--response-mle-p12", str(tmp_path / "r.p12"), "--request-mle-cert", str(tmp_path / "q.pem")]
     with run_emulator(*options) as output:
         assert mode(tmp_path / "r.p12") == 0o600
-        check(output.environ)
+        check_credentials(output.environ)
 
 
 @pytest.mark.parametrize("portfolio", [[], ["--portfolio", "pf_1"]])
@@ -318,7 +308,7 @@ def test_merchants(portfolio: list[str]) -> None:
     with run_emulator("--merchant", "shop_1", "--merchant", "shop_2", "--merchant", "shop_3", *portfolio) as output:
         assert output.environ["CYBERSOURCE_MERCHANT_ID"] == "shop_1"
         assert output.environ.get("CYBERSOURCE_PORTFOLIO_ID") == (portfolio[1] if portfolio else None)
-        check(output.environ)
+        check_credentials(output.environ)
         secrets = {output.environ["CYBERSOURCE_SECRET_KEY"]}
         for name, comment in zip(("shop_2", "shop_3"), output.comments, strict=False):
             assert f"as {name}: " in comment
@@ -395,10 +385,10 @@ def test_the_variables_as_json(tmp_path: Path) -> None:
         names = ("CYBERSOURCE_P12_PASSWORD", "CYBERSOURCE_MLE_RESPONSE_KEY_PASSWORD")
         assert report["inherited"] == dict.fromkeys(names, "CYBERSOURCE_P12_PASSWORD")
         assert report["unset"] == ["CYBERSOURCE_KEY_ID", "CYBERSOURCE_SECRET_KEY", "CYBERSOURCE_PORTFOLIO_ID"]
-        check({**report["variables"], **dict.fromkeys(names, "c4n4ry-passw0rd")})
+        check_credentials({**report["variables"], **dict.fromkeys(names, "c4n4ry-passw0rd")})
         others = [entry["variables"] for entry in report["other_credentials"]]
         assert [entry.get("CYBERSOURCE_MERCHANT_ID") for entry in others] == ["a", "b", None]
-        check({"CYBERSOURCE_ENVIRONMENT": report["url"], **others[1]})
+        check_credentials({"CYBERSOURCE_ENVIRONMENT": report["url"], **others[1]})
         assert (report["env_file"], report["notes"], report["not_imitated"]) == (None, [], [])
 
 
@@ -415,7 +405,7 @@ def test_existing_files_are_not_overwritten_without_force(tmp_path: Path) -> Non
     with run_emulator(*arguments, "--force") as output:
         assert path.read_bytes() != b"precious"
         assert mode(path) == 0o600
-        check(output.environ)
+        check_credentials(output.environ)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["mle.p12", "shop.p12"]
 
 
@@ -426,7 +416,7 @@ def test_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
     assert run("emulator", "--port", "0", "--p12", str(link)).returncode == 2
     with run_emulator("--p12", str(link), "--force") as output:
         assert not link.is_symlink()
-        check(output.environ)
+        check_credentials(output.environ)
     assert (tmp_path / "elsewhere").read_bytes() == b"precious"
     dangling = tmp_path / "dangling.p12"
     dangling.symlink_to(tmp_path / "nowhere")
@@ -438,7 +428,7 @@ def test_no_files_are_left_if_the_port_is_in_use(tmp_path: Path) -> None:
     with run_emulator() as output:
         port = output.environ["CYBERSOURCE_ENVIRONMENT"].rpartition(":")[2]
         result = run("emulator", "--port", port, "--p12", str(tmp_path / "shop.p12"))
-        check(output.environ)
+        check_credentials(output.environ)
     assert result.returncode == 6
     assert re.fullmatch(r"Error: .*\nHint: .*--port.*\n", result.stderr)
     assert not list(tmp_path.iterdir())

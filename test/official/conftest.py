@@ -40,8 +40,9 @@ def sdk_python() -> Path:
     expected = f"{sys.version}\n{pins}"
     if not stamp.is_file() or stamp.read_text("utf-8") != expected:
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, "--requirement", HERE / "requirements.txt"], check=True)
+        uv = os.environ.get("TOX_UV")
+        install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+        subprocess.run([*install, "--quiet", "--requirement", HERE / "requirements.txt"], check=True)
         stamp.write_text(expected, "utf-8")
     return python
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -11,6 +12,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+from click.testing import CliRunner
+
+from cybersource_flex.cli.commands import cli
 
 COMMAND = [sys.executable, "-W", "error", "-m", "cybersource_flex"]
 
@@ -35,6 +40,17 @@ def run(*arguments: str, prefix: Sequence[str] = (), **environment: str) -> subp
         timeout=60,
         check=False,
     )
+
+
+def check_credentials(environ: dict[str, str]) -> None:
+    """Check that ``demo`` and ``doctor`` succeed with these variables. They run in this process, which is faster."""
+    variables = {name: None for name in os.environ if name.startswith("CYBERSOURCE_")} | environ
+    result = CliRunner().invoke(cli, ["demo", "--url", environ["CYBERSOURCE_ENVIRONMENT"]], env=variables)
+    assert result.exit_code == 0, result.stderr
+    assert "verified transient token, XXXXXXXXXXXX1111" in result.stdout
+    result = CliRunner().invoke(cli, ["doctor", "--json"], env=variables)
+    assert result.exit_code == 0, result.stdout
+    assert json.loads(result.stdout)["problems"] == 0
 
 
 class EmulatorOutput(NamedTuple):
