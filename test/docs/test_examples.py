@@ -173,6 +173,10 @@ def test_every_other_example(
         assert "XXXXXXXXXXXX1111" in capsys.readouterr().out
     if page == "docs/quickstart.md":
         assert len(re.findall(r"^verified: X{12}1111 for 8\d\d s$", capsys.readouterr().out, re.MULTILINE)) == 2
+    if page == "docs/encryption.md":
+        payment = emulator.requests[-1]
+        assert b"encryptedRequest" in payment.body
+        assert b"transientTokenJwt" in (payment.decrypted_body or b"")
     if page == "docs/payments.md":
         assert names["calls"] == ["again_later", "look_into", "look_into"]
     if page == "docs/errors.md":
