@@ -26,12 +26,12 @@ ASSETS = [ROOT / "tools" / "site" / name for name in ("site.css", "tables.js")]
 
 # Titles of the sections, with their pages below `docs/`. Other pages of `docs/` come last, in "Reference".
 SECTIONS = {
-    "Start": ("quickstart", "migration"),
+    "Start": ("quickstart", "assistants", "migration"),
     "Connect": ("authentication", "configuration", "encryption", "merchants"),
     "Capture, verify and pay": ("microform", "tokenize", "cards", "bulk", "verify", "sessions", "payments"),
     "Handle failures": ("errors", "telemetry"),
     "Test": ("testing", "emulator", "containers", "cli"),
-    "Operate": ("production", "rotate-keys", "async", "scaling", "performance", "assistants"),
+    "Operate": ("production", "rotate-keys", "async", "scaling", "performance"),
     "Explanation": ("trust", "threats", "assumptions", "coverage"),
     "Reference": ("FlexAPIApi", "MicroformIntegrationApi", "models", "versions", "dependencies"),
 }
