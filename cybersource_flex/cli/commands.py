@@ -78,9 +78,9 @@ def cli(ctx: click.Context) -> ExitCode | None:
 def demo(url: str | None) -> None:
     """Create a token, pay with it, and show each message.
 
-    Without --url, the command starts a local emulator. With --url, it reads the credentials from the environment
-    variables CYBERSOURCE_AUTH, CYBERSOURCE_MERCHANT_ID, CYBERSOURCE_KEY_ID, CYBERSOURCE_SECRET_KEY and the others
-    listed in docs/configuration.md.
+    Without --url, the command starts a local emulator. With --url, it reads the credentials from the variables of
+    FlexClient.from_env(): CYBERSOURCE_AUTH, CYBERSOURCE_MERCHANT_ID, CYBERSOURCE_KEY_ID, CYBERSOURCE_SECRET_KEY and
+    others.
     """
     from .demo import run, run_against_emulator
 

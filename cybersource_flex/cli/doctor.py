@@ -44,7 +44,7 @@ def run(config: Path | None, *, as_json: bool, offline: bool, send_token: bool) 
         builder = builder_from_env(os.environ) if config is None else builder_from_merchant_config(load_config(config))
         findings = run_checks(builder, offline=offline, send_token=send_token)
     except ConfigurationError as cause:
-        hint = "docs/configuration.md lists all settings"
+        hint = "the page 'Configuration' of the documentation lists all settings"
         findings = [Finding("configuration", "problem", str(cause), hint)]
     if as_json:
         results = list(wait_for_each(findings, _WAITING))

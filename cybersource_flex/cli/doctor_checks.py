@@ -384,7 +384,8 @@ def _unreachable_hint(message: str, settings: Configuration) -> str:
     if "VERIFY_X509_STRICT" in message:
         return (
             "until the certificates are renewed, pass an SSL context without the flag: "
-            "FlexClient.from_env(tls=Tls(ssl_context=...)), see docs/configuration.md"
+            "context = ssl.create_default_context(cafile=...); context.verify_flags &= ~ssl.VERIFY_X509_STRICT; "
+            "FlexClient.from_env(tls=Tls(ssl_context=context))"
         )
     if "certificate is not valid for" in message:
         return "is the host correct? The emulator's certificate is for the hosts of --public-url and --signed-host"

@@ -6,11 +6,13 @@ import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +27,9 @@ from cryptography.x509.oid import NameOID
 from cybersource_flex import Configuration
 from cybersource_flex.cli.commands import cli
 from cybersource_flex.cli.doctor_checks import _unreachable_hint
+from cybersource_flex.cli.shared.errors import _RULES
 from cybersource_flex.emulator import Emulator
+from cybersource_flex.transport import Tls
 
 PASSWORD = "c4n4ry-passw0rd"
 KEYS = Path(__file__).resolve().parents[1] / "vectors" / "keys"
@@ -269,7 +273,23 @@ def test_the_hint_for_an_unreachable_host_names_no_setting_that_is_set(proxy: st
 
 def test_the_hint_for_certificates_that_python_3_13_rejects() -> None:
     strict = "the certificate is not accepted: Missing Authority Key Identifier; ... (VERIFY_X509_STRICT)"
-    assert "Tls(ssl_context=...)" in _unreachable_hint(strict, Configuration())
+    hint = _unreachable_hint(strict, Configuration())
+    (code,) = re.findall(r"context = .*", hint)
+    names: dict[str, Any] = {"ssl": ssl, "Tls": Tls, "FlexClient": SimpleNamespace(from_env=lambda tls: tls)}
+    exec(code.replace("cafile=...", "cafile=None").replace("FlexClient", "tls = FlexClient"), names)  # noqa: S102
+    assert not names["tls"].ssl_context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert names["tls"].ssl_context.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_messages_name_no_file_of_the_repository() -> None:
+    """An installation from a wheel has no folder docs/."""
+    messages = [rule[2] for rule in _RULES]
+    messages += [CliRunner().invoke(cli, [name, "--help"]).stdout for name in cli.commands]
+    _, findings = run_json(CYBERSOURCE_AUTH="unknown")
+    messages.append(findings["configuration"]["hint"])
+    messages.append(_unreachable_hint("VERIFY_X509_STRICT", Configuration()))
+    assert "'Configuration' of the documentation" in findings["configuration"]["hint"]
+    assert [message for message in messages if "docs/" in message] == []
 
 
 @pytest.mark.parametrize("ca", ["of the emulator", "of another", "none"])

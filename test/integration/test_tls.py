@@ -112,9 +112,7 @@ def test_certificates_that_python_3_13_rejects(
     strict, lenient = (ssl.create_default_context(cafile=authority.file) for _ in range(2))
     strict.verify_flags |= ssl.VERIFY_X509_STRICT
     lenient.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    message = (
-        r"the certificate is not accepted: .*; RFC 5280 requires this.*VERIFY_X509_STRICT.*Tls\(ssl_context=\.\.\.\)"
-    )
+    message = r"the certificate is not accepted: .*; RFC 5280 requires this.*VERIFY_X509_STRICT.*verify_flags lack"
     assert_fails(Configuration(host=host, tls=Tls(ssl_context=strict)), message)
     assert call(Configuration(host=host, tls=Tls(ssl_context=lenient))).status_code == 200
     default = Configuration(host=host, tls=Tls(ca_file=authority.file))

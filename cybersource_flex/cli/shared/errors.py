@@ -32,7 +32,8 @@ _RULES: Final[tuple[tuple[type[errors.FlexError], ExitCode, str], ...]] = (
     (
         errors.ConfigurationError,
         ExitCode.USAGE,
-        "'cybersource-flex doctor' checks the configuration; docs/configuration.md lists all settings",
+        "'cybersource-flex doctor' checks the configuration; the page 'Configuration' of the documentation lists all "
+        "settings",
     ),
     (errors.InvalidArgumentError, ExitCode.USAGE, ""),
     (errors.InvalidDataError, ExitCode.USAGE, ""),

@@ -180,7 +180,7 @@ def _tls_reason(peer: str, cause: ssl.SSLError) -> str:
         if cause.verify_code in _STRICT_CODES:
             reason += (
                 "; RFC 5280 requires this, and Python 3.13 and newer check it (VERIFY_X509_STRICT). Renew the "
-                "certificates of the CA, or pass Tls(ssl_context=...) without this flag: see docs/configuration.md"
+                "certificates of the CA, or pass Tls(ssl_context=...), with a context whose verify_flags lack this flag"
             )
         return reason
     if is_client_certificate_alert(cause):
