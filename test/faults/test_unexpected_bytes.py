@@ -388,6 +388,25 @@ def test_surplus_bytes_with_tls(
             client.assert_works(connections=2)
 
 
+@pytest.mark.parametrize("size", [9_000, 60_000])
+def test_long_headers_are_accepted(size: int, client: Client) -> None:
+    # Gateways add such headers, for example a Content-Security-Policy.
+    head = b"HTTP/1.1 201 Created\r\nX-Tag: $OWN\r\nX-Long: " + b"x" * size + b"\r\n"
+    outcome = client.call(head + b"Content-Length: 2\r\n\r\n{}", status=201)
+    assert isinstance(outcome, ApiResponse)
+    assert outcome.headers["X-Long"] == "x" * size
+    outcome = client.call(head + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", status=201)
+    assert isinstance(outcome, ApiResponse)
+    client.assert_works(connections=1)
+
+
+def test_headers_that_are_too_long_are_rejected(client: Client) -> None:
+    head = b"HTTP/1.1 200 OK\r\nX-Tag: $OWN\r\nX-Long: " + b"x" * 70_000 + b"\r\nContent-Length: 2\r\n\r\n{}"
+    outcome = client.call(head, verdict=Verdict.ERROR)
+    assert isinstance(outcome, errors.ConnectionBrokenError)
+    client.assert_works(connections=2)
+
+
 def test_connections_are_reused(client: Client) -> None:
     """Without this, a client that opens a connection for each call would pass all tests above."""
     for _ in range(20):

@@ -54,6 +54,9 @@ RawResponse = tuple[int, str, HTTPHeaderDict, bytes]
 _AUTO_HEADERS: Final = (hdrs.ACCEPT, hdrs.CONTENT_TYPE, hdrs.USER_AGENT)
 # Size in bytes. aiohttp warns about larger bodies that are passed as bytes.
 _LARGE: Final = 1 << 20
+# Bytes. The limit of http.client for each header line. aiohttp's own limit, 8190 bytes, rejects responses that the sync
+# transport accepts, for example with a long Content-Security-Policy that a gateway added.
+_MAX_LINE: Final = 64 * 1024
 # Seconds. aiohttp rounds timeouts above this threshold up to whole seconds, and a deadline must not be rounded.
 _CEIL_THRESHOLD: Final = 1e9
 
@@ -69,6 +72,8 @@ def open_session(configuration: Configuration, tls: ssl.SSLContext | None) -> ai
         connector=Connector(configuration.idle_timeout, ssl=True if tls is None else tls),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
+        max_line_size=_MAX_LINE,
+        max_field_size=_MAX_LINE,
     )
 
 
