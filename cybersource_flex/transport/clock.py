@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from .._runtime.lock import ForkSafeLock
 from .._runtime.monotonic import monotonic
 
-__all__ = ["Clock", "HostTime"]
+__all__ = ["Clock", "HostTime", "parse_http_date"]
 
 # Seconds. Smaller differences are not corrected: HTTP dates have whole seconds, and responses take time.
 MIN_OFFSET: Final = 30.0
@@ -37,6 +37,19 @@ class HostTime(NamedTuple):
     offset: float
     max_error: float = 0.0
     ignored_reason: str = ""
+
+
+def parse_http_date(value: str) -> float | None:
+    """Convert a date in a header to seconds since the epoch. None if it is invalid.
+
+    All three forms of RFC 9110 section 5.6.7 are accepted.
+    """
+    try:
+        parsed = parsedate_to_datetime(value)
+        # Without a time zone, as in the form of asctime() and with -0000, Python would assume the local one.
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 class _Measurement(NamedTuple):
@@ -93,12 +106,10 @@ class Clock:
             return self.host_time()
         last_date, host = self._last_date
         if date != last_date:
-            try:
-                parsed = parsedate_to_datetime(date)
-                # Without a time zone (-0000), Python would assume the local one.
-                host = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
-            except (ValueError, OverflowError):
+            parsed = parse_http_date(date)
+            if parsed is None:
                 return self.host_time()
+            host = parsed
             self._last_date = date, host
         # The host wrote the date between ``sent`` and ``received``, without the fraction of the second.
         offset, max_error = host + 0.5 - (sent + received) / 2, 0.5 + abs(received - sent) / 2

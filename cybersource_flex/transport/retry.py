@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from .._immutable import ImmutableValue
 from .._runtime.tracebacks import clear_locals_on_error
 from ..errors import ConfigurationError
+from .clock import parse_http_date
 
 if TYPE_CHECKING:
     from typing import Self
@@ -122,8 +122,5 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     stripped = value.strip()
     if stripped.isascii() and stripped.isdigit():
         return min(float(stripped[:12]), _MAX_RETRY_AFTER)
-    try:
-        date = parsedate_to_datetime(stripped).timestamp()
-    except (ValueError, OverflowError):
-        return None
-    return min(max(0.0, date - now), _MAX_RETRY_AFTER)
+    date = parse_http_date(stripped)
+    return None if date is None else min(max(0.0, date - now), _MAX_RETRY_AFTER)

@@ -68,6 +68,7 @@ def test_delays_are_random_and_grow_up_to_the_maximum() -> None:
         ("999999999999999999999", 86_400.0),
         ("Fri, 15 Jan 2027 08:00:09 GMT", 9.0),
         ("Friday, 15-Jan-27 08:00:09 GMT", 9.0),
+        ("Fri Jan 15 08:00:09 2027", 9.0),
         ("Fri, 15 Jan 2027 07:00:00 GMT", 0.0),
         ("-3", None),
         ("1.5", None),
@@ -79,6 +80,21 @@ def test_delays_are_random_and_grow_up_to_the_maximum() -> None:
 )
 def test_retry_after_as_seconds_and_as_a_date(value: str | None, seconds: float | None) -> None:
     assert parse_retry_after(value, NOW) == seconds
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="NOT TESTED: this system cannot change its zone")
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("value", ["Fri Jan 15 08:00:09 2027", "Fri, 15 Jan 2027 08:00:09 -0000", DATE[:-6] + "09 GMT"])
+def test_retry_after_does_not_depend_on_the_local_time_zone(
+    value: str, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert parse_retry_after(value, NOW) == 9.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 class RefreshableSigner(CountingSigner):
