@@ -115,6 +115,12 @@ def test_the_api_pages_have_no_other_examples(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", API_PAGES.values())
+def test_the_api_pages_name_the_usual_client_first(page: str) -> None:
+    introduction = (ROOT / page).read_text(encoding="utf-8").partition("\n| ")[0]
+    assert "[`FlexClient`](quickstart.md)" in introduction
+
+
+@pytest.mark.parametrize("page", API_PAGES.values())
 def test_the_api_pages_say_which_class_a_status_raises(page: str) -> None:
     content = (ROOT / page).read_text(encoding="utf-8")
     documented = dict(re.findall(r"^\| ([\w ,]+) \| `(\w+)` \|", content, re.MULTILINE))
