@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,17 @@ def test_pull_requests_run_the_same_script_as_elsewhere() -> None:
     assert "bash .ci/run" in commands
 
 
+def test_each_supported_python_is_tested_and_documented() -> None:
+    classifiers = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', (ROOT / "setup.py").read_text("utf-8"))
+    steps = jobs(GITHUB / "workflows" / "ci.yml")["test"]["steps"]
+    (installed,) = (step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", ""))
+    assert sorted(installed.split()) == classifiers
+    tox = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["tox"]
+    assert tox["env_base"]["install"]["factors"] == [f"py{version.replace('.', '')}" for version in classifiers]
+    page = (ROOT / "docs" / "versions.md").read_text("utf-8")
+    assert f"At present these are {classifiers[0]} to {classifiers[-1]}." in page
+
+
 def test_a_release_is_tested_checked_and_only_then_uploaded() -> None:
     release = jobs(GITHUB / "workflows" / "release.yml")
     assert load(GITHUB / "workflows" / "release.yml")[True] == {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+"]}}
@@ -103,7 +115,10 @@ def test_tools_have_the_same_version_in_every_list() -> None:
     for path in (ROOT / "tools").glob("requirements-*.txt"):
         for name, version in re.findall(r"^([\w-]+)(?:\[.*])?==(\S+)$", path.read_text("utf-8"), re.MULTILINE):
             pins.setdefault(name, set()).add(version)
+    for name, version in re.findall(r'"([\w-]+)==([\d.]+)"', (ROOT / "pyproject.toml").read_text("utf-8")):
+        pins.setdefault(name, set()).add(version)
     assert pins["zizmor"]
+    assert pins["pytest"]
     assert not {name: versions for name, versions in pins.items() if len(versions) > 1}
 
 

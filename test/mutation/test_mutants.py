@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,14 @@ def test_modules_named_by_the_groups_exist() -> None:
     for group in GROUPS:
         assert modules(ROOT, group)
         assert all((ROOT / name).is_file() for name in modules(ROOT, group))
+
+
+def test_the_page_for_contributors_lists_the_groups() -> None:
+    from mutation.sample import GROUPS
+
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    table = page.partition("| Group | Modules |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`(?=[^|]*\|[^|]*\|$)", table, re.MULTILINE)) == set(GROUPS)
 
 
 def test_a_mutant_that_never_ends_is_noticed_and_an_equivalent_one_does_not_count() -> None:
