@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import os
 import signal
+import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cybersource_flex import FlexClient, fields
+from cybersource_flex import AsyncFlexClient, FlexClient, fields
 from cybersource_flex.auth import BearerToken, JwtSharedSecret
 from cybersource_flex.emulator import Emulator
 from cybersource_flex.jose import KeyCache
+from cybersource_flex.transport.backends.async_transport import _Connections
+from support.servers import OK, RawServer
 
 THREADS = 32
 ROUNDS = 12
@@ -194,3 +200,78 @@ def test_a_fork_while_an_access_token_is_fetched() -> None:
     finally:
         may_finish.set()
         thread.join()
+
+
+def make_async_client(server: RawServer) -> AsyncFlexClient:
+    signer = JwtSharedSecret("merchant", "08c94330-f618-42a3-b09d-e1e43be5efda", base64.b64encode(bytes(32)).decode())
+    return AsyncFlexClient(signer, environment=server.url)
+
+
+async def get(client: AsyncFlexClient) -> object:
+    return (await client.request("GET", "/v2/data")).data
+
+
+@needs_fork
+@pytest.mark.parametrize("calls", [0, 2])
+def test_a_forked_event_loop_leaves_its_connections_to_the_parent(calls: int) -> None:
+    # The child shares the parent's selector. The parent's response arrives after the child has used and closed the
+    # client.
+    def respond_after_release(connection: socket.socket) -> None:
+        server.release.wait(20)
+        connection.sendall(OK)
+
+    async def use_and_close(client: AsyncFlexClient) -> None:
+        async with client:
+            assert [await get(client) for _ in range(calls)] == [{}] * calls
+
+    async def main() -> None:
+        client = make_async_client(server)
+        assert await get(client) == {}
+        pending = asyncio.create_task(get(client))
+        while len(server.received) < 2:
+            await asyncio.sleep(0.001)
+        child = in_child(lambda: asyncio.run(use_and_close(client)))
+        await asyncio.to_thread(assert_succeeded, [child])
+        server.release.set()
+        async with asyncio.timeout(10):
+            assert await pending == {}
+        assert await get(client) == {}
+        await client.close()
+
+    with RawServer(OK, respond_after_release, default=OK) as server:
+        asyncio.run(main())
+        # The parent's connection is never used by the child.
+        assert server.connections == [0, 0, *[1] * calls, 0]
+
+
+@needs_fork
+def test_a_fork_while_the_async_client_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_started, may_finish = threading.Event(), threading.Event()
+    parent, load = os.getpid(), _Connections._load
+
+    def slow_load(connections: _Connections) -> None:
+        if os.getpid() == parent:
+            load_started.set()
+            may_finish.wait(20)
+        load(connections)
+
+    monkeypatch.setattr(_Connections, "_load", slow_load)
+    with RawServer(default=OK) as server:
+        client = make_async_client(server)
+
+        async def main() -> None:
+            assert await get(client) == {}
+            await client.close()
+
+        thread = threading.Thread(target=lambda: asyncio.run(main()))
+        thread.start()
+        load_started.wait(10)
+        while client._transport._connections._loading is None:
+            time.sleep(0.001)
+        try:
+            # The loading thread does not exist in the child, so the child loads itself.
+            assert_succeeded([in_child(lambda: asyncio.run(main()))])
+        finally:
+            may_finish.set()
+            thread.join()
+    assert len(server.received) == 2

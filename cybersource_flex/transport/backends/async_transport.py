@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future
@@ -10,7 +11,8 @@ from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 from ... import errors
 from ..._runtime.event_loop import running_loop, sleep, wait
@@ -191,7 +193,10 @@ class AsyncTransport(BaseTransport):
 
 
 class _Connections:
-    """The aiohttp session of the current event loop, and the limit of its connections."""
+    """The aiohttp session of the current event loop, and the limit of its connections.
+
+    A forked child starts without a session, because the connections and their event loop belong to the parent.
+    """
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
@@ -202,6 +207,14 @@ class _Connections:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._loop_end: AsyncGenerator[None, None] | None = None
         self._loading: Future[None] | None = None
+        _all_connections.add(self)
+
+    def leave_to_parent(self) -> None:
+        """Give up the session in a forked child, without closing it or letting it be collected."""
+        _parent_objects.append((self.session, self._loop_end))
+        self.session = self.loop = self._loop_end = None
+        # The thread that was loading does not exist in the child.
+        self._loading = None
 
     async def prepare(self) -> None:
         """Load what the first request needs, in a thread that concurrent callers share."""
@@ -266,6 +279,21 @@ class _Connections:
         else:
             await session.close()
             await loop_end.aclose()
+
+
+_all_connections: Final[WeakSet[_Connections]] = WeakSet()
+# In a forked child, the sessions of the parent. They must not be closed, not even by the garbage collector: the child
+# shares the parent's selector, so closing would stop the parent from receiving responses, and TLS would send an alert.
+_parent_objects: Final[list[object]] = []
+
+
+def _leave_all_to_parent() -> None:
+    for connections in list(_all_connections):
+        connections.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all_to_parent)
 
 
 def _check_installed() -> None:
