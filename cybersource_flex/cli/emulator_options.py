@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..emulator.options import serves_https
+from ..emulator.arguments import serves_https
 from ..emulator.server.addresses import is_loopback, is_wildcard
 from .shared.errors import ConfigurationExit
 
 if TYPE_CHECKING:
-    from ..emulator.server.http_server import ClientCertificates
+    from ..emulator.server.tls import ClientCertificates
 
 __all__ = ["Options", "check_options"]
 

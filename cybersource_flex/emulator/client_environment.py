@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .auth.credentials import Merchant
-from .server.http_server import ServerTls
+from .server.tls import ServerTls
 
 # The operation whose requests are encrypted. No other operation has a body that can be encrypted.
 ENCRYPTED_OPERATION = "generate_flex_api_capture_context"

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import serialization
 from starlette.routing import Router
 
 from ..errors import ConfigurationError, EmulatorError
-from .arguments import check_list, check_seconds, check_str
+from .argument_types import check_list, check_seconds, check_str
+from .arguments import check_addresses, check_certificates, check_claim_format, check_numbers, serves_https
 from .auth.auth_context import AuthContext
 from .auth.certificates import CertificateIssuer
 from .auth.credentials import CredentialStore, Merchant
@@ -33,7 +34,6 @@ from .faults.scenario_selector import ScenarioEntry, ScenarioSelector
 from .faults.scenarios import Scenario
 from .log import LOGGER
 from .operations.store import EmulatorClock, Settings, Store
-from .options import check_addresses, check_certificates, check_claim_format, check_numbers, serves_https
 from .profile import options_from_profile
 from .server.addresses import (
     certificate_names,
@@ -44,8 +44,9 @@ from .server.addresses import (
 )
 from .server.app import AppContext, make_app
 from .server.error_responses import ErrorFormat
-from .server.http_server import ClientCertificates, HttpServer, ServerTls
+from .server.http_server import HttpServer
 from .server.messages import RecordedRequest, RequestLog
+from .server.tls import ClientCertificates, ServerTls
 
 
 def _system_time() -> float:

@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import PolicyBuilder
 
 from ...errors import ConfigurationError
-from ..arguments import check_list, check_number, check_str
+from ..argument_types import check_list, check_number, check_str
 from ..rsa_keys import RsaKeys
 
 # `cryptography` looks up `datetime.datetime` once, at its first call with a time. If freezegun has replaced the class

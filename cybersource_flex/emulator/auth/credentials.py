@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ...errors import ConfigurationError
-from ..arguments import check_list, check_str
+from ..argument_types import check_list, check_str
 from .certificates import Certificate, load_public_key
 
 # A certificate (PEM or DER), or a key id and a public key.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from types import NoneType
 
 from ...errors import ConfigurationError
-from ..arguments import check_list, check_number, check_str
+from ..argument_types import check_list, check_number, check_str
 from ..server.messages import ReceivedRequest
 from .scenarios import HEADER, Scenario, to_scenario
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ...errors import ConfigurationError
-from ..arguments import check_str
+from ..argument_types import check_str
 
 # The request header that selects the scenario of the request, and the entry that stands for a normal response.
 HEADER = "v-c-emulator-scenario"

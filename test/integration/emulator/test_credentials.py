@@ -31,8 +31,8 @@ from cybersource_flex.emulator.auth.certificates import Certificate, Certificate
 from cybersource_flex.emulator.auth.credentials import CredentialStore
 from cybersource_flex.emulator.auth.message_encryption import decrypt_request
 from cybersource_flex.emulator.server.error_responses import ApiError
-from cybersource_flex.emulator.server.http_server import ServerTls
 from cybersource_flex.emulator.server.messages import ReceivedRequest
+from cybersource_flex.emulator.server.tls import ServerTls
 from support.emulator_client import (
     DETAILS,
     NOW,
