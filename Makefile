@@ -40,7 +40,7 @@ test: $(VENV)/.tox ## run everything: tests, lint, types, and the check of gener
 	@result=0; $(BIN)/tox run-parallel --parallel 3 --parallel-no-spinner || result=$$?; \
 		$(BIN)/python tools/not_tested.py && exit $$result
 
-format: $(VENV)/.generator ## format and fix the code with ruff
+format: $(VENV)/.generate ## format and fix the code with ruff
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -50,7 +50,7 @@ bench: $(VENV)/.tox ## measure calls, startup, memory and size against raw urlli
 fuzz: $(VENV)/.tox ## fuzz the token parsers for ten minutes, or SECONDS=...
 	$(BIN)/tox run -e fuzz -- $(or $(SECONDS),600) .fuzz
 
-mutate: $(VENV)/.mutation ## change the code in 1,500 places, or SAMPLE=..., and list what no test notices; SEED=, JOBS=, GROUP=
+mutate: $(VENV)/.mutate ## change the code in 1,500 places, or SAMPLE=..., and list what no test notices; SEED=, JOBS=, GROUP=
 	$(BIN)/python tools/mutate.py --sample $(or $(SAMPLE),1500) --seed $(or $(SEED),1) --jobs $(or $(JOBS),1) $(if $(GROUP),--group $(GROUP))
 
 clean: ## remove all files that git ignores
@@ -58,19 +58,19 @@ clean: ## remove all files that git ignores
 
 ##@ Change the specification
 
-generate: $(VENV)/.generator $(VENV)/.installed ## regenerate the generated files from openapi.yaml and templates/
+generate: $(VENV)/.generate $(VENV)/.installed ## regenerate the generated files from openapi.yaml and templates/
 	$(BIN)/python tools/generate.py generate
 
-check-generated: $(VENV)/.generator ## list the generated files that are not up to date
+check-generated: $(VENV)/.generate ## list the generated files that are not up to date
 	$(BIN)/python tools/generate.py check
 
-spec-lint: $(VENV)/.generator tools/npm/node_modules ## check openapi.yaml, and list problems with place and rule
+spec-lint: $(VENV)/.generate tools/npm/node_modules ## check openapi.yaml, and list problems with place and rule
 	$(BIN)/python tools/spec_lint.py
 
 spec-report: check-generated $(VENV)/.report ## BASE=<commit>: write a page with the changes for users since then; OUT=<file>
 	$(BIN)/python tools/spec_report.py report $(if $(BASE),--base "$(BASE)") $(if $(OUT),--out "$(OUT)")
 
-upstream: $(VENV)/.generator ## compare openapi.yaml with CyberSource's own specification: UPSTREAM=<file>
+upstream: $(VENV)/.generate ## compare openapi.yaml with CyberSource's own specification: UPSTREAM=<file>
 	@$(BIN)/python tools/upstream.py "$(or $(UPSTREAM),$(error name CyberSource's merged specification: make upstream UPSTREAM=<file>))"
 
 ##@ Write pages
@@ -92,11 +92,11 @@ probe-pages: $(VENV)/.installed ## write docs/assumptions.md and docs/coverage.m
 release-check: check-generated $(VENV)/.report ## BASE=<tag>: fail if the version is too low since then; or TAG=<new tag>
 	$(BIN)/python tools/spec_report.py check $(if $(TAG),--tag "$(TAG)") $(if $(BASE),--base "$(BASE)")
 
-dist: $(VENV)/.builder ## build wheel and sdist into dist/; the same commit gives the same bytes
+dist: $(VENV)/.build ## build wheel and sdist into dist/; the same commit gives the same bytes
 	SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct)) $(BIN)/python -m build --no-isolation --quiet
 	@$(BIN)/python -c "import glob, hashlib; [print(hashlib.sha256(open(f, 'rb').read()).hexdigest(), f) for f in sorted(glob.glob('dist/*'))]"
 
-check-dist: $(VENV)/.packaging ## check the metadata of the files in dist/
+check-dist: $(VENV)/.package ## check the metadata of the files in dist/
 	$(BIN)/twine check --strict dist/*
 
 audit-workflows: $(VENV)/.audit ## check the workflows in .github/ with zizmor
@@ -121,33 +121,14 @@ $(VENV)/.tox: $(VENV)/.made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox>=4.67' 'uv>=0.9'
 	@touch $@
 
-$(VENV)/.site: $(VENV)/.made tools/requirements-site.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-site.txt
+# The tools for one command each.
+TOOLS := $(addprefix $(VENV)/.,audit build generate mutate package report site)
+$(TOOLS): $(VENV)/.%: $(VENV)/.made tools/requirements-%.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-$*.txt
 	@touch $@
 
-$(VENV)/.generator: $(VENV)/.made tools/requirements-generate.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-generate.txt
-	@touch $@
-
-$(VENV)/.builder: $(VENV)/.made tools/requirements-build.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-build.txt
-	@touch $@
-
-$(VENV)/.packaging: $(VENV)/.made tools/requirements-package.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-package.txt
-	@touch $@
-
-$(VENV)/.audit: $(VENV)/.made tools/requirements-audit.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-audit.txt
-	@touch $@
-
-$(VENV)/.report: $(VENV)/.installed $(VENV)/.generator tools/npm/node_modules tools/requirements-report.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-report.txt
-	@touch $@
-
-$(VENV)/.mutation: $(VENV)/.report tools/requirements-mutate.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tools/requirements-mutate.txt
-	@touch $@
+$(VENV)/.mutate: $(VENV)/.report
+$(VENV)/.report: $(VENV)/.installed $(VENV)/.generate tools/npm/node_modules
 
 # The only package from the npm registry.
 tools/npm/node_modules: tools/npm/package-lock.json
