@@ -51,6 +51,16 @@ EXTRAS = {
 }
 
 
+def long_description():
+    """The README for package indexes, which have no other file of the repository.
+
+    Pictures are left out, and links to files become plain text, because the project has no public address for them.
+    """
+    readme = (ROOT / "README.md").read_text("utf-8")
+    without_pictures = re.sub(r"!\[[^\]]*\]\([^)]*\)\n*", "", readme)
+    return re.sub(r"\[([^\]]+)\]\((?!https?://)[^)]*\)", r"\1", without_pictures)
+
+
 class BdistWheel(bdist_wheel):
     """Add a software bill of materials to the wheel (PEP 770). setuptools has no setting for it."""
 
@@ -63,7 +73,7 @@ setup(
     name=NAME,
     version=VERSION,
     description="Python SDK for the CyberSource Flex API: tokenize card data without storing it",
-    long_description=(ROOT / "README.md").read_text("utf-8"),
+    long_description=long_description(),
     long_description_content_type="text/markdown",
     maintainer="The cybersource_flex maintainers",
     license_expression=LICENSE,

@@ -169,6 +169,22 @@ def test_the_metadata_is_complete(wheel: Path) -> None:
     assert not [each for each in metadata.get_all("Classifier", []) if each.startswith("License ::")]
 
 
+def test_the_description_refers_to_no_file_of_the_repository(wheel: Path) -> None:
+    """Package indexes show only the description."""
+    description = email.message_from_string(metadata_file(wheel, "METADATA")).get_payload()
+    assert isinstance(description, str)
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert "![" in readme
+    assert "](docs/" in readme
+    targets = re.findall(r"\]\(([^)]*)\)", description)
+    assert [target for target in targets if not target.startswith("https://")] == []
+    assert "![" not in description
+    assert re.findall(r"^#+ .*", description, re.MULTILINE) == re.findall(r"^#+ .*", readme, re.MULTILINE)
+    code = re.findall(r"^```.*?^```$", readme, re.MULTILINE | re.DOTALL)
+    assert code
+    assert all(block in description for block in code)
+
+
 def test_pypi_accepts_the_metadata_and_the_readme(wheel: Path, sdist: Path) -> None:
     require_module("twine", package="twine", not_tested="metadata of the wheel")
     process = subprocess.run(
