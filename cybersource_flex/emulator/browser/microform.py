@@ -1,7 +1,7 @@
 """Microform for browsers: the script that a page loads, and the page, scripts and style sheet of a field's frame.
 
 The script is written for this emulator from public descriptions of CyberSource's. It has the same interface, and
-`docs/microform.md` lists where its behaviour is a guess.
+`docs/microform.md` lists which behaviour is inferred.
 """
 
 from __future__ import annotations
