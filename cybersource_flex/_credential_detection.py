@@ -14,6 +14,7 @@ from unicodedata import decimal, normalize
 from urllib.parse import unquote
 
 __all__ = [
+    "PublicId",
     "contains_card_number",
     "describe_non_id",
     "describe_non_path_id",
@@ -56,6 +57,12 @@ _GROUPS: Final = re.compile(
     r"(?<![0-9])(?:[0-9]{4}(?:[^0-9A-Za-z]{1,4}[0-9]{4}){3}|[0-9]{4}[^0-9A-Za-z]{1,4}[0-9]{6}[^0-9A-Za-z]{1,4}[0-9]{4,5})"
     r"(?![0-9])"
 )
+
+
+class PublicId(str):
+    """An id that is not secret, although it may look like one. A ``kid`` can be a hash in base64url (RFC 7638)."""
+
+    __slots__ = ()
 
 
 def find_credential(value: str, *, card_numbers: bool = True) -> str | None:
@@ -101,9 +108,10 @@ def describe_non_path_id(value: str) -> str | None:
     """Describe a string that cannot be an id in the path of a URL, for a message. None if the string may be an id.
 
     Strings that ``describe_non_id`` describes are rejected. Strings that are too long, or that have characters that ids
-    do not have, are rejected too: they may be card data or credentials in an encoding that is not recognised.
+    do not have, are rejected too: they may be card data or credentials in an encoding that is not recognised. A
+    ``PublicId`` may look like a secret in base64.
     """
-    description = describe_non_id(value)
+    description = find_credential(value) if isinstance(value, PublicId) else describe_non_id(value)
     if description is not None or not value:
         return description
     if not _PATH_ID.fullmatch(value):

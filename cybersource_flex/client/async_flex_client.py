@@ -18,6 +18,7 @@ from ..jose import (
 )
 from ..jose.async_key_cache import AsyncKeyCache, AsyncKeySource, verify_with_async_key_source
 from ..jose.capture_context import UnverifiedContext, check_expected
+from ..jose.keys import check_kid
 from ..jose.payment_credentials import UnverifiedCredentials
 from ..jose.storage import StoredContext
 from ..jose.verified import check_strict
@@ -132,7 +133,7 @@ class AsyncFlexClient(BaseFlexClient[AsyncApiClient, "KeySource | AsyncKeySource
 
     async def _fetch_key(self, kid: str) -> Mapping[str, Any]:
         try:
-            return (await self._flex.get_public_key(kid)).to_dict()
+            return (await self._flex.get_public_key(check_kid(kid))).to_dict()
         except NotFoundError as cause:
             raise self._unknown_key_error(kid, cause) from cause
 

@@ -14,7 +14,7 @@ from ..api_client import ApiClient
 from ..errors import NotFoundError
 from ..jose import CaptureContext, KeyCache, TransientToken
 from ..jose.capture_context import UnverifiedContext, check_expected
-from ..jose.keys import KeySource, check_key_source, verify_with_key_source
+from ..jose.keys import KeySource, check_key_source, check_kid, verify_with_key_source
 from ..jose.payment_credentials import UnverifiedCredentials
 from ..jose.storage import StoredContext
 from ..jose.verified import check_strict
@@ -113,7 +113,7 @@ class FlexClient(BaseFlexClient[ApiClient, KeySource]):
 
     def _fetch_key(self, kid: str) -> Mapping[str, Any]:
         try:
-            return self._flex.get_public_key(kid).to_dict()
+            return self._flex.get_public_key(check_kid(kid)).to_dict()
         except NotFoundError as cause:
             raise self._unknown_key_error(kid, cause) from cause
 

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from .._callables import check_methods, check_result
-from .._credential_detection import describe_non_id
+from .._credential_detection import PublicId, describe_non_id, find_credential
 from ..errors import ConfigurationError, InvalidSignatureError, UnknownKeyError, UnsupportedAlgorithmError
 from .compact import JwsParts, SignedJwt, encode_part
 
@@ -34,21 +34,26 @@ _ALGORITHMS: Final = ("RS256", "RSA-OAEP")
 
 # The characters that the official SDK allows in a `kid` in a URL. The maximum length is our addition.
 _SAFE_KID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Numbers of characters of a SHA-256 and of a SHA-384 in base64url.
+_HASH_LENGTHS: Final = (43, 64)
 
 
-def check_kid(kid: str) -> str:
+def check_kid(kid: str) -> PublicId:
     """Check that the ``kid`` of an unverified token is safe in the path of a URL and in messages, and return it.
+
+    The hash of a key in base64url (RFC 7638) is a common ``kid``, although it cannot be distinguished from a secret of
+    the same length.
 
     Raises:
         UnknownKeyError: the ``kid`` is not safe. It must have at most 64 characters: letters, digits, ``.``, ``_`` and
             ``-``, without ``..``. It must not look like a token or card number.
     """
     unsafe = not isinstance(kid, str) or not _SAFE_KID.fullmatch(kid) or ".." in kid or kid == "."
-    if unsafe or describe_non_id(kid) is not None:
+    if unsafe or (find_credential(kid) if len(kid) in _HASH_LENGTHS else describe_non_id(kid)) is not None:
         raise UnknownKeyError(
             "the kid of the token is not a valid key id; expected up to 64 letters, digits, '.', '_' and '-'"
         )
-    return kid
+    return PublicId(kid)
 
 
 class PublicKey:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from .._converters import format_datetime
-from .._credential_detection import contains_card_number, describe_non_path_id, find_credential
+from .._credential_detection import PublicId, contains_card_number, describe_non_path_id, find_credential
 from .._model import Model
 from ..errors import InvalidArgumentError, InvalidArgumentTypeError
 
@@ -124,7 +124,9 @@ def expand_path(template: str, values: Mapping[str, Any]) -> str:
         strings = [_to_string(entry, name) for entry in entries]
         problems = [
             # Dates are not checked. They contain characters that ids do not have, but no credentials.
-            None if hasattr(entry, "isoformat") else describe_non_path_id(string)
+            None
+            if hasattr(entry, "isoformat")
+            else describe_non_path_id(entry if isinstance(entry, PublicId) else string)
             for entry, string in zip(entries, strings, strict=True)
         ]
         if len(strings) > 1:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cybersource_flex._credential_detection import (
+    PublicId,
     describe_non_id,
     describe_non_path_id,
     find_credential,
@@ -190,6 +191,11 @@ def test_values_that_cannot_be_in_a_path_are_rejected(value: str, reason: str) -
     result = describe_non_path_id(value)
     assert result is not None
     assert reason in result
+
+
+@pytest.mark.parametrize("value", [JWS.partition(".")[0], NUMBER, "A/B", "A" * 129, PEM])
+def test_public_ids_must_have_the_characters_of_ids_too(value: str) -> None:
+    assert describe_non_path_id(PublicId(value)) is not None
 
 
 @pytest.mark.parametrize("length", [24, 32, 48, 64])

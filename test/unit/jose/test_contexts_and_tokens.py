@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from cybersource_flex import errors
+from cybersource_flex._credential_detection import describe_non_path_id
 from cybersource_flex.jose import (
     CaptureContext,
     PublicKey,
@@ -512,3 +513,11 @@ def test_credentials_are_rejected_as_kids(kid: str) -> None:
 def test_kids_of_the_service_are_accepted() -> None:
     for kid in ("3g", "zu", "j4", "00SvIaGIfyaw897rDeG9eFdODKaCKc1q", "a.b-c_d"):
         assert check_kid(kid) == kid
+
+
+def test_a_kid_may_be_the_hash_of_a_key() -> None:
+    # RFC 7638 section 3.1 has this example. It looks like a secret of 32 bytes.
+    thumbprint = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+    assert check_kid(thumbprint) == thumbprint
+    assert describe_non_path_id(check_kid(thumbprint)) is None
+    assert describe_non_path_id(thumbprint) == "a secret or signature in base64"
