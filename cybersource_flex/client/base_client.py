@@ -420,16 +420,12 @@ def resolve_host(environment: str) -> str:
 
 def _check_digest(response: ApiResponse[str]) -> None:
     """Compare the header ``Digest`` (RFC 3230) with the body. A missing header is accepted: the token is signed."""
-    digest = response.headers.get("Digest")
-    if digest is None or not digest.upper().startswith("SHA-256="):
+    expected = _sha256_digests(response.headers.get("Digest", ""))
+    if not expected:
         return
-    try:
-        expected = base64.b64decode(digest[8:], validate=True)
-    except (binascii.Error, ValueError):
-        expected = b""
     # A gateway may have put the token in quotation marks, or added a line end.
-    digests = [hashlib.sha256(data).digest() for data in (response.raw_data, response.data.encode("utf-8"))]
-    if not any(hmac.compare_digest(digest, expected) for digest in digests):
+    actual = [hashlib.sha256(data).digest() for data in (response.raw_data, response.data.encode("utf-8"))]
+    if not any(hmac.compare_digest(one, other) for one in actual for other in expected):
         raise ResponseDecodingError(
             method="POST",
             path="/flex/v2/tokens",
@@ -440,3 +436,16 @@ def _check_digest(response: ApiResponse[str]) -> None:
             body=response.raw_data,
             attempts=response.attempts,
         )
+
+
+def _sha256_digests(header: str) -> list[bytes]:
+    """Return the SHA-256 digests in a header ``Digest``, which is a list of digests by different algorithms."""
+    digests = []
+    for entry in header.split(","):
+        algorithm, _, value = entry.partition("=")
+        if algorithm.strip().upper() == "SHA-256":
+            try:
+                digests.append(base64.b64decode(value.strip(), validate=True))
+            except (binascii.Error, ValueError):
+                digests.append(b"")
+    return digests
