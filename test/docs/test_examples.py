@@ -170,7 +170,7 @@ def test_every_other_example(
                     with pytest.raises(raised):
                         run(block_with_values, dict(names_before))
                 emulator.reset_faults()
-        close_new_client(names, names_before)
+        close_new_clients(names, names_before)
     for test in [names[name] for name in names if name.startswith("test_")]:
         # Written for pytest, with fixtures of this package's plugin.
         test(**{fixture: request.getfixturevalue(fixture) for fixture in inspect.signature(test).parameters})
@@ -196,6 +196,7 @@ def adapted(code: str, emulator: Emulator, names: dict[str, Any]) -> str:
     replacements = {
         '"https://apitest.cybersource.com"': repr(emulator.url),
         '"your_merchant_id"': repr(auth["merchant_id"]),
+        '"other_merchant_id"': repr(auth["merchant_id"]),
         'key_id="..."': f"key_id={auth['key_id']!r}",
         'secret_key="..."': f"secret_key={auth['secret_key']!r}",
         '"merchant_keyid": "..."': f'"merchant_keyid": {auth["key_id"]!r}',
@@ -254,12 +255,12 @@ def write_files(emulator: Emulator, requested_fields: Any, client: FlexClient) -
     Path("client.key").write_bytes(p12.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
-def close_new_client(names: dict[str, Any], before: dict[str, Any]) -> None:
-    """Close the client that an example leaves open, and restore the page's own for the next example."""
-    client = names["client"]
-    if client is not before["client"]:
-        client.close()
-        names["client"] = before["client"]
+def close_new_clients(names: dict[str, Any], before: dict[str, Any]) -> None:
+    """Close the clients that an example leaves open, and restore the page's own for the next example."""
+    for name, value in names.items():
+        if isinstance(value, FlexClient) and value is not before.get(name):
+            value.close()
+    names["client"] = before["client"]
 
 
 def test_the_first_example_is_ten_lines() -> None:
