@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import errors
 from .._runtime.deadline import current_deadline
 from .._runtime.monotonic import monotonic
-from .clock import Clock
+from .clock import Clock, was_clock_set
 from .configuration import Configuration, check_type
 
 # Imported at start-up. Later, the process may have no file descriptor left to read the module.
@@ -157,14 +157,15 @@ class CallState:
         Returns:
             Seconds to wait before the next attempt; None if this is the final response.
         """
-        status, headers, received = response.status, response.headers, time.time()
+        status, headers, sent, received = response.status, response.headers, self._attempt_started_at, time.time()
+        duration = monotonic() - self._attempt_started
         self._record_attempt(status, None, headers)
         response.attempts = self.attempts
         response.elapsed = monotonic() - self._started
-        # Not the time now: the callback for the attempt may have taken long.
-        response.host_time = self._clock.observe_date(
-            headers.get("Date"), sent=self._attempt_started_at, received=received
-        )
+        # If the clock was set in between, the date cannot be compared with it. The times are not read now, because the
+        # callback for the attempt may have taken long.
+        date = None if was_clock_set(received - sent, duration) else headers.get("Date")
+        response.host_time = self._clock.observe_date(date, sent=sent, received=received)
         if status == 401 and self.request.operation.requires_auth:
             return self._delay_after_401()
         if status not in self._policy.statuses or not self._may_repeat():

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from .._runtime.lock import ForkSafeLock
 from .._runtime.monotonic import monotonic
 
-__all__ = ["Clock", "HostTime", "parse_http_date"]
+__all__ = ["Clock", "HostTime", "parse_http_date", "was_clock_set"]
 
 # Seconds. Smaller differences are not corrected: HTTP dates have whole seconds, and responses take time.
 MIN_OFFSET: Final = 30.0
@@ -50,6 +50,16 @@ def parse_http_date(value: str) -> float | None:
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def was_clock_set(wall: float, monotonic: float) -> bool:
+    """Whether this machine's clock was set, or the machine suspended, during a period.
+
+    Args:
+        wall: duration of the period by the wall clock, in seconds.
+        monotonic: duration of the period by the monotonic clock, in seconds.
+    """
+    return abs(wall - monotonic) > _CLOCK_SET
 
 
 class _Measurement(NamedTuple):
@@ -130,7 +140,7 @@ class Clock:
         last = self._last_measurement
         if last is None:
             return None
-        if abs((time.time() - last.wall) - (monotonic() - last.monotonic)) > _CLOCK_SET:
+        if was_clock_set(time.time() - last.wall, monotonic() - last.monotonic):
             return None
         return last.host_time
 

@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from support.keys import LONG_TERM, ONE_TIME, jwk
 from support.servers import RawServer
 from support.tokens import TOKEN_HEADER, capture_context_claims, sign_jwt, transient_token_claims
 
+# The tests replace `time.time`.
+correct_time = time.time
 SIGNER = JwtSharedSecret("merchant", "08c94330-f618-42a3-b09d-e1e43be5efda", base64.b64encode(bytes(32)).decode())
 
 
@@ -34,7 +37,7 @@ class Host(RawServer):
 
     def _respond(self, connection: socket.socket) -> None:
         path = self.received[-1].split(b" ", 2)[1].decode("ascii")
-        now = int(time.time())
+        now = int(correct_time())
         if path.startswith("/flex/v2/public-keys/"):
             assert path == f"/flex/v2/public-keys/{self.kid}"
             body, media_type = json.dumps(jwk(LONG_TERM, self.kid)).encode("ascii"), "application/json"
@@ -109,3 +112,19 @@ def test_a_wrong_digest_is_rejected(value: str, client_class: Any) -> None:
         with pytest.raises(errors.ResponseDecodingError, match="header Digest and body differ") as caught:
             tokenize(client)
         assert caught.value.outcome == "accepted"
+
+
+@pytest.mark.parametrize("difference", [-3600, 3600])
+def test_the_clock_is_set_during_a_call(difference: float, client_class: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NTP corrects this machine's clock before the response arrives. The ``Date`` says nothing about the new clock."""
+
+    def correct_the_clock(token: bytes) -> str:
+        monkeypatch.setattr(time, "time", correct_time)
+        return f"Date: {formatdate(correct_time(), usegmt=True)}\r\n"
+
+    monkeypatch.setattr(time, "time", lambda: correct_time() + difference)
+    with Host(headers=correct_the_clock) as host, client_class(SIGNER, environment=host.url) as client:
+        context = client.create_capture_context(fields(card=["number"]))
+        token = client.tokenize(context, {"a.b": "x"})
+        assert client.verify_transient_token(token.jwt, context) == token
+        assert client.clock.host_time() is not None, "the later responses are measured"

@@ -310,6 +310,23 @@ def test_a_success_measures_the_offset_but_does_not_apply_it(start_call: StartCa
     assert clock.offset == 0.0
 
 
+@pytest.mark.parametrize("change", [-3600.0, -6.0, 6.0, 3600.0])
+def test_a_date_is_not_used_if_the_clock_was_set_during_the_attempt(
+    change: float, start_call: StartCall, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = start_call()
+    begin_attempt(call)
+    correct_time = time.time
+    monkeypatch.setattr(time, "time", lambda: correct_time() + change)
+    response = make_response(401, Date=date(900))
+    assert call.delay_after_response(response) is None
+    assert (response.host_time, clock.host_time(), clock.measured_offset, clock.offset) == (None, None, None, 0.0)
+    # The next attempt takes place with one clock.
+    call = start_call()
+    begin_attempt(call)
+    assert call.delay_after_response(make_response(401, Date=date(900))) == 0.0
+
+
 @pytest.mark.parametrize(
     "value", [None, "", "yesterday", "Fri, 99 Jan 2027 08:00:00 GMT", "Fri, 15 Jan 99999 08:00:00 GMT"]
 )
