@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from .._callables import check_function, check_result
@@ -26,8 +26,8 @@ class BearerToken:
 
     Args:
         token: the token, or a function that returns one. The client calls the function before the first request. After
-            a 401 response, the client calls it again, at most once per API call. The function can be called from any
-            thread, and must not be async.
+            a 401 response, the client calls it again, at most once per API call, unless another call has got a new
+            token in the meantime. The function can be called from any thread, and must not be async.
 
     Raises:
         ConfigurationError: ``token`` is neither a string nor a function, or the token is malformed.
@@ -65,20 +65,32 @@ class BearerToken:
             token = self._current
             if token is None and self._source is not None:
                 token = self._current = _check_token(check_result("token", self._source()))
-        return {"Authorization": f"Bearer {token}"}
+        return {"Authorization": _authorization(token)}
 
     def diagnostic_facts(self) -> dict[str, str | int | bool | None]:
         """Non-secret facts about the credentials. See ``cybersource_flex.transport.Signer``."""
         return {"scheme": "bearer", "refreshable": self._source is not None}
 
-    def refresh(self) -> bool:
-        """Discard the token after a 401. Returns whether the function can supply a new one."""
+    def refresh(self, rejected: Mapping[str, str]) -> bool:
+        """Discard the token after a 401, if it is the rejected one. Returns whether there is or can be a new token.
+
+        If many calls are rejected because the token has expired, only the first of them must discard it. The others
+        would discard the new token, and some authorization servers accept only the last token that they issued.
+
+        Args:
+            rejected: the headers that ``sign`` returned for the rejected request.
+        """
         if self._source is None:
             return False
         # The lock is not taken here. A thread that holds the lock is already fetching a new token, and the event loop
         # must not wait for that thread.
-        self._current = None
+        if rejected.get("Authorization") == _authorization(self._current):
+            self._current = None
         return True
+
+
+def _authorization(token: str | None) -> str:
+    return f"Bearer {token}"
 
 
 def _check_token(token: str) -> str:

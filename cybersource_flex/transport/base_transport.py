@@ -76,7 +76,7 @@ class CallState:
 
     __slots__ = (
         *("_clock", "_clock_corrected", "_configuration", "_credentials_refreshed", "_policy", "_span", "_started"),
-        *("_attempt_started", "_attempt_started_at", "_retries_after_401"),
+        *("_attempt_started", "_attempt_started_at", "_credentials", "_retries_after_401"),
         *("attempts", "connect_timeout", "deadline", "read_timeout", "request", "sent_request"),
     )
 
@@ -102,6 +102,7 @@ class CallState:
         self._policy = policy = configuration.retry if retry is None else retry
         self._credentials_refreshed = self._clock_corrected = False
         self._retries_after_401 = 0
+        self._credentials: dict[str, str] = {}
         self._attempt_started_at = time.time()
         self._started = self._attempt_started = monotonic()
         deadline = current_deadline.get()
@@ -134,7 +135,7 @@ class CallState:
             # Each attempt is signed separately, because the host rejects an old time or a repeated token id.
             if configuration.mle is not None:
                 request = configuration.mle.encrypt_request(request, now)
-            credentials = _check_headers(configuration.auth.sign(request, now))
+            credentials = self._credentials = _check_headers(configuration.auth.sign(request, now))
         self.sent_request = request
         return {"User-Agent": configuration.user_agent, **request.headers, "Host": request.host, **credentials}
 
@@ -216,7 +217,7 @@ class CallState:
         refresh = getattr(self._configuration.auth, "refresh", None)
         if not self._credentials_refreshed and callable(refresh):
             self._credentials_refreshed = True
-            if refresh():
+            if refresh(self._credentials):
                 self._retries_after_401 += 1
                 return self._unless_past_deadline(0.0)
         if not self._clock_corrected and self._clock.apply_offset():

@@ -130,8 +130,9 @@ class Signer(Protocol):
 
     - ``may_block``, an attribute: True if ``sign`` may wait for another system, for example an HSM or a token endpoint.
       ``sign`` is then called in a thread, so that the call ends at its deadline.
-    - ``refresh() -> bool`` is called after a 401, in the calling thread or event loop, so it must not wait. If it
-      returns True, new credentials are available, and the request is signed and sent once more.
+    - ``refresh(rejected: Mapping[str, str]) -> bool`` is called after a 401, in the calling thread or event loop, so it
+      must not wait. ``rejected`` are the headers that ``sign`` returned for the rejected request. If ``refresh``
+      returns True, other credentials are available, and the request is signed and sent once more.
     - ``supports_mle``, an attribute: True if the signer's tokens can contain what message-level encryption needs:
       ``Request.response_mle_kid``, and the digest of the body that is sent.
     - ``diagnostic_facts() -> Mapping[str, str | int | bool | None]`` returns facts about the credentials for the

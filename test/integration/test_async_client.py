@@ -432,7 +432,7 @@ def test_the_event_loop_is_not_blocked_while_a_token_is_renewed() -> None:
         async with Server(unauthorized) as server, AsyncFlexClient(auth, environment=server.url, retry=ONCE) as flex:
             rejected = asyncio.create_task(flex.payment_details(JTI))
             await server.has_received(1)
-            auth.refresh()
+            auth.refresh({"Authorization": "Bearer first"})
             waiting = asyncio.create_task(flex.payment_details(JTI))
             while not called.is_set():
                 await asyncio.sleep(0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +117,7 @@ class Signer(CountingSigner):
         super().__init__()
         self._new_credentials = new_credentials
 
-    def refresh(self) -> bool:
+    def refresh(self, rejected: Mapping[str, str]) -> bool:
         return self._new_credentials
 
 

@@ -302,7 +302,7 @@ def test_hmac_algorithms(algorithm: str, size: int) -> None:
 def test_bearer_tokens() -> None:
     fixed = BearerToken(" abc.def ")
     assert fixed.sign(make_request(), 0) == {"Authorization": "Bearer abc.def"}
-    assert fixed.refresh() is False
+    assert fixed.refresh(fixed.sign(make_request(), 0)) is False
     tokens = iter(["one", "two"])
     from_function = BearerToken(lambda: next(tokens))
     assert (
@@ -310,7 +310,11 @@ def test_bearer_tokens() -> None:
         == from_function.sign(make_request(), 0)
         == {"Authorization": "Bearer one"}
     )
-    assert from_function.refresh() is True
+    rejected = {"Authorization": "Bearer one"}
+    assert from_function.refresh(rejected) is True
+    assert from_function.sign(make_request(), 0) == {"Authorization": "Bearer two"}
+    # Another request with the first token is rejected later. The second token is kept.
+    assert from_function.refresh(rejected) is True
     assert from_function.sign(make_request(), 0) == {"Authorization": "Bearer two"}
     for wrong in ("", "s3cr et", "a\r\nX: y", None, b"x"):
         with pytest.raises(ConfigurationError, match="access token") as caught:

@@ -191,7 +191,7 @@ def test_a_token_in_a_file_is_read_again_when_it_is_renewed(tmp_path: Path) -> N
     assert token.sign(request, 0) == {"Authorization": "Bearer first"}
     file.write_text("second\n")
     assert token.sign(request, 0) == {"Authorization": "Bearer first"}
-    assert token.refresh()
+    assert token.refresh({"Authorization": "Bearer first"})
     assert token.sign(request, 0) == {"Authorization": "Bearer second"}
 
 

@@ -62,7 +62,7 @@ class AsyncSigner:
 
 
 class AsyncRefreshSigner(StubSigner):
-    async def refresh(self) -> bool:
+    async def refresh(self, rejected: Mapping[str, str]) -> bool:
         return True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -52,7 +52,7 @@ class RefreshableSigner(Signer):
         super().__init__()
         self.results = list(results)
 
-    def refresh(self) -> bool:
+    def refresh(self, rejected: Mapping[str, str]) -> bool:
         return self.results.pop(0)
 
 

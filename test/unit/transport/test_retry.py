@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -104,7 +104,7 @@ class RefreshableSigner(CountingSigner):
         super().__init__()
         self.refreshes = refreshes
 
-    def refresh(self) -> bool:
+    def refresh(self, rejected: Mapping[str, str]) -> bool:
         self.refreshes -= 1
         return self.refreshes >= 0
 

@@ -15,7 +15,7 @@ import urllib3
 from cybersource_flex import errors
 from cybersource_flex.auth import BearerToken
 from cybersource_flex.transport import AsyncTransport, Configuration, Request, RetryPolicy
-from support.servers import OK, RawServer
+from support.servers import OK, HttpHandler, HttpServer, RawServer
 from support.transports import MakeTransport, StubSigner, build_request, make_configuration
 
 
@@ -153,6 +153,36 @@ def test_stop_iteration_in_a_token_function_is_raised_as_runtime_error(make_tran
         with make_transport(configuration) as transport, pytest.raises(RuntimeError, match="StopIteration"):
             transport.send(build_request(configuration))
         assert server.connections == []
+
+
+def test_calls_that_are_rejected_for_the_same_token_share_the_next_one(make_transport: MakeTransport) -> None:
+    # The host accepts only the last token that was issued, as some authorization servers do.
+    issued: list[str] = []
+    arrived, replaced = threading.Barrier(4), threading.Event()
+
+    def fetch() -> str:
+        issued.append(f"token{len(issued) + 1}")
+        return issued[-1]
+
+    class Handler(HttpHandler):
+        def do_POST(self) -> None:  # noqa: N802
+            self.record()
+            token = self.headers["Authorization"].removeprefix("Bearer ")
+            if token != "token1":
+                self.respond(200 if token == issued[-1] else 401)
+                replaced.set()
+                return
+            # All calls are sent with the first token. All but one are rejected after another call used the second.
+            if arrived.wait(20) > 0:
+                replaced.wait(20)
+            self.respond(401)
+
+    with HttpServer(handler=Handler) as server:
+        configuration = make_configuration(server.url, auth=BearerToken(fetch))
+        with make_transport(configuration) as transport, ThreadPoolExecutor(4) as workers:
+            calls = [workers.submit(transport.send, build_request(configuration)) for _ in range(4)]
+            assert [call.result().status for call in calls] == [200] * 4
+    assert issued == ["token1", "token2"]
 
 
 # The returned headers.
