@@ -59,7 +59,11 @@ def start_lookup(host: str, port: int) -> Future[list[Address]]:
 
 
 def _look_up(host: str, port: int) -> list[Address]:
-    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    addresses = list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    if not addresses:
+        # The system never does this, but programs replace the function, for example to leave out IPv6 addresses.
+        raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
+    return addresses
 
 
 def _is_address(host: str) -> bool:

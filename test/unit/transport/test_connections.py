@@ -236,6 +236,19 @@ def test_a_dns_lookup_without_a_file_descriptor_fails(
         transport.send(build_request(configuration))
 
 
+def test_a_replaced_resolver_may_return_no_address(
+    make_transport: MakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For example, a program leaves out the IPv6 addresses of a host that has no others.
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    with (
+        make_transport(configuration := make_configuration("https://host.example")) as transport,
+        pytest.raises(errors.ConnectionFailedError, match="the name of the host cannot be resolved") as caught,
+    ):
+        transport.send(build_request(configuration))
+    assert (caught.value.outcome, caught.value.safe_to_retry) == ("not_sent", True)
+
+
 def test_only_objects_without_a_socket_are_taken_for_fakes() -> None:
     from cybersource_flex.transport.backends.urllib3_connections import _is_fake
 
