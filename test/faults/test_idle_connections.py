@@ -6,6 +6,7 @@ all a request that cannot be repeated.
 
 from __future__ import annotations
 
+import base64
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from cybersource_flex import CaptureContext, FlexClient, RetryPolicy, Tls, error
 from cybersource_flex._runtime.monotonic import monotonic
 from cybersource_flex.auth import JwtSharedSecret
 from cybersource_flex.emulator import Emulator
+from support.servers import OK, RawServer
 
 FIELDS = fields(card=["number"])
 CARD = {"card": {"number": "4111111111111111"}}
@@ -120,6 +122,41 @@ def test_setting_the_clock_back_does_not_extend_the_idle_timeout(
         monkeypatch.setattr(time, "time", lambda: now() + step)
         advance(60.5)
         assert_tokenizes(client, context)
+
+
+@pytest.mark.parametrize(
+    ("keep_alive", "seconds", "reused"),
+    [
+        ("timeout=5, max=100", 3.5, True),
+        ("timeout=5, max=100", 4.5, False),
+        ("max=100,Timeout = 5", 4.5, False),
+        ('timeout="5"', 4.5, False),
+        ("timeout=0", 0.0, False),
+        ("timeout=1", 0.5, False),
+        ("timeout=3600", 14.0, True),
+        ("timeout=3600", 15.5, False),
+        ("timeout=soon", 14.0, True),
+        ("xtimeout=5", 14.0, True),
+        ("", 14.0, True),
+    ],
+)
+def test_connections_are_not_used_shortly_before_the_server_closes_them(
+    keep_alive: str, seconds: float, reused: bool, client_class: type[FlexClient], advance: Callable[[float], None]
+) -> None:
+    response = f"HTTP/1.1 200 OK\r\nKeep-Alive: {keep_alive}\r\nContent-Length: 2\r\n\r\n{{}}".encode("ascii")
+    auth = JwtSharedSecret("merchant", "08c94330-f618-42a3-b09d-e1e43be5efda", base64.b64encode(bytes(32)).decode())
+    # Only the last response counts.
+    with (
+        RawServer(response, OK, response, default=OK) as server,
+        client_class(auth, environment=server.url, idle_timeout=15.0) as client,
+    ):
+        client.request("GET", "/v2/data")
+        if reused:
+            client.request("GET", "/v2/data")
+            client.request("GET", "/v2/data")
+        advance(seconds)
+        client.request("GET", "/v2/data")
+        assert (len(set(server.connections)) == 1) == reused
 
 
 def test_all_expired_connections_are_replaced(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import time
 from collections.abc import Iterator
@@ -17,11 +18,12 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
 from urllib3.util import wait_for_read
 
+from ..._runtime.monotonic import monotonic
 from ..._runtime.threads import TooManyThreadsError
 from .connect_errors import unsolicited_data
 from .resolver import Address, start_lookup
 from .urllib3_connections import socket_options
-from .urllib3_responses import MAX_INTERIM, MAX_INTERIM_BYTES
+from .urllib3_responses import MAX_INTERIM, MAX_INTERIM_BYTES, reusable_seconds
 
 if TYPE_CHECKING:
     from aiohttp.client import ClientTimeout
@@ -61,7 +63,8 @@ class Protocol(ResponseHandler):
         super().__init__(loop)
         self.used = self.busy = False
         self._interim = self._interim_bytes = 0
-        self._idle_since = time.time()
+        self._idle_since = monotonic(), time.time()
+        self._reusable_seconds = math.inf
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         message = data[0]
@@ -69,7 +72,8 @@ class Protocol(ResponseHandler):
             return
         if message.code >= 200:
             self._interim = self._interim_bytes = 0
-            self._idle_since = time.time()
+            self._idle_since = monotonic(), time.time()
+            self._reusable_seconds = reusable_seconds(message.headers.get("Keep-Alive"))
         elif message.code != 101:
             # aiohttp itself skips any number of interim responses.
             self._interim += 1
@@ -102,8 +106,10 @@ class Protocol(ResponseHandler):
     def is_clean(self, idle_timeout: float) -> bool:
         """Whether the connection can carry a request: open, not idle for too long, and without unread bytes."""
         transport = self.transport
-        # The wall clock is checked here, because aiohttp's monotonic clock stops while the machine is suspended.
-        expired = self.used and time.time() - self._idle_since > idle_timeout
+        limit = min(idle_timeout, self._reusable_seconds)
+        # The wall clock is checked too, because the monotonic clock stops while the machine is suspended.
+        idle = max(monotonic() - self._idle_since[0], time.time() - self._idle_since[1])
+        expired = self.used and idle > limit
         if transport is None or expired or self.should_close or self._has_partial_message():
             return False
         if not self.used and transport.get_extra_info("ssl_object") is not None:

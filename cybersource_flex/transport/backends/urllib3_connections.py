@@ -78,6 +78,7 @@ class ReusableConnection(HTTPConnection):
         usable: whether the connection may serve another request.
         attempt: the attempt that uses the connection, or used it last.
         idle_since: when the last response was read, on the monotonic and the wall clock. Infinity before.
+        reusable_seconds: for how long the connection can be idle, according to the server.
     """
 
     response_class = DeadlineResponse
@@ -85,6 +86,7 @@ class ReusableConnection(HTTPConnection):
     usable = True
     attempt: Attempt | None = None
     idle_since = (math.inf, math.inf)
+    reusable_seconds = math.inf
 
     @property
     def is_connected(self) -> bool:
@@ -93,7 +95,7 @@ class ReusableConnection(HTTPConnection):
             return False
         # Both clocks are checked. The monotonic clock stops while a machine is suspended, and the wall clock can be set
         # back.
-        limit = current_attempt.get().idle_timeout
+        limit = min(current_attempt.get().idle_timeout, self.reusable_seconds)
         if monotonic() - self.idle_since[0] > limit or time.time() - self.idle_since[1] > limit:
             return False
         # Bytes that arrived without a request are the second half of a response splitting attack, or the end of the

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 from ..._runtime.monotonic import monotonic
 
-__all__ = ["MAX_INTERIM", "MAX_INTERIM_BYTES", "Attempt", "DeadlineResponse", "ResponseOwner", "current_attempt"]
+__all__ = [
+    "MAX_INTERIM",
+    "MAX_INTERIM_BYTES",
+    "Attempt",
+    "DeadlineResponse",
+    "ResponseOwner",
+    "current_attempt",
+    "reusable_seconds",
+]
 
 # Limits on the interim responses (1xx) that are skipped before a final response: their number, and their total bytes.
 MAX_INTERIM: Final = 32
@@ -30,6 +38,21 @@ _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _HEX_DIGITS: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _MAX_LINE: Final = 64 * 1024
 
+# The header Keep-Alive: timeout=5, max=100
+_KEEP_ALIVE_TIMEOUT: Final = re.compile(r"(?:^|,)\s*timeout\s*=\s*\"?([0-9]{1,6})(?![0-9])", re.I)
+# Seconds. A request that is sent shortly before the server closes the connection may arrive too late.
+_KEEP_ALIVE_MARGIN: Final = 1.0
+
+
+def reusable_seconds(keep_alive: str | None) -> float:
+    """Return for how many seconds an idle connection can be reused, by the header ``Keep-Alive`` of its last response.
+
+    Infinity if the server announced no timeout. Some servers, such as Node and Apache, close idle connections after 5
+    seconds. If a request crosses with that, the client cannot know whether the server has processed the request.
+    """
+    match = _KEEP_ALIVE_TIMEOUT.search(keep_alive or "")
+    return math.inf if match is None else int(match[1]) - _KEEP_ALIVE_MARGIN
+
 
 class ResponseOwner(Protocol):
     """The connection that a response is read from.
@@ -38,11 +61,13 @@ class ResponseOwner(Protocol):
         connecting: whether the connection is being established.
         usable: whether the connection may serve another request.
         idle_since: when the last response was read, on the monotonic and the wall clock.
+        reusable_seconds: for how long the connection can be idle, according to the server.
     """
 
     connecting: bool
     usable: bool
     idle_since: tuple[float, float]
+    reusable_seconds: float
 
 
 class Attempt:
@@ -114,8 +139,11 @@ class DeadlineResponse(http.client.HTTPResponse):
         lengths = {each.strip() for value in self.headers.get_all("Content-Length", []) for each in value.split(",")}
         if codings not in ([], ["chunked"]) or len(lengths) > 1 or not all(map(_DIGITS.fullmatch, lengths)):
             raise HTTPException("the length of the response is ambiguous")
-        if codings and lengths and self._attempt.connection is not None:
-            self._attempt.connection.usable = False
+        connection = self._attempt.connection
+        if connection is not None:
+            connection.reusable_seconds = reusable_seconds(self.headers.get("Keep-Alive"))
+            if codings and lengths:
+                connection.usable = False
         if self.status in (204, 304):
             # These statuses never have a body (RFC 9110), even if the headers announce one. http.client would wait for
             # a chunk.
