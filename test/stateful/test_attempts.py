@@ -24,7 +24,7 @@ from cybersource_flex.transport import AsyncTransport, Configuration, Response, 
 from support.blocking_client import BlockingAsyncClient
 from support.fake_time import FakeTime
 from support.servers import HttpHandler, HttpServer
-from support.state_machines import machine_settings
+from support.state_machines import machine_settings, sync_and_async_tests
 from support.transports import CountingSigner, make_operation
 
 UNRESOLVED, BROKEN = "no connection", "the connection breaks"
@@ -282,14 +282,4 @@ class AttemptsMachine(RuleBasedStateMachine):
         assert outcome.safe_to_retry == (result == UNRESOLVED or call.retry_safe)
 
 
-class SyncAttemptsMachine(AttemptsMachine):
-    is_async = False
-
-
-class AsyncAttemptsMachine(AttemptsMachine):
-    is_async = True
-
-
-TestSyncAttempts = SyncAttemptsMachine.TestCase
-TestAsyncAttempts = AsyncAttemptsMachine.TestCase
-TestSyncAttempts.settings = TestAsyncAttempts.settings = machine_settings(25, 10)
+TestSyncAttempts, TestAsyncAttempts = sync_and_async_tests(AttemptsMachine, machine_settings(25, 10))

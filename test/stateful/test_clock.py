@@ -18,7 +18,7 @@ from cybersource_flex.transport import AsyncTransport, Configuration, Transport
 from support.blocking_client import BlockingAsyncClient
 from support.fake_time import FakeTime
 from support.servers import HttpHandler, HttpServer
-from support.state_machines import machine_settings
+from support.state_machines import machine_settings, sync_and_async_tests
 from support.transports import CountingSigner, make_operation
 
 NOW = 1_800_000_000
@@ -220,14 +220,4 @@ class ClockMachine(RuleBasedStateMachine):
         assert len(self.warnings) == corrections
 
 
-class SyncClockMachine(ClockMachine):
-    is_async = False
-
-
-class AsyncClockMachine(ClockMachine):
-    is_async = True
-
-
-TestSyncClock = SyncClockMachine.TestCase
-TestAsyncClock = AsyncClockMachine.TestCase
-TestSyncClock.settings = TestAsyncClock.settings = machine_settings(40, 15)
+TestSyncClock, TestAsyncClock = sync_and_async_tests(ClockMachine, machine_settings(40, 15))

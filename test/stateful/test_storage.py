@@ -22,7 +22,7 @@ from cybersource_flex.jose import PinnedKeys, PublicKey, verify_capture_context
 from support.blocking_client import BlockingAsyncClient
 from support.fake_time import FakeTime
 from support.keys import LONG_TERM, MERCHANT, ONE_TIME, jwk
-from support.state_machines import machine_settings
+from support.state_machines import machine_settings, sync_and_async_tests
 from support.tokens import capture_context_claims, sign_jwt, transient_token_claims
 
 NOW = 1_800_000_000
@@ -291,14 +291,4 @@ def assert_raises(expected: type[Exception], function: Callable[[], object]) -> 
     assert type(raised.value) is expected, f"{raised.value!r} instead of {expected.__name__}"
 
 
-class SyncStorageMachine(StorageMachine):
-    is_async = False
-
-
-class AsyncStorageMachine(StorageMachine):
-    is_async = True
-
-
-TestSyncStorage = SyncStorageMachine.TestCase
-TestAsyncStorage = AsyncStorageMachine.TestCase
-TestSyncStorage.settings = TestAsyncStorage.settings = machine_settings(120, 30)
+TestSyncStorage, TestAsyncStorage = sync_and_async_tests(StorageMachine, machine_settings(120, 30))

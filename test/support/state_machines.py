@@ -1,10 +1,12 @@
-"""Settings of Hypothesis state machines, in a normal run and in a long one."""
+"""Hypothesis state machines: their settings in a normal run and in a long one, and tests for both clients."""
 
 from __future__ import annotations
 
 import os
+from unittest import TestCase
 
 from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine
 
 # How many times as many examples a long run tries.
 FACTOR = int(os.environ.get("CYBERSOURCE_FLEX_STATEFUL_FACTOR", "1"))
@@ -30,3 +32,16 @@ def machine_settings(examples: int, steps: int) -> settings:
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
+
+
+def sync_and_async_tests(
+    machine: type[RuleBasedStateMachine], machine_settings: settings
+) -> tuple[type[TestCase], type[TestCase]]:
+    """The tests of a state machine with its attribute ``is_async`` False, and with True."""
+
+    def make_test(name: str, is_async: bool) -> type[TestCase]:
+        test = type(name, (machine,), {"is_async": is_async}).TestCase
+        test.settings = machine_settings
+        return test
+
+    return make_test(f"Sync{machine.__name__}", False), make_test(f"Async{machine.__name__}", True)
