@@ -141,6 +141,34 @@ def form(request: pytest.FixtureRequest, console: ConsoleLog, shop: ShopServer) 
     console.unwatch(page)
 
 
+@pytest.fixture
+def sized_page(chromium: Any, width: int, scheme: str) -> Iterator[Any]:
+    """A page with the width and the colour scheme that are parameters of the test, in a new browser profile."""
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    yield context.new_page()
+    context.close()
+
+
+FindProblems = Callable[[Any], list[tuple[str, list[Any]]]]
+
+
+@pytest.fixture
+def accessibility_problems() -> FindProblems:
+    """Finds a page's serious accessibility problems: for each, axe's rule, and the selectors of the elements."""
+    axe = require_module(
+        "axe_playwright_python.sync_playwright", package="axe-playwright-python", not_tested="accessibility"
+    )
+
+    def find(page: Any) -> list[tuple[str, list[Any]]]:
+        return [
+            (violation["id"], [node["target"] for node in violation["nodes"]])
+            for violation in axe.Axe().run(page).response["violations"]
+            if violation["impact"] in ("serious", "critical")
+        ]
+
+    return find
+
+
 MakeContext = Callable[..., Any]
 
 

@@ -109,14 +109,9 @@ def test_every_page_fits_and_loads_nothing_from_elsewhere(page: Any, site: Site,
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
 def test_no_page_has_a_serious_accessibility_problem(
-    chromium: Any, site: Site, width: int, scheme: str, screenshots: Path | None
+    sized_page: Any, site: Site, width: int, scheme: str, screenshots: Path | None, accessibility_problems: Any
 ) -> None:
-    axe = require_module(
-        "axe_playwright_python.sync_playwright", package="axe-playwright-python", not_tested="accessibility"
-    )
-    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    serious = []
+    page, serious = sized_page, {}
     for path in KINDS:
         page.goto(site.url + path)
         page.wait_for_function("document.querySelectorAll('article table:not([class])').length === "
@@ -127,11 +122,9 @@ def test_no_page_has_a_serious_accessibility_problem(
         )
         if screenshots is not None:
             page.screenshot(path=screenshots / f"site-{path.strip('/').replace('/', '-')}-{width}-{scheme}.png")
-        for each in axe.Axe().run(page).response["violations"]:
-            if each["impact"] in ("serious", "critical"):
-                serious.append((path, each["id"], [node["target"] for node in each["nodes"]]))
-    context.close()
-    assert serious == []
+        if problems := accessibility_problems(page):
+            serious[path] = problems
+    assert serious == {}
 
 
 def test_the_colours_can_be_switched(page: Any, site: Site, console: Any) -> None:

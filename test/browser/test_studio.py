@@ -11,7 +11,6 @@ import pytest
 from cybersource_flex import AuthenticationError, FlexClient, fields
 from cybersource_flex.auth import JwtSharedSecret
 from cybersource_flex.emulator import Emulator, Merchant
-from support.requirements import require_module
 
 NUMBER = "4111111111111111"
 CODE = "837"
@@ -249,20 +248,18 @@ def test_no_card_data_is_in_the_page_in_storage_or_in_the_listed_requests(studio
 
 @pytest.mark.parametrize(("width", "scheme"), SIZES)
 def test_the_page_fits_and_has_no_serious_accessibility_problem(
-    chromium: Any, emulator: Emulator, width: int, scheme: str, screenshots: Path | None
+    sized_page: Any,
+    emulator: Emulator,
+    width: int,
+    scheme: str,
+    screenshots: Path | None,
+    accessibility_problems: Any,
 ) -> None:
-    axe = require_module(
-        "axe_playwright_python.sync_playwright", package="axe-playwright-python", not_tested="accessibility"
-    )
-    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
+    page = sized_page
     page.goto(emulator.url)
     page.locator("#number-container iframe").wait_for()
     run_all(page)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     if screenshots is not None:
         page.screenshot(path=screenshots / f"studio-{width}-{scheme}.png", full_page=True)
-    violations = axe.Axe().run(page).response["violations"]
-    serious = [each["id"] for each in violations if each["impact"] in ("serious", "critical")]
-    context.close()
-    assert serious == []
+    assert accessibility_problems(page) == []
