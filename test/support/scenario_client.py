@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 from cybersource_flex.emulator import Emulator
@@ -32,6 +33,16 @@ def create_session(emulator: Emulator, scenario: str | None = None, now: float =
     """Request a capture context at the time ``now``, with a scenario and additional claims in the JWT."""
     headers = jwt_headers(emulator, "POST", SESSIONS, VALID_BODY, now=now, **claims)
     return send(emulator, "POST", SESSIONS, {**headers, **scenario_headers(scenario)}, VALID_BODY)
+
+
+def reset_around(emulator: Emulator) -> Iterator[Emulator]:
+    """Yield the emulator for a test. Reset it before and after, and check that it then responds normally."""
+    emulator.reset_faults()
+    emulator.clear()
+    yield emulator
+    emulator.reset_faults()
+    emulator.clear()
+    assert create_session(emulator).status == 201
 
 
 def get_key(emulator: Emulator, kid: str, scenario: str | None = None) -> Response:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import logging
 import os
+import queue
 import socket
 import ssl
-import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ from support.scenario_client import (
     get_key,
     get_request,
     read_until_closed,
+    reset_around,
     scenario_headers,
 )
 
@@ -52,48 +52,12 @@ def shared_https_emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def http_emulator(shared_http_emulator: Emulator) -> Iterator[Emulator]:
-    yield from reset(shared_http_emulator)
+    yield from reset_around(shared_http_emulator)
 
 
 @pytest.fixture(params=["http", "https"])
 def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    yield from reset(request.getfixturevalue(f"shared_{request.param}_emulator"))
-
-
-def reset(emulator: Emulator) -> Iterator[Emulator]:
-    """Reset the emulator before and after a test, and check that it then responds normally."""
-    emulator.reset_faults()
-    emulator.clear()
-    yield emulator
-    emulator.reset_faults()
-    emulator.clear()
-    assert create_session(emulator).status == 201
-
-
-class RequestLog(logging.Handler):
-    """Waits for requests. The emulator logs each request before it sends the response."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._requests = threading.Semaphore(0)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno == logging.INFO:
-            self._requests.release()
-
-    def wait(self) -> None:
-        assert self._requests.acquire(timeout=TIMEOUT)
-
-
-@pytest.fixture
-def request_log() -> Iterator[RequestLog]:
-    logger, handler = logging.getLogger("cybersource_flex.emulator"), RequestLog()
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield handler
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+    yield from reset_around(request.getfixturevalue(f"shared_{request.param}_emulator"))
 
 
 @pytest.mark.parametrize("name", ["reset-before", "reset-after-request"])
@@ -207,16 +171,16 @@ def test_broken_chunks(emulator: Emulator, kind: str) -> None:
         get_key(emulator, kid, f"chunked-broken;kind={kind}")
 
 
-def test_latency(http_emulator: Emulator, request_log: RequestLog) -> None:
+def test_latency(http_emulator: Emulator, log_lines: queue.Queue[str]) -> None:
     started = time.monotonic()
     assert create_session(http_emulator, "latency;seconds=0.03").status == 201
     assert time.monotonic() - started >= 0.03
-    request_log.wait()
+    log_lines.get(timeout=TIMEOUT)
     # The request is executed at once, even if the client disconnects.
     client = http_connection(http_emulator)
     headers = jwt_headers(http_emulator, "POST", SESSIONS, VALID_BODY)
     client.request("POST", SESSIONS, VALID_BODY, {**headers, SCENARIO_HEADER: "latency;seconds=3600"})
-    request_log.wait()
+    log_lines.get(timeout=TIMEOUT)
     client.close()
     assert (http_emulator.requests[-1].status, http_emulator.requests[-1].succeeded) == (201, True)
 
@@ -433,7 +397,7 @@ def test_idle_time_starts_at_the_last_response(http_emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_stop_does_not_wait_for_any_scenario(tls: bool, request_log: RequestLog) -> None:
+def test_stop_does_not_wait_for_any_scenario(tls: bool, log_lines: queue.Queue[str]) -> None:
     scenarios = [
         "latency;seconds=3600",
         "slow-drip;interval=3600",
@@ -457,7 +421,7 @@ def test_stop_does_not_wait_for_any_scenario(tls: bool, request_log: RequestLog)
         for scenario in scenarios:
             connections.append(open_socket(emulator))
             connections[-1].sendall(get_request(path, scenario))
-            request_log.wait()
+            log_lines.get(timeout=TIMEOUT)
         started = time.monotonic()
         emulator.stop()
         assert time.monotonic() - started < 2

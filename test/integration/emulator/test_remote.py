@@ -7,7 +7,6 @@ import logging
 import queue
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -219,24 +218,6 @@ def test_a_signature_for_another_name_is_rejected_with_the_reason() -> None:
         reason = emulator.requests[-1].rejection_reason
         assert reason is not None
         assert "'attacker.example' is neither this host nor a host of the real service" in reason
-
-
-@pytest.fixture
-def log_lines() -> Iterator[queue.Queue[str]]:
-    """The lines of the emulator's log, as they are written by its thread."""
-    lines: queue.Queue[str] = queue.Queue()
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.put(record.getMessage())
-
-    logger, handler = logging.getLogger("cybersource_flex.emulator"), Handler()
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield lines
-    logger.removeHandler(handler)
-    logger.setLevel(level)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from support.emulator_client import (
     verify_jwt,
 )
 from support.encoding import base64url_decode
-from support.scenario_client import SCENARIO_HEADER, create_session, get_key, scenario_headers, tokenize
+from support.scenario_client import SCENARIO_HEADER, create_session, get_key, reset_around, scenario_headers, tokenize
 from support.tokens import decode_jwt, decrypt_jwe
 
 MLE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -54,13 +54,7 @@ def shared_emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def emulator(shared_emulator: Emulator) -> Iterator[Emulator]:
-    shared_emulator.reset_faults()
-    shared_emulator.clear()
-    yield shared_emulator
-    # The emulator responds normally after each scenario.
-    shared_emulator.reset_faults()
-    shared_emulator.clear()
-    assert create_session(shared_emulator).status == 201
+    yield from reset_around(shared_emulator)
 
 
 def test_strings_and_scenarios_convert_to_each_other() -> None:
