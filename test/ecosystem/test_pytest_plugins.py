@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from support.page_blocks import tool_block
+from support.plugin_tests import run_pytest
 
 IMPORTS = """
 import asyncio
@@ -31,14 +29,7 @@ async def pay(client):
 
 
 def run(folder: Path, test: str, *options: str) -> str:
-    """The output of pytest for a file with this content, with the named plugins only."""
-    (folder / "test_it.py").write_text(IMPORTS + test, "utf-8")
-    environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    command = [sys.executable, "-m", "pytest", "-p", "cybersource_flex.testing.plugin", "-p", "no:cacheprovider"]
-    process = subprocess.run(
-        [*command, "-W", "error", *options, "."], cwd=folder, env=environ, capture_output=True, text=True, timeout=120
-    )
-    return process.stdout + process.stderr
+    return run_pytest(folder, IMPORTS + test, *options)
 
 
 def test_xdist(tmp_path: Path) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-import os
 import re
-import subprocess
 import sys
 import urllib.parse
 import warnings
@@ -17,23 +15,13 @@ import pytest
 from cybersource_flex import errors
 from cybersource_flex.testing import Canaries, CanaryFound
 from cybersource_flex.testing.encodings import encodings
+from support.plugin_tests import run_pytest
 
 VALUE = "c4n4ry/with+odd=chars & more"
 
 
-def run(folder: Path, test: str, *options: str) -> str:
-    """Run pytest with a test file and return its output. The plugin is loaded by name, so it need not be installed."""
-    (folder / "test_it.py").write_text(test, "utf-8")
-    environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    command = [sys.executable, "-m", "pytest", "-p", "cybersource_flex.testing.plugin", "-p", "no:cacheprovider"]
-    process = subprocess.run(
-        [*command, "-W", "error", *options, "."], cwd=folder, env=environ, capture_output=True, text=True, timeout=120
-    )
-    return process.stdout + process.stderr
-
-
 def test_the_fixtures_work_together(tmp_path: Path) -> None:
-    output = run(
+    output = run_pytest(
         tmp_path,
         """
 import pytest
@@ -80,7 +68,7 @@ def test_options(flex_emulator):
     ],
 )
 def test_the_client_is_configured_for_the_options_of_the_emulator(tmp_path: Path, options: str) -> None:
-    output = run(
+    output = run_pytest(
         tmp_path,
         f"""
 import pytest
@@ -101,7 +89,7 @@ def test_it(flex_client, flex_emulator):
 
 
 def test_tokens_need_no_emulator(tmp_path: Path) -> None:
-    output = run(
+    output = run_pytest(
         tmp_path,
         """
 from cybersource_flex.jose import verify_transient_token
@@ -134,7 +122,7 @@ def test_it(flex_tokens, flex_capture_context, flex_transient_token, request):
 )
 def test_a_leak_fails_the_test_without_printing_the_secret(tmp_path: Path, leak: str, location: str) -> None:
     secret = "s3cr3t-of-the-shop"
-    output = run(
+    output = run_pytest(
         tmp_path,
         f"""
 import logging, os, sys, warnings
@@ -166,7 +154,7 @@ def test_it(flex_canaries):
 
 
 def test_a_leak_into_captured_output_is_detected(tmp_path: Path) -> None:
-    output = run(
+    output = run_pytest(
         tmp_path,
         """
 def test_it(flex_canaries, capsys):
@@ -179,7 +167,7 @@ def test_it(flex_canaries, capsys):
 
 
 def test_a_leak_is_an_expected_failure_if_the_test_says_so(tmp_path: Path) -> None:
-    output = run(
+    output = run_pytest(
         tmp_path,
         """
 import pytest
@@ -199,7 +187,7 @@ def test_without_a_leak(flex_canaries):
 
 
 def test_a_leak_of_a_fixture_and_a_leak_of_a_failed_test_are_errors(tmp_path: Path) -> None:
-    output = run(
+    output = run_pytest(
         tmp_path,
         """
 import pytest
@@ -225,7 +213,7 @@ def test_that_fails(flex_canaries):
 
 
 def test_the_clients_do_not_wait_between_attempts(tmp_path: Path) -> None:
-    output = run(
+    output = run_pytest(
         tmp_path,
         """
 import asyncio
@@ -259,7 +247,7 @@ def test_a_wait_beyond_the_deadline_still_ends_the_call(create, flex_emulator):
 
 
 def test_a_fixture_sets_the_retry_policy_of_both_clients(tmp_path: Path) -> None:
-    output = run(
+    output = run_pytest(
         tmp_path,
         """
 import asyncio
@@ -286,7 +274,7 @@ def test_it(flex_client, async_flex_client, flex_emulator):
 
 
 def test_the_asynchronous_client_is_closed(tmp_path: Path) -> None:
-    output = run(
+    output = run_pytest(
         tmp_path,
         """
 import asyncio
@@ -319,7 +307,7 @@ def test_unused(async_flex_client):
 
 
 def test_the_plugin_imports_nothing_unless_it_is_used(tmp_path: Path) -> None:
-    output = run(
+    output = run_pytest(
         tmp_path,
         """
 import sys
