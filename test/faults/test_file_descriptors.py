@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from support.line_process import LineProcess
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="NOT TESTED: this system has no limit of open files")
 
 CALLS, THREADS = 3_000, 200
@@ -271,31 +273,17 @@ asyncio.run(main())
 }
 
 
-class Server:
+class Server(LineProcess):
     """The server in a separate process."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.url = f"http://127.0.0.1:{int(self._line())}"
+        super().__init__(SERVER)
+        self.url = f"http://127.0.0.1:{int(self.first_line)}"
 
     def counts(self) -> dict[str, int]:
         """The number of ``requests``, and the largest number of connections at a time (``peak``)."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("counts\n")
-        self._process.stdin.flush()
-        counts: dict[str, int] = json.loads(self._line())
+        counts: dict[str, int] = json.loads(self.send("counts"))
         return counts
-
-    def close(self) -> None:
-        self._process.communicate(timeout=20)
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, "the server exited"
-        return line
 
 
 @pytest.fixture

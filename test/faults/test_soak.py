@@ -9,7 +9,6 @@ import asyncio
 import gc
 import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Iterator
@@ -30,6 +29,7 @@ from cybersource_flex import (
     fields,
 )
 from cybersource_flex.models import GenerateFlexAPICaptureContextRequest
+from support.line_process import LineProcess
 
 # The number of calls, how many of them are made before the measurement, and how many are made concurrently.
 IN_THREADS = 20_000, 4_000, 32
@@ -56,29 +56,12 @@ with Emulator(record_limit=200_000, record_bytes=1 << 30) as emulator:
 """
 
 
-class EmulatorProcess:
-    """The emulator in a separate process. It reads a command per line and writes a line in return."""
+class EmulatorProcess(LineProcess):
+    """The emulator in a separate process."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", EMULATOR], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-        )
-        self.environ: dict[str, str] = json.loads(self._line())
-
-    def send(self, command: str) -> str:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{command}\n")
-        self._process.stdin.flush()
-        return self._line()
-
-    def close(self) -> None:
-        self._process.communicate(timeout=60)
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, "the emulator exited"
-        return line
+        super().__init__(EMULATOR)
+        self.environ: dict[str, str] = json.loads(self.first_line)
 
 
 @pytest.fixture
@@ -183,7 +166,7 @@ def test_soak_in_threads(emulator: EmulatorProcess, record_property: Any) -> Non
     total, warm_up, concurrency = IN_THREADS
     calls = Calls(total)
     with FlexClient.from_env(emulator.environ, retry=POLICY, pool_size=concurrency) as client:
-        assert emulator.send("faults").strip() == "on"
+        assert emulator.send("faults") == "on"
         run_in_threads(calls, client, warm_up, concurrency)
         before = usage()
         run_in_threads(calls, client, total, concurrency)
@@ -202,7 +185,7 @@ def test_soak_in_tasks(emulator: EmulatorProcess, record_property: Any) -> None:
             await run_in_tasks(calls, client, total, concurrency)
             return before, usage()
 
-    assert emulator.send("faults").strip() == "on"
+    assert emulator.send("faults") == "on"
     before, after = asyncio.run(run())
     check(calls, emulator, before, after, concurrency, record_property)
 
