@@ -51,6 +51,7 @@ from cybersource_flex.client.config.merchant_config_keys import CONFIG_KEYS
 from cybersource_flex.emulator import Emulator, Merchant
 from cybersource_flex.testing import Canaries, TokenFactory
 from cybersource_flex.transport import Transport
+from support.merchant_config import merchant_config
 
 CARD = {"card": {"number": "4111111111111111"}}
 ANY: list[Any] = [
@@ -250,15 +251,7 @@ def test_environment_variables(setup: Setup) -> None:
 
 
 def test_the_dictionary_of_the_official_sdk(setup: Setup) -> None:
-    auth = setup.emulator.auth
-    config = {
-        "authentication_type": "JWT",
-        "jwt_key_type": "SHARED_SECRET",
-        "merchantid": auth["merchant_id"],
-        "run_environment": setup.emulator.url,
-        "merchant_keyid": auth["key_id"],
-        "merchant_secretkey": auth["secret_key"],
-    }
+    config = merchant_config(setup.emulator)
     switched_on = {
         "use_metakey": True,
         "portfolio_id": "p",

@@ -30,6 +30,7 @@ from cybersource_flex.cli.doctor_checks import _unreachable_hint
 from cybersource_flex.cli.shared.errors import _RULES
 from cybersource_flex.emulator import Emulator
 from cybersource_flex.transport import Tls
+from support.merchant_config import merchant_config
 
 PASSWORD = "c4n4ry-passw0rd"
 KEYS = Path(__file__).resolve().parents[1] / "vectors" / "keys"
@@ -337,12 +338,7 @@ def test_the_certificate_of_a_response_key_with_an_explicit_id(
         _, findings = run_json("--offline", **environ)
     else:
         config = {
-            "authentication_type": "JWT",
-            "jwt_key_type": "SHARED_SECRET",
-            "merchantid": emulator.auth["merchant_id"],
-            "run_environment": emulator.url,
-            "merchant_keyid": emulator.auth["key_id"],
-            "merchant_secretkey": emulator.auth["secret_key"],
+            **merchant_config(emulator),
             "enableResponseMleGlobally": True,
             "responseMleKID": "7",
             "responseMlePrivateKeyFilePath": str(file),
@@ -478,12 +474,7 @@ def test_invalid_variables(emulator: Emulator) -> None:
 def test_a_configuration_dictionary(emulator: Emulator, tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     config = {
-        "authentication_type": "JWT",
-        "jwt_key_type": "SHARED_SECRET",
-        "merchantid": emulator.auth["merchant_id"],
-        "run_environment": emulator.url,
-        "merchant_keyid": emulator.auth["key_id"],
-        "merchant_secretkey": emulator.auth["secret_key"],
+        **merchant_config(emulator),
         "maxPoolSize": 10,
     }
     file.write_text(json.dumps(config))

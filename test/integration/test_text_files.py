@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +16,7 @@ from cybersource_flex.auth.certificates import read_source
 from cybersource_flex.cli.commands import cli
 from cybersource_flex.emulator import Emulator
 from cybersource_flex.transport import Tls
+from support.merchant_config import merchant_config
 from support.tokens import decode_jwt
 
 Encode = Callable[[str], bytes]
@@ -78,21 +78,9 @@ def test_errors_of_files_with_secrets(content: bytes, problem: str, emulator: Em
     assert str(caught.value).startswith(f"CYBERSOURCE_SECRET_KEY_FILE: the file '{path}' {problem}")
 
 
-def official_config(emulator: Emulator) -> dict[str, Any]:
-    auth = emulator.auth
-    return {
-        "authentication_type": "JWT",
-        "jwt_key_type": "SHARED_SECRET",
-        "merchantid": auth["merchant_id"],
-        "run_environment": emulator.url,
-        "merchant_keyid": auth["key_id"],
-        "merchant_secretkey": auth["secret_key"],
-    }
-
-
 def test_the_configuration_file_of_doctor(encode: Encode, emulator: Emulator, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    path.write_bytes(encode(json.dumps(official_config(emulator), indent=2)))
+    path.write_bytes(encode(json.dumps(merchant_config(emulator), indent=2)))
     result = CliRunner().invoke(cli, ["doctor", "--config", str(path), "--offline"])
     assert result.exit_code == 0, result.output
 
@@ -184,7 +172,7 @@ def test_arguments_and_the_dictionary(name: str, before: str, after: str, proble
     assert problem in str(caught.value)
     key = {"merchant_id": "merchantid", "key_id": "merchant_keyid", "secret_key": "merchant_secretkey"}[name]
     with pytest.raises(ConfigurationError) as caught:
-        FlexClient.from_merchant_config({**official_config(emulator), key: auth[name]})
+        FlexClient.from_merchant_config({**merchant_config(emulator), key: auth[name]})
     assert str(caught.value).startswith(key)
     assert problem in str(caught.value)
 
