@@ -19,7 +19,8 @@ from cybersource_flex import AsyncFlexClient, ConfigurationError, RetryPolicy, e
 from cybersource_flex.auth import BearerToken, JwtExternalKey, JwtSharedSecret
 from cybersource_flex.emulator import Emulator
 from cybersource_flex.jose import PinnedKeys, PublicKey
-from cybersource_flex.transport.backends import aiohttp_exchange
+from cybersource_flex.transport.backends import aiohttp_connections, aiohttp_exchange
+from support.servers import RawServer
 from support.tokens import decode_part
 
 FIELDS = fields(card=["number"])
@@ -699,3 +700,29 @@ except ImportError as error:
         "asynchronous calls require the extra async: pip install 'cybersource-flex[async]'",
         "",
     )
+
+
+# Closed connections.
+
+
+@pytest.mark.parametrize("cause", [ConnectionResetError(104, "Connection reset by peer"), None])
+def test_the_reset_of_an_idle_connection_is_not_reported_as_an_error(cause: ConnectionResetError | None) -> None:
+    # Firewalls and load balancers reset idle connections.
+    problems: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, problem: problems.append(problem))
+        protocol = aiohttp_connections.Protocol(loop)
+        transport, _ = await loop.create_connection(lambda: protocol, "127.0.0.1", server.port)
+        # Reading a body that arrives in several pieces creates this future.
+        closed = protocol.closed
+        assert closed is not None
+        protocol.connection_lost(cause)
+        assert closed.done()
+        transport.abort()
+
+    with RawServer() as server:
+        run(main)
+    gc.collect()
+    assert problems == []

@@ -95,6 +95,13 @@ class Protocol(ResponseHandler):
             # aiohttp stops the timer after any response without a body, even an interim one.
             self.start_timeout()
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        closed = self.closed
+        super().connection_lost(exc)
+        # No task waits for the end of an idle connection. Without this, asyncio would log its reset as an error.
+        if closed is not None and closed.done() and not closed.cancelled():
+            closed.exception()
+
     def close(self) -> None:
         # An ordinary close waits until the server has read everything, which may never happen.
         transport = self.transport
