@@ -16,9 +16,9 @@ from pathlib import Path
 from mutation import report
 from mutation.mutants import Mutant, Result
 from mutation.operators import create
-from mutation.runner import Slot, copy_tree, mutated, preload, record_coverage, share_bytecode
-from mutation.sample import GROUPS, modules, sample, test_files
-from mutation.selection import CoverageMap, Selection
+from mutation.runner import COVERAGE, Slot, copy_tree, mutated, preload, record_coverage, share_bytecode
+from mutation.sample import GROUPS, modules, repeated, sample, test_files
+from mutation.selection import CoverageMap
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".mutation"
@@ -34,17 +34,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="selects the sample (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time (default: %(default)s)")
     parser.add_argument("--group", action="append", choices=GROUPS, help="only these groups of modules")
-    parser.add_argument("--survivors", action="store_true", help="only those that survived the last run")
-    parser.add_argument("--record", nargs="*", metavar="FILE", help="record the coverage of these test files again")
-    parser.add_argument("--only", metavar="FILE", help="only the mutants whose ids this file lists")
-    parser.add_argument(
-        "--reuse-coverage", action="store_true", help="do not run the tests again to see what they cover"
-    )
-    parser.add_argument(
-        "--tests", nargs="*", metavar="FILE", help="run these test files, not those that cover the place"
-    )
-    parser.add_argument("--list", action="store_true", help="only count the mutants")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--survivors", action="store_true", help="test those again that survived the last run")
+    again.add_argument("--only", nargs="+", metavar="ID", help="test these again, by their ids in the report")
+    parser.add_argument("--record", nargs="+", metavar="FILE", help="record the coverage of these test files again")
     arguments = parser.parse_args()
+    repeats = bool(arguments.survivors or arguments.only)
+    if (repeats or arguments.record) and not (FOLDER / COVERAGE).exists():
+        parser.error(f"--survivors, --only and --record need an earlier run: there is no {FOLDER / COVERAGE}")
 
     started = time.monotonic()
     tree = FOLDER / "tree-1"
@@ -54,42 +51,45 @@ def main() -> int:
         group: [mutant for module in modules(tree, group) for mutant in create(tree, module)]
         for group in arguments.group or GROUPS
     }
-    chosen = sample(mutants, arguments.sample, arguments.seed)
-    previous = report.read(FOLDER, chosen) if arguments.survivors else {}
-    if arguments.only:
-        wanted = set(Path(arguments.only).read_text("utf-8").split())
-        chosen = {group: [m for m in some if m.identifier in wanted] for group, some in mutants.items()}
+    if repeats:
+        previous = report.read(FOLDER, mutants)
+        try:
+            chosen, results = repeated(mutants, previous, arguments.only)
+        except ValueError as error:
+            parser.error(str(error))
+    else:
+        previous, results = {}, {}
+        chosen = sample(mutants, arguments.sample, arguments.seed)
     for group, some in chosen.items():
-        print(f"{group}: {len(some)} of {len(mutants[group])} mutants", flush=True)
-    if arguments.list:
-        return 0
+        to_test = sum(mutant not in results for mutant in some)
+        print(f"{group}: {to_test} of {len(mutants[group])} mutants", flush=True)
 
     preload()
     trees = [tree, *(FOLDER / f"tree-{number}" for number in range(2, arguments.jobs + 1))]
     for other in trees[1:]:
         copy_tree(ROOT, other)
-    if arguments.record or not (arguments.reuse_coverage or arguments.survivors):
+    if arguments.record or not repeats:
         source = [name for paths in GROUPS.values() for name in paths]
         for file in record_coverage(
             trees, FOLDER, source, arguments.record or test_files(tree), keep=bool(arguments.record)
         ):
-            print(f"not used, because its tests did not end: {file}")
+            print(f"not used, because its tests did not run to the end: {file}")
         print(f"recorded the coverage in {time.monotonic() - started:.0f} s", flush=True)
     share_bytecode(trees)
-    coverage = CoverageMap(tree, FOLDER / "coverage.pickle")
+    coverage = CoverageMap(tree, FOLDER / COVERAGE)
     for test, outcome in coverage.failed.items():
         if outcome == "failed":
             print(f"not used, because it fails without a mutant: {test}")
-    slots = [Slot(tree) for tree in trees]
-    results = {mutant: result for mutant, result in previous.items() if result.outcome != "survived"}
-    queue = [(mutant, mutant in previous) for some in chosen.values() for mutant in some if mutant not in results]
+    survived = {mutant for mutant, result in previous.items() if result.outcome == "survived"}
+    queue = [(mutant, mutant in survived) for some in chosen.values() for mutant in some if mutant not in results]
     # Those that no test has noticed yet come last.
     queue.sort(key=lambda entry: entry[1])
     total = len(results) + len(queue)
+    slots = [Slot(tree) for tree in trees]
     while queue or any(slot.job for slot in slots):
         for slot in slots:
             if slot.job is None and queue:
-                _start(slot, *queue.pop(0), coverage, results, arguments.tests)
+                _start(slot, *queue.pop(0), coverage, results)
             elif slot.job is not None:
                 result = slot.poll()
                 if result is None:
@@ -124,14 +124,11 @@ def _start(
     again: bool,
     coverage: CoverageMap,
     results: dict[Mutant, Result],
-    tests: list[str] | None,
 ) -> None:
     selection = coverage.select(mutant.file, mutant.line, **(ALL if again else FIRST))
     if not selection.tests and not again:
         selection = coverage.select(mutant.file, mutant.line, **ALL)
-    if tests:
-        selection = Selection((), 60.0, True, tuple(tests))
-    elif not selection.tests:
+    if not selection.tests:
         results[mutant] = Result("survived", why="no test covers it")
         print(f"not covered: {mutant.file}:{mutant.line} {mutant.function}", flush=True)
         return

@@ -144,6 +144,38 @@ def test_every_group_has_a_share_of_a_sample() -> None:
     assert 1500 <= sum(wanted.values()) < 1503
 
 
+@pytest.fixture
+def last_run() -> tuple[dict[str, list[Any]], dict[Any, Any]]:
+    """The mutants of a group, and the results of the first four."""
+    from mutation.mutants import Mutant, Result
+
+    mutants = [Mutant("a.py", "f", "1", "2", number, 0, 1, "2", number) for number in range(1, 7)]
+    outcomes = ("killed", "survived", "timeout", "survived")
+    return {"jose": mutants}, {mutant: Result(outcome) for mutant, outcome in zip(mutants, outcomes, strict=False)}
+
+
+def test_only_survivors_of_the_last_run_are_tested_again(last_run: Any) -> None:
+    from mutation.sample import repeated
+
+    mutants, previous = last_run
+    first, second, third, fourth, *_ = mutants["jose"]
+    chosen, kept = repeated(mutants, previous, None)
+    assert chosen == {"jose": [first, second, third, fourth]}
+    assert kept == {first: previous[first], third: previous[third]}
+
+
+def test_mutants_with_these_ids_are_tested_and_the_other_results_are_kept(last_run: Any) -> None:
+    from mutation.sample import repeated
+
+    mutants, previous = last_run
+    first, second, third, fourth, fifth, _ = mutants["jose"]
+    chosen, kept = repeated(mutants, previous, [first.identifier, fifth.identifier])
+    assert chosen == {"jose": [first, second, third, fourth, fifth]}
+    assert kept == {mutant: previous[mutant] for mutant in (second, third, fourth)}
+    with pytest.raises(ValueError, match="no mutant has the id 0123456789;"):
+        repeated(mutants, previous, [first.identifier, "0123456789"])
+
+
 def test_modules_named_by_the_groups_exist() -> None:
     from mutation.sample import GROUPS, modules
 
@@ -158,6 +190,18 @@ def test_the_page_for_contributors_lists_the_groups() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     table = page.partition("| Group | Modules |")[2].partition("\n\n")[0]
     assert set(re.findall(r"`(\w+)`(?=[^|]*\|[^|]*\|$)", table, re.MULTILINE)) == set(GROUPS)
+
+
+def test_a_file_that_cannot_be_run_is_reported(tmp_path: Path) -> None:
+    pytest.importorskip("coverage", reason="NOT TESTED: needs coverage (pip install -r tools/requirements-mutate.txt)")
+    pytest.importorskip("resource", reason="NOT TESTED: this system has no fork")
+    from mutation.runner import record_coverage
+
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "module.py").write_text("x = 1\n", "utf-8")
+    (tree / "test_broken.py").write_text("import module\nimport no_such_module\n", "utf-8")
+    assert record_coverage([tree], tmp_path, ["module.py"], ["test_broken.py"], keep=False) == ["test_broken.py"]
 
 
 def test_a_mutant_that_never_ends_is_noticed_and_an_equivalent_one_does_not_count() -> None:

@@ -46,6 +46,8 @@ _OPTIONS = (
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 )
 _MEMORY = 6 << 30
+# The file in which the coverage of the tests is kept from one run to the next.
+COVERAGE = "coverage.pickle"
 # Seconds for the tests of one file, when their coverage is recorded.
 _LONGEST_FILE = 240
 
@@ -226,14 +228,14 @@ def record_coverage(
     With ``keep``, what the file already contains about other tests is kept.
 
     Returns:
-        The files whose tests did not end.
+        The files whose tests did not run to the end.
     """
     queue = list(files)
     running: dict[int, tuple[Path, str, float]] = {}
     unfinished: list[str] = []
     recorded: dict[str, dict[str, Any]] = {"lines": {}, "durations": {}, "failed": {}, "users": {}}
     if keep:
-        recorded = pickle.loads((folder / "coverage.pickle").read_bytes())  # noqa: S301 - written by this tool
+        recorded = pickle.loads((folder / COVERAGE).read_bytes())  # noqa: S301 - written by this tool
     while queue or running:
         for tree in trees:
             if queue and tree not in [busy for busy, _, _ in running.values()]:
@@ -257,15 +259,18 @@ def record_coverage(
             else:
                 unfinished.append(file)
         time.sleep(0.02)
-    (folder / "coverage.pickle").write_bytes(pickle.dumps(recorded))
+    (folder / COVERAGE).write_bytes(pickle.dumps(recorded))
     return unfinished
 
 
 def _record_file(tree: Path, folder: Path, source: list[str], file: str, pipe: int) -> None:
     plugin = CoveragePlugin(tree, folder / f"{tree.name}.coverage", source)
     plugin.start()
-    pytest.main([*_OPTIONS, f"--basetemp={tree}.tmp", file], plugins=[plugin])
+    code = pytest.main([*_OPTIONS, f"--basetemp={tree}.tmp", file], plugins=[plugin])
     data = plugin.stop()
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
+        # For example a module that cannot be imported. Without the file, the caller reports it.
+        return
     lines = {
         Path(name).resolve().relative_to(tree).as_posix(): data.contexts_by_lineno(name)
         for name in data.measured_files()

@@ -1,12 +1,12 @@
-"""What is mutated, the tests that are run, and which mutants a sample contains."""
+"""What is mutated, the tests that are run, and which mutants a run tests."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from mutation.mutants import Mutant
+from mutation.mutants import Mutant, Result
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "jose": ("cybersource_flex/jose",),
@@ -68,3 +68,28 @@ def sample(mutants: Mapping[str, list[Mutant]], total: int, seed: int) -> dict[s
     return {
         group: sorted(some, key=lambda mutant: mutant.rank(seed))[: wanted[group]] for group, some in mutants.items()
     }
+
+
+def repeated(
+    mutants: Mapping[str, list[Mutant]], previous: Mapping[Mutant, Result], identifiers: Collection[str] | None
+) -> tuple[dict[str, list[Mutant]], dict[Mutant, Result]]:
+    """The mutants of a run that tests some of the last run again, and the results of the others, which are kept.
+
+    Args:
+        mutants: all mutants of each group.
+        previous: the results of the last run.
+        identifiers: the mutants to test, also if they were not part of the last run. Without it, those that survived.
+
+    Raises:
+        ValueError: no mutant has one of the identifiers.
+    """
+    if identifiers is None:
+        again = {mutant for mutant, result in previous.items() if result.outcome == "survived"}
+    else:
+        again = {mutant for some in mutants.values() for mutant in some if mutant.identifier in identifiers}
+        if unknown := set(identifiers) - {mutant.identifier for mutant in again}:
+            raise ValueError(f"no mutant has the id {', '.join(sorted(unknown))}; .mutation/report.md lists survivors")
+    chosen = {
+        group: [mutant for mutant in some if mutant in previous or mutant in again] for group, some in mutants.items()
+    }
+    return chosen, {mutant: result for mutant, result in previous.items() if mutant not in again}
