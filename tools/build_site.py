@@ -18,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import api_reference
+from page_content import api_reference
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGE = ROOT / ".site"

@@ -82,7 +82,17 @@ def test_missing_name_is_noticed() -> None:
     assert "JwtSigner._renamed" not in defined_names("auth/jwt.py")
 
 
-def test_the_generated_pages_are_up_to_date() -> None:
+def probe_pages(*options: str) -> subprocess.CompletedProcess[str]:
     tool = ROOT / "tools" / "probe_pages.py"
-    result = subprocess.run([sys.executable, str(tool), "--check"], capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, str(tool), *options], capture_output=True, text=True, check=False)
+
+
+def test_the_generated_pages_are_up_to_date() -> None:
+    result = probe_pages("--check")
     assert result.returncode == 0, result.stderr
+
+
+def test_an_unknown_option_does_not_write_the_pages() -> None:
+    result = probe_pages("--chek-only")
+    assert result.returncode == 2
+    assert "unrecognized arguments: --chek-only" in result.stderr

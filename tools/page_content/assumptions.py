@@ -47,9 +47,13 @@ def _lines(ledger: Ledger) -> Iterator[str]:
             yield _row("Assumption", "Source", "Certainty", "Code that depends on it", "If it is wrong")
             yield "|---|---|---|---|---|"
         code = "<br>".join(f"`{reference}`" for reference in entry.code)
-        mark = "" if entry.not_checked is None else f"<br>Not checked: {entry.not_checked}."
+        mark = "" if entry.not_checked is None else f"<br>Not checked: {_escape(entry.not_checked)}."
         yield _row(
-            f"`{entry.id}`<br>{_escape(entry.statement)}{mark}", entry.source, entry.certainty, code, entry.if_wrong
+            f"`{entry.id}`<br>{_escape(entry.statement)}{mark}",
+            _escape(entry.source),
+            entry.certainty,
+            code,
+            _escape(entry.if_wrong),
         )
     yield ""
     yield OBSERVATIONS
@@ -61,7 +65,7 @@ def _lines(ledger: Ledger) -> Iterator[str]:
             observation.host or "-",
             _escape(observation.request),
             _escape(observation.response),
-            observation.published_in,
+            _escape(observation.published_in),
             observation.certainty,
             names,
         )

@@ -1,4 +1,4 @@
-"""Write the reference of the hand-written Python API as Markdown pages, from its signatures and docstrings.
+"""The reference of the hand-written Python API as Markdown pages, from its signatures and docstrings.
 
 griffe reads the source files and does not import them, so the package need not be installed.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import griffe
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "cybersource_flex"
 # Page of each subpackage, with its title. `api`, `aio` and `models` are generated, and have pages in `docs/`.
 PAGES = {

@@ -1,0 +1,1 @@
+"""The content of pages that are written from the code and the data of the package."""
