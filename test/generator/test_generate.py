@@ -118,6 +118,16 @@ def test_files_that_are_no_longer_generated_are_removed(project: Path, run: Run)
     assert all(f"removed  {path}" in result.stdout for path in gone)
 
 
+def test_a_file_that_is_not_generated_is_left_and_reported(project: Path, run: Run) -> None:
+    own = project / "cybersource_flex" / "models" / "own.py"
+    own.write_text("", "utf-8")
+    result = run("generate")
+    assert result.returncode == 1
+    assert "  unexpected  cybersource_flex/models/own.py: it is not generated" in result.stdout
+    assert "files are up to date; remove the unexpected ones" in result.stdout
+    assert own.exists()
+
+
 def test_check_lists_files_that_differ(project: Path, compare: Any) -> None:
     touched = project / "cybersource_flex" / "models" / "json_web_key.py"
     content = touched.read_bytes()
