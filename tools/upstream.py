@@ -40,8 +40,7 @@ def main(arguments: list[str]) -> int:
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     try:
         accepted = read_accepted(options.accepted)
-        ours = OpenApi3(supported_openapi.load(options.ours.read_text(encoding="utf-8")))
-        comparison = compare(ours, read(options.file))
+        comparison = compare(read_ours(options.ours), read(options.file))
     except OSError as error:
         print(f"upstream: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
@@ -50,6 +49,22 @@ def main(arguments: list[str]) -> int:
         return 2
     print(report(comparison, accepted))
     return 1 if any(each not in accepted for each in comparison.differences) else 0
+
+
+def read_ours(file: Path) -> OpenApi3:
+    """Read our specification.
+
+    Raises:
+        OSError: the file cannot be read.
+        Unreadable: it is not an object in YAML.
+    """
+    try:
+        content = supported_openapi.load(file.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError) as error:
+        raise Unreadable(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise Unreadable(f"{file}: not an OpenAPI document")
+    return OpenApi3(content)
 
 
 def read(file: Path) -> Swagger2:

@@ -476,6 +476,33 @@ def test_a_malformed_part_is_reported(
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"paths: [", "ours.yaml: not readable as YAML: while parsing"),
+        (b"a: 1\na: 2", "ours.yaml: not readable as YAML: the key 'a' twice"),
+        (b"\xff", "ours.yaml: not readable as YAML: 'utf-8' codec can't decode"),
+        (b"- a", "ours.yaml: not an OpenAPI document"),
+    ],
+)
+def test_a_specification_of_ours_that_cannot_be_read_is_reported_in_one_line(
+    supported_openapi: Any, tmp_path: Path, content: bytes, says: str
+) -> None:
+    ours = tmp_path / "ours.yaml"
+    ours.write_bytes(content)
+    process = subprocess.run(
+        [sys.executable, str(TOOL), str(tmp_path / "no.json"), "--ours", str(ours)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    # Not 1, which means that the specifications differ.
+    assert process.returncode == 2
+    assert says in process.stderr
+    assert len(process.stderr.splitlines()) == 1
+
+
 def test_a_missing_file_is_reported(supported_openapi: Any, tmp_path: Path) -> None:
     process = subprocess.run(
         [sys.executable, str(TOOL), str(tmp_path / "no.json")],
