@@ -78,7 +78,7 @@ upstream: $(VENV)/.generate ## compare openapi.yaml with CyberSource's own speci
 docs: $(VENV)/.site ## build the documentation site in .site/site/; fails on warnings
 	$(BIN)/python tools/build_site.py build
 
-docs-serve: $(VENV)/.site ## serve the documentation site and rebuild it when a page changes
+docs-serve: $(VENV)/.site ## build and serve the documentation site; start it again after a change
 	$(BIN)/python tools/build_site.py serve
 
 pictures: $(VENV)/.tox ## make the pictures of the pages again: the studio, and the output of the demo; needs Chromium

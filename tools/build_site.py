@@ -22,6 +22,8 @@ from page_content import api_reference
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGE = ROOT / ".site"
+# The name of the file with the configuration of Zensical.
+CONFIGURATION = "zensical.toml"
 ASSETS = [ROOT / "tools" / "site" / name for name in ("site.css", "tables.js")]
 
 # Titles of the sections, with their pages below `docs/`. Other pages of `docs/` come last, in "Reference".
@@ -131,7 +133,7 @@ def write(target: Path) -> None:
     llms = f"# {title_of(home)}\n\n> {first_sentence(home)}\n\n## Pages\n\n{''.join(listed)}"
     (folder / "llms.txt").write_text(llms, "utf-8", newline="\n")
     (folder / "llms-full.txt").write_text("\n\n".join(contents.values()), "utf-8", newline="\n")
-    (target / "zensical.toml").write_text(configuration(contents), "utf-8", newline="\n")
+    (target / CONFIGURATION).write_text(configuration(contents), "utf-8", newline="\n")
 
 
 def configuration(contents: dict[str, str]) -> str:
@@ -201,11 +203,13 @@ def main() -> int:
         "--folder", type=Path, default=STAGE, help="where to write, instead of .site/; is emptied first"
     )
     arguments = parser.parse_args()
-    command = arguments.command
-    write(arguments.folder)
+    command, folder = arguments.command, arguments.folder
+    if folder != STAGE and folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIGURATION).is_file():
+        parser.error(f"{folder} would be emptied, but contains something else than a site")
+    write(folder)
     options = ["--strict", "--clean"] if command == "build" else []
     zensical = [sys.executable, "-m", "zensical", command, *options]
-    return subprocess.run(zensical, cwd=arguments.folder).returncode
+    return subprocess.run(zensical, cwd=folder).returncode
 
 
 if __name__ == "__main__":

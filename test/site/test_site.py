@@ -125,3 +125,16 @@ def test_the_reference_describes_every_public_name(pages: dict[str, Page]) -> No
         assert client.count(phrase) >= 2
     errors = pages["/reference/errors/index.html"].ids
     assert {"apiexception", "outcome", "flexerror", "responsedecodingerror"} <= errors
+
+
+def test_a_folder_with_other_files_is_not_emptied(tmp_path: Path) -> None:
+    own = tmp_path / "own.txt"
+    own.write_text("mine", "utf-8")
+    build = subprocess.run(
+        [sys.executable, ROOT / "tools" / "build_site.py", "build", "--folder", tmp_path],
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert build.returncode == 2
+    assert "contains something else than a site" in build.stderr
+    assert own.read_text("utf-8") == "mine"
