@@ -1,6 +1,6 @@
 """Mutation testing: change the code in one place at a time, and see whether a test notices.
 
-    python tools/mutate.py                     1,500 mutants of all modules
+    python tools/mutate.py                            1,500 mutants of all modules
     python tools/mutate.py --group jose --sample 0    all mutants of one group
 
 Writes .mutation/report.md, .mutation/results.json and the coverage of each test. Needs fork(): Linux or macOS.

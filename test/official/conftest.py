@@ -18,8 +18,6 @@ HERE = Path(__file__).parent
 # Seconds. Only a process that hangs takes this long.
 TIMEOUT = 60
 
-Ask = Callable[..., Any]
-
 
 class SdkError(Exception):
     """An exception of the SDK: its class and message, and the status and body of the response if there was one."""

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
-from ...errors import ConfigurationError, EmulatorError
+from ...errors import ConfigurationError, EmulatorError, MissingDependencyError
 from ..log import LOGGER
 
 if TYPE_CHECKING:
@@ -127,8 +127,6 @@ def _new_ca() -> trustme.CA:
     except ModuleNotFoundError as error:
         if error.name != "trustme":
             raise
-        from ...errors import MissingDependencyError
-
         message = "tls=True needs 'trustme': pip install 'cybersource-flex[emulator]'"
         raise MissingDependencyError(message, name=error.name) from None
     return trustme.CA()
