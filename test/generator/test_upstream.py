@@ -476,6 +476,14 @@ def test_a_malformed_part_is_reported(
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize("path", ["", "flex", "pts/v2/payments", "/"])
+def test_paths_of_another_form_and_of_other_apis_are_no_differences(differences: Any, upstream: Any, path: str) -> None:
+    put(upstream, ("basePath",), "")
+    put(upstream, ("paths", path), {"get": {}})
+    expected = [(f"GET {path}", "operation", "operation", "none", "present")] if path == "flex" else []
+    assert differences(upstream) == expected
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

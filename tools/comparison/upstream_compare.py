@@ -302,13 +302,18 @@ def compare(ours: Document, upstream: Document) -> Comparison:
         differences += _Pair(label, ours, upstream).operations(operation, other)
     if not compared.intersection(theirs):
         raise Unreadable(f"it has none of our {len(compared)} operations; is it the merged specification?")
-    families = {path.split("/")[1] for path, _ in compared}
+    families = {_family(path) for path, _ in compared}
     for (path, method), spelling in theirs.items():
-        if (path, method) not in compared and path.split("/")[1] in families:
+        if (path, method) not in compared and _family(path) in families:
             label = f"{method.upper()} {spelling}"
             names[label] = ("", upstream.operation(spelling, method).name)
             differences.append(Difference(label, "operation", "operation", NONE, "present"))
     return Comparison(names, differences)
+
+
+def _family(path: str) -> str:
+    """The first segment of a path: the API that an operation belongs to. A path may lack the slash at its start."""
+    return path.removeprefix("/").partition("/")[0]
 
 
 class _Pair:
