@@ -170,28 +170,48 @@ class KeyCache:
         if key is not None:
             return key
         check_kid(kid)
-        with self._lock:
-            self._notice_fork()
-            key = self._state.get(kid)
-            if key is not None:
-                return key
-            in_flight = self._fetches.get(kid)
-            is_leader = in_flight is None
-            if in_flight is None:
-                self._state.start_fetch(kid, unthrottled=unthrottled)
-                in_flight = self._fetches[kid] = _InFlight()
-        if is_leader and remaining() is None:
-            self._fetch_key(kid, in_flight)
-        elif is_leader:
-            # The fetch runs in a separate thread, because other callers wait for the same key, and the deadline of this
-            # caller does not apply to them.
-            try:
-                start_in_thread(lambda: self._fetch_for_waiters(kid, in_flight))
-            except TooManyThreadsError as cause:
-                with self._lock:
-                    self._state.cancel_fetch(kid)
-                self._finish(kid, in_flight, _no_thread(cause))
+        is_leader = False
+        in_flight: _InFlight | None = None
+        try:
+            with self._lock:
+                self._notice_fork()
+                key = self._state.get(kid)
+                if key is not None:
+                    return key
+                in_flight = self._fetches.get(kid)
+                is_leader = in_flight is None
+                if in_flight is None:
+                    self._state.start_fetch(kid, unthrottled=unthrottled)
+                    in_flight = self._fetches[kid] = _InFlight()
+            if is_leader and remaining() is None:
+                self._fetch_key(kid, in_flight)
+            elif is_leader:
+                self._start_fetch(kid, in_flight)
+        except BaseException as cause:
+            # An exception of a signal handler can be raised anywhere. Without this, the next callers would wait for a
+            # fetch that never ends.
+            if is_leader:
+                self._abandon_fetch(kid, in_flight, cause)
+            raise
         return in_flight.result(kid)
+
+    def _start_fetch(self, kid: str, in_flight: _InFlight) -> None:
+        # The fetch runs in a separate thread, because other callers wait for the same key, and the deadline of this
+        # caller does not apply to them.
+        try:
+            start_in_thread(lambda: self._fetch_for_waiters(kid, in_flight))
+        except TooManyThreadsError as cause:
+            with self._lock:
+                self._state.cancel_fetch(kid)
+            self._finish(kid, in_flight, _no_thread(cause))
+
+    def _abandon_fetch(self, kid: str, in_flight: _InFlight | None, error: BaseException) -> None:
+        if in_flight is not None and in_flight.done.is_set():
+            return
+        with self._lock:
+            self._state.cancel_fetch(kid)
+        if in_flight is not None:
+            self._finish(kid, in_flight, error)
 
     def refresh(self, kid: str) -> PublicKey | None:
         """Fetch the key again, at most once per cooldown. Returns the cached key if the fetch fails."""
@@ -199,28 +219,33 @@ class KeyCache:
 
     def _refresh(self, kid: str, *, unthrottled: bool) -> PublicKey | None:
         check_kid(kid)
-        with self._lock:
-            self._notice_fork()
-            done = self._refreshes.get(kid)
-            is_leader = done is None
-            if done is None:
-                if not self._state.start_refresh(kid, unthrottled=unthrottled):
-                    # Another caller may have refreshed the key since this caller read it.
-                    return self._state.get(kid)
-                done = self._refreshes[kid] = threading.Event()
-        if not is_leader:
-            done.wait(remaining())
-            return self._state.get(kid)
+        done: threading.Event | None = None
+        is_leader = False
         try:
+            with self._lock:
+                self._notice_fork()
+                done = self._refreshes.get(kid)
+                if done is None or done.is_set():
+                    if not self._state.start_refresh(kid, unthrottled=unthrottled):
+                        # Another caller may have refreshed the key since this caller read it.
+                        return self._state.get(kid)
+                    is_leader = True
+                    done = self._refreshes[kid] = threading.Event()
+            if not is_leader:
+                done.wait(remaining())
+                return self._state.get(kid)
             jwk = check_result("fetch", self._fetch(kid))
             with self._lock:
                 return self._state.store(kid, jwk)
         except (CallError, TokenError):
             return self._state.get(kid)
         finally:
-            with self._lock:
-                del self._refreshes[kid]
-            done.set()
+            if is_leader and done is not None:
+                # First of all, because an exception of a signal handler could prevent the rest.
+                done.set()
+                with self._lock:
+                    if self._refreshes.get(kid) is done:
+                        del self._refreshes[kid]
 
     def _notice_fork(self) -> None:
         # After a fork, the threads of the parent process do not exist in the child: their fetches would never end.

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import linecache
 import re
 import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
 
 from cybersource_flex import errors
 from cybersource_flex._runtime.deadline import deadline_after
-from cybersource_flex._runtime.threads import TooManyThreadsError
+from cybersource_flex._runtime.threads import TooManyThreadsError, start_in_thread
 from cybersource_flex.jose import (
     AsyncKeyCache,
     CaptureContext,
@@ -658,3 +662,75 @@ def test_the_reason_is_given_if_no_thread_can_be_started(
     assert caught.value.outcome == "not_sent"
     monkeypatch.undo()
     assert keys.get("zz").kid == "zz"
+
+
+# Exceptions of signal handlers, such as KeyboardInterrupt.
+
+
+_UNPROTECTED = ("with ", "if is_leader and done is not None", "done.set()")
+
+
+class Interrupted(BaseException):
+    pass
+
+
+def interrupt(call: Callable[[], object], functions: set[CodeType], number: int) -> bool:
+    """Call a function, and raise ``Interrupted`` before the given line that it executes in one of ``functions``.
+
+    Lines that enter or leave a ``with`` do not count, because Python does not run signal handlers there. The lines of a
+    refresh that report its end do not count either: they cannot be protected. Returns whether there was such a line.
+    """
+    lines = itertools.count()
+    previous = sys.gettrace()
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code not in functions:
+            return None
+        source = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
+        if event == "line" and not source.startswith(_UNPROTECTED) and next(lines) == number:
+            raise Interrupted
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    except Interrupted:
+        return True
+    finally:
+        sys.settrace(previous)
+    return False
+
+
+@pytest.mark.parametrize("with_deadline", [False, True])
+def test_an_interrupted_fetch_does_not_block_the_next_one(with_deadline: bool, host: FakeHost) -> None:
+    functions = {each.__code__ for each in (KeyCache._get, KeyCache._start_fetch, KeyCacheState.start_fetch)}
+    functions |= {start_in_thread.__code__}
+    number = 0
+    while True:
+        keys = KeyCache(host.fetch)
+
+        def get(keys: KeyCache = keys) -> object:
+            with deadline_after(5.0 if with_deadline else None):
+                return keys.get("zz")
+
+        if not interrupt(get, functions, number):
+            break
+        with deadline_after(5.0):
+            assert keys.get("zz").kid == "zz", number
+        number += 1
+    assert number > 10
+
+
+def test_an_interrupted_refresh_does_not_block_the_next_one(host: FakeHost) -> None:
+    number = 0
+    while True:
+        keys = KeyCache(host.fetch)
+        keys.get("zz")
+        if not interrupt(lambda keys=keys: keys.refresh("zz"), {KeyCache._refresh.__code__}, number):  # type: ignore[misc]
+            break
+        requested = len(host.requested)
+        with deadline_after(5.0):
+            assert keys.unthrottled().refresh("zz") is not None
+        assert len(host.requested) == requested + 1, number
+        number += 1
+    assert number > 10
