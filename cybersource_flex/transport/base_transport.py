@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import errors
 from .._runtime.deadline import current_deadline
 from .._runtime.monotonic import monotonic
-from .clock import Clock, was_clock_set
+from .clock import CLOCK_SET, Clock
 from .configuration import Configuration, check_type
 
 # Imported at start-up. Later, the process may have no file descriptor left to read the module.
@@ -165,7 +165,7 @@ class CallState:
         response.elapsed = monotonic() - self._started
         # If the clock was set in between, the date cannot be compared with it. The times are not read now, because the
         # callback for the attempt may have taken long.
-        date = None if was_clock_set(received - sent, duration) else headers.get("Date")
+        date = None if abs(received - sent - duration) > CLOCK_SET else headers.get("Date")
         response.host_time = self._clock.observe_date(date, sent=sent, received=received)
         if status == 401 and self.request.operation.requires_auth:
             return self._delay_after_401()

@@ -15,14 +15,14 @@ from typing import Final, NamedTuple
 from .._runtime.lock import ForkSafeLock
 from .._runtime.monotonic import monotonic
 
-__all__ = ["Clock", "HostTime", "parse_http_date", "was_clock_set"]
+__all__ = ["CLOCK_SET", "Clock", "HostTime", "parse_http_date"]
 
 # Seconds. Smaller differences are not corrected: HTTP dates have whole seconds, and responses take time.
 MIN_OFFSET: Final = 30.0
 # One day. A larger difference is more likely a wrong Date header than a wrong clock.
 MAX_OFFSET: Final = 86_400.0
 # Seconds. If the wall clock and the monotonic clock have diverged by more, this machine's clock was set.
-_CLOCK_SET: Final = 5.0
+CLOCK_SET: Final = 5.0
 
 
 class HostTime(NamedTuple):
@@ -50,16 +50,6 @@ def parse_http_date(value: str) -> float | None:
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-
-
-def was_clock_set(wall: float, monotonic: float) -> bool:
-    """Whether this machine's clock was set, or the machine suspended, during a period.
-
-    Args:
-        wall: duration of the period by the wall clock, in seconds.
-        monotonic: duration of the period by the monotonic clock, in seconds.
-    """
-    return abs(wall - monotonic) > _CLOCK_SET
 
 
 class _Measurement(NamedTuple):
@@ -140,7 +130,7 @@ class Clock:
         last = self._last_measurement
         if last is None:
             return None
-        if was_clock_set(time.time() - last.wall, monotonic() - last.monotonic):
+        if abs((time.time() - last.wall) - (monotonic() - last.monotonic)) > CLOCK_SET:
             return None
         return last.host_time
 

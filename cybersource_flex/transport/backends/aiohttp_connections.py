@@ -73,7 +73,8 @@ class Protocol(ResponseHandler):
         if message.code >= 200:
             self._interim = self._interim_bytes = 0
             self._idle_since = monotonic(), time.time()
-            self._reusable_seconds = reusable_seconds(message.headers.get("Keep-Alive"))
+            keep_alive = message.headers.get("Keep-Alive")
+            self._reusable_seconds = math.inf if keep_alive is None else reusable_seconds(keep_alive)
         elif message.code != 101:
             # aiohttp itself skips any number of interim responses.
             self._interim += 1

@@ -44,13 +44,13 @@ _KEEP_ALIVE_TIMEOUT: Final = re.compile(r"(?:^|,)\s*timeout\s*=\s*\"?([0-9]{1,6}
 _KEEP_ALIVE_MARGIN: Final = 1.0
 
 
-def reusable_seconds(keep_alive: str | None) -> float:
+def reusable_seconds(keep_alive: str) -> float:
     """Return for how many seconds an idle connection can be reused, by the header ``Keep-Alive`` of its last response.
 
     Infinity if the server announced no timeout. Some servers, such as Node and Apache, close idle connections after 5
     seconds. If a request crosses with that, the client cannot know whether the server has processed the request.
     """
-    match = _KEEP_ALIVE_TIMEOUT.search(keep_alive or "")
+    match = _KEEP_ALIVE_TIMEOUT.search(keep_alive)
     return math.inf if match is None else int(match[1]) - _KEEP_ALIVE_MARGIN
 
 
@@ -141,7 +141,8 @@ class DeadlineResponse(http.client.HTTPResponse):
             raise HTTPException("the length of the response is ambiguous")
         connection = self._attempt.connection
         if connection is not None:
-            connection.reusable_seconds = reusable_seconds(self.headers.get("Keep-Alive"))
+            keep_alive = self.headers.get("Keep-Alive")
+            connection.reusable_seconds = math.inf if keep_alive is None else reusable_seconds(keep_alive)
             if codings and lengths:
                 connection.usable = False
         if self.status in (204, 304):
