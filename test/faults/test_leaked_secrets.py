@@ -254,7 +254,7 @@ def test_rejected_arguments_of_a_request(canaries: Canaries, emulator: Emulator,
 def test_failed_calls(
     canaries: Canaries, emulator: Emulator, scenario: str, scheme: str, client_class: ClientClass
 ) -> None:
-    with make_client(client_class, canaries, emulator, scheme, read_timeout=0.3, retry=ONCE) as client:
+    with make_client(client_class, canaries, emulator, scheme, read_timeout=0.6, retry=ONCE) as client:
         card_data = make_card_data(canaries)
         context = client.create_capture_context(FIELDS)
         canaries.plant("capture context", context.jwt)
