@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -263,15 +262,20 @@ def test_a_fork_while_the_async_client_loads(monkeypatch: pytest.MonkeyPatch) ->
             assert await get(client) == {}
             await client.close()
 
-        thread = threading.Thread(target=lambda: asyncio.run(main()))
+        runner, loading = asyncio.Runner(), threading.Event()
+        loop = runner.get_loop()
+        thread = threading.Thread(target=lambda: runner.run(main()))
         thread.start()
-        load_started.wait(10)
-        while client._transport._connections._loading is None:
-            time.sleep(0.001)
+        assert load_started.wait(10)
+        # The step of the event loop that started to load has ended when this callback runs.
+        loop.call_soon_threadsafe(loading.set)
+        assert loading.wait(10)
+        assert client._transport._connections._loading is not None
         try:
             # The loading thread does not exist in the child, so the child loads itself.
             assert_succeeded([in_child(lambda: asyncio.run(main()))])
         finally:
             may_finish.set()
             thread.join()
+            runner.close()
     assert len(server.received) == 2
