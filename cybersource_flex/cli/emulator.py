@@ -103,7 +103,7 @@ def _make_emulator(options: Options) -> tuple[list[Merchant], Emulator]:
 
 def _print(emulator: Emulator, credentials: Credentials, options: Options) -> None:
     """Print the variables as lines for a shell."""
-    Console().title(f"Flex emulator at {emulator.url}, in memory, for tests only. Ctrl-C ends it.")
+    Console().title(f"Flex emulator at {emulator.url} (in memory, for tests only). Ctrl-C ends it.")
     # The console could change these lines, so they are printed without it.
     if options.env_file is not None:
         click.echo(f"   # the variables are in {options.env_file.absolute()}")

@@ -43,7 +43,7 @@ def serve(port: int, scenario: str | None, *, open_browser: bool, as_json: bool)
         if as_json:
             click.echo(json.dumps({"url": url}))
         else:
-            Console().title(f"Flex studio at {url}, for tests only. Ctrl-C ends it.")
+            Console().title(f"Flex studio at {url} (for tests only). Ctrl-C ends it.")
         if open_browser:
             # A browser that runs in the terminal returns only when the user closes it.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
